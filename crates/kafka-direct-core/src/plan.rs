@@ -1,0 +1,336 @@
+//! The batch plan: which offsets of which partitions one batch reads, decided once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CoreError, IsolationLevel, Offset, OffsetRange, Reset, TopicId, TopicPartition, Watermarks,
+    invariants,
+};
+
+/// The version of the plan's text that this build writes, and the newest it reads.
+pub const PLAN_VERSION: u32 = 1;
+
+/// One task's work: a range with everything a worker in another process needs beside a cluster
+/// connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PlannedRangeText", into = "PlannedRangeText")]
+pub struct PlannedRange {
+    range: OffsetRange,
+    piece: u32,
+    topic_id: Option<TopicId>,
+    leader_epoch: Option<i32>,
+    isolation: IsolationLevel,
+}
+
+impl PlannedRange {
+    /// A range read whole (piece 0) under `isolation`, with topic id and leader epoch not known.
+    #[must_use]
+    pub const fn new(range: OffsetRange, isolation: IsolationLevel) -> Self {
+        Self { range, piece: 0, topic_id: None, leader_epoch: None, isolation }
+    }
+
+    /// The same range as piece number `piece` of its partition, from 0.
+    #[must_use]
+    pub const fn with_piece(mut self, piece: u32) -> Self {
+        self.piece = piece;
+        self
+    }
+
+    /// The same range bound to the topic that has this id: a re-created topic is then refused.
+    #[must_use]
+    pub const fn with_topic_id(mut self, id: Option<TopicId>) -> Self {
+        self.topic_id = id;
+        self
+    }
+
+    /// The same range with the leader epoch known at planning, which detects truncation (KIP-320).
+    #[must_use]
+    pub const fn with_leader_epoch(mut self, epoch: Option<i32>) -> Self {
+        self.leader_epoch = epoch;
+        self
+    }
+
+    /// The offsets.
+    #[must_use]
+    pub const fn range(&self) -> &OffsetRange {
+        &self.range
+    }
+
+    /// The partition.
+    #[must_use]
+    pub const fn topic_partition(&self) -> &TopicPartition {
+        self.range.topic_partition()
+    }
+
+    /// Which piece of its partition this is, from 0; always 0 unless splitting was asked for.
+    #[must_use]
+    pub const fn piece(&self) -> u32 {
+        self.piece
+    }
+
+    /// The topic's id when the plan was made, where the broker gave one.
+    #[must_use]
+    pub const fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id
+    }
+
+    /// The leader's epoch when the plan was made, where the broker gave one.
+    #[must_use]
+    pub const fn leader_epoch(&self) -> Option<i32> {
+        self.leader_epoch
+    }
+
+    /// The isolation level of the read.
+    #[must_use]
+    pub const fn isolation(&self) -> IsolationLevel {
+        self.isolation
+    }
+}
+
+/// The flat text form of a planned range.
+#[derive(Serialize, Deserialize)]
+struct PlannedRangeText {
+    #[serde(flatten)]
+    topic_partition: TopicPartition,
+    from: Offset,
+    until: Offset,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    piece: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topic_id: Option<TopicId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leader_epoch: Option<i32>,
+    #[serde(default)]
+    isolation: IsolationLevel,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+const fn is_zero(piece: &u32) -> bool {
+    *piece == 0
+}
+
+impl TryFrom<PlannedRangeText> for PlannedRange {
+    type Error = CoreError;
+
+    fn try_from(text: PlannedRangeText) -> Result<Self, CoreError> {
+        let range = OffsetRange::new(text.topic_partition, text.from, text.until)?;
+        Ok(Self {
+            range,
+            piece: text.piece,
+            topic_id: text.topic_id,
+            leader_epoch: text.leader_epoch,
+            isolation: text.isolation,
+        })
+    }
+}
+
+impl From<PlannedRange> for PlannedRangeText {
+    fn from(planned: PlannedRange) -> Self {
+        Self {
+            from: planned.range.from(),
+            until: planned.range.until(),
+            topic_partition: planned.range.topic_partition().clone(),
+            piece: planned.piece,
+            topic_id: planned.topic_id,
+            leader_epoch: planned.leader_epoch,
+            isolation: planned.isolation,
+        }
+    }
+}
+
+/// A partition the plan looked at, with its log's bounds at that moment; also those that had
+/// nothing to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPartition {
+    /// The partition (flattened into `topic` and `partition` in JSON).
+    #[serde(flatten)]
+    pub topic_partition: TopicPartition,
+    /// The log's bounds when the plan was made.
+    #[serde(flatten)]
+    pub watermarks: Watermarks,
+}
+
+/// The offset ranges of one batch: planned range `i` is partition `i` of the batch.
+///
+/// - Ranges are ordered by topic, partition and offset; none is empty; pieces of one partition
+///   are contiguous (INV-2).
+/// - Self-contained and versioned: another process reads it with only a cluster connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchPlan {
+    version: u32,
+    cluster: Option<String>,
+    isolation: IsolationLevel,
+    ranges: Vec<PlannedRange>,
+    partitions: Vec<PlannedPartition>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resets: Vec<Reset>,
+}
+
+#[derive(Deserialize)]
+struct BatchPlanText {
+    cluster: Option<String>,
+    isolation: IsolationLevel,
+    ranges: Vec<PlannedRange>,
+    #[serde(default)]
+    partitions: Vec<PlannedPartition>,
+    #[serde(default)]
+    resets: Vec<Reset>,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+impl BatchPlan {
+    /// A plan of `ranges`, which are put in plan order; empty ranges are dropped. `partitions` are
+    /// all partitions that were looked at, `resets` what clamping did.
+    ///
+    /// # Errors
+    /// [`CoreError::PlanInconsistent`] if pieces of one partition leave a gap or overlap, or a
+    /// range has another isolation level than the plan.
+    pub fn new(
+        cluster: Option<String>,
+        isolation: IsolationLevel,
+        mut ranges: Vec<PlannedRange>,
+        mut partitions: Vec<PlannedPartition>,
+        resets: Vec<Reset>,
+    ) -> Result<Self, CoreError> {
+        ranges.retain(|planned| !planned.range().is_empty_span());
+        ranges.sort_by(|a, b| a.range().cmp(b.range()));
+        partitions.sort_by(|a, b| a.topic_partition.cmp(&b.topic_partition));
+        if let Some(other) = ranges.iter().find(|planned| planned.isolation() != isolation) {
+            return Err(CoreError::PlanInconsistent {
+                topic_partition: other.topic_partition().clone(),
+                reason: "a range has another isolation level than its plan",
+            });
+        }
+        invariants::pieces_are_contiguous(&ranges).map_err(|(topic_partition, reason)| {
+            CoreError::PlanInconsistent { topic_partition, reason }
+        })?;
+        Ok(Self { version: PLAN_VERSION, cluster, isolation, ranges, partitions, resets })
+    }
+
+    /// Reads a plan's text.
+    ///
+    /// # Errors
+    /// [`CoreError::PlanVersion`] for a newer plan, [`CoreError::PlanText`] for text that is no
+    /// plan, [`CoreError::PlanInconsistent`] for one that contradicts itself.
+    pub fn from_json(text: &str) -> Result<Self, CoreError> {
+        let not_a_plan =
+            |error: serde_json::Error| CoreError::PlanText { reason: error.to_string() };
+        let VersionOnly { version } = serde_json::from_str(text).map_err(not_a_plan)?;
+        if version != PLAN_VERSION {
+            return Err(CoreError::PlanVersion { found: version, known: PLAN_VERSION });
+        }
+        let plan: BatchPlanText = serde_json::from_str(text).map_err(not_a_plan)?;
+        Self::new(plan.cluster, plan.isolation, plan.ranges, plan.partitions, plan.resets)
+    }
+
+    /// The plan as one JSON object, indented, ending in a line feed.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Serialising plain values into memory has no way to fail.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The version of the plan's form.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The id of the cluster the plan was made for, where it has one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
+    }
+
+    /// The isolation level of every range.
+    #[must_use]
+    pub const fn isolation(&self) -> IsolationLevel {
+        self.isolation
+    }
+
+    /// The non-empty ranges in plan order.
+    #[must_use]
+    pub fn ranges(&self) -> &[PlannedRange] {
+        &self.ranges
+    }
+
+    /// Every partition that was looked at, those with nothing to read too.
+    #[must_use]
+    pub fn partitions(&self) -> &[PlannedPartition] {
+        &self.partitions
+    }
+
+    /// Clamps that the data-loss policy `resume` made while planning.
+    #[must_use]
+    pub fn resets(&self) -> &[Reset] {
+        &self.resets
+    }
+
+    /// How many offsets the plan covers (not how many records there are).
+    #[must_use]
+    pub fn span(&self) -> i64 {
+        self.ranges.iter().fold(0, |sum: i64, planned| sum.saturating_add(planned.range().span()))
+    }
+
+    /// Whether the plan covers no offset.
+    #[must_use]
+    pub fn is_empty_span(&self) -> bool {
+        self.ranges.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(partition: i32, from: i64, until: i64, piece: u32) -> PlannedRange {
+        let range = OffsetRange::new(TopicPartition::new("t", partition), from, until).unwrap();
+        PlannedRange::new(range, IsolationLevel::ReadCommitted).with_piece(piece)
+    }
+
+    fn plan(ranges: Vec<PlannedRange>) -> Result<BatchPlan, CoreError> {
+        BatchPlan::new(Some("c".into()), IsolationLevel::ReadCommitted, ranges, vec![], vec![])
+    }
+
+    #[test]
+    fn plan_survives_its_text() {
+        let id = TopicId::from_bytes([9; 16]);
+        let ranges = vec![
+            planned(1, 4, 9, 1).with_topic_id(id).with_leader_epoch(Some(3)),
+            planned(0, 0, i64::MAX, 0),
+            planned(1, 0, 4, 0),
+            planned(2, 5, 5, 0),
+        ];
+        let plan = plan(ranges).unwrap();
+        assert_eq!(plan.ranges().len(), 3);
+        assert_eq!(BatchPlan::from_json(&plan.to_json()).unwrap(), plan);
+    }
+
+    #[test]
+    fn pieces_with_a_gap_or_an_overlap_are_refused() {
+        for (until, from) in [(4, 5), (5, 4)] {
+            let error = plan(vec![planned(0, 0, until, 0), planned(0, from, 9, 1)]).unwrap_err();
+            assert!(matches!(error, CoreError::PlanInconsistent { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_newer_plan_is_refused_by_its_version_not_by_its_form() {
+        let error = BatchPlan::from_json(r#"{"version":2,"shape":"unknown"}"#).unwrap_err();
+        assert_eq!(error, CoreError::PlanVersion { found: 2, known: PLAN_VERSION });
+    }
+
+    #[test]
+    fn a_backwards_range_in_a_file_is_refused() {
+        let text = r#"{"version":1,"cluster":null,"isolation":"read_committed",
+            "ranges":[{"topic":"t","partition":0,"from":5,"until":4}]}"#;
+        let error = BatchPlan::from_json(text).unwrap_err().to_string();
+        assert!(error.contains("from 5 to 4"), "{error}");
+    }
+}

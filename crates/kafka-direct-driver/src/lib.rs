@@ -1,0 +1,1 @@
+//! Pure planning for kafka-direct: watermarks, a selection and limits become a batch plan.

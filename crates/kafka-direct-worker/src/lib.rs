@@ -1,0 +1,1 @@
+//! One offset range of Kafka batches to Arrow record batches for kafka-direct.
