@@ -39,6 +39,6 @@ pub struct Fetched {
     pub last_stable: Offset,
     /// Log start the broker named, inclusive.
     pub log_start: Offset,
-    /// Epoch of the leader that answered, where known.
+    /// Leader epoch under which the last of these batches was appended, where known (KIP-320).
     pub leader_epoch: Option<i32>,
 }

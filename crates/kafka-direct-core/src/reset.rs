@@ -8,8 +8,7 @@ use crate::{Offset, TopicId, TopicPartition};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataLossPolicy {
-    /// Stop with `OffsetLost` (or `Invalid` for an explicit offset outside the log) naming what was
-    /// asked and what exists. The default.
+    /// Stop with `OffsetLost` naming what was asked and what exists. The default.
     #[default]
     Fail,
     /// Go on inside the planned range with what exists, and record a [`Reset`] for every jump.
@@ -27,6 +26,8 @@ pub enum ResetCause {
     Truncated,
     /// The topic was deleted and created again under its name.
     Recreated,
+    /// The topic was deleted.
+    Deleted,
     /// An explicit offset of the selection lay outside the log when the plan was made.
     Clamped,
 }

@@ -1,0 +1,149 @@
+//! The questions that only the cluster can answer, and their answers.
+//!
+//! Planning does no I/O: it names what it must know beyond watermarks, the caller asks (one batched
+//! request per leader or coordinator is enough), and planning runs with the answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use kafka_direct_core::{Offset, TopicPartition};
+
+use crate::{
+    DriverError, EndOffset, PartitionState, Selection, StartOffset, resolve::check_numbers,
+};
+
+/// One question to the cluster about one partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lookup {
+    /// The first offset whose record has this timestamp or a later one (`ListOffsets` by time).
+    Timestamp {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// Milliseconds since 1970-01-01 UTC, at least 0.
+        millis: i64,
+    },
+    /// The offset a group has committed (`OffsetFetch`).
+    Committed {
+        /// The group's id.
+        group: String,
+        /// The partition.
+        topic_partition: TopicPartition,
+    },
+}
+
+impl fmt::Display for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timestamp { topic_partition, millis } => {
+                write!(f, "{topic_partition}: the offset at timestamp {millis} ms")
+            }
+            Self::Committed { group, topic_partition } => {
+                write!(f, "{topic_partition}: the offset committed by group `{group}`")
+            }
+        }
+    }
+}
+
+/// The cluster's answers. An answer that nobody asked for does no harm.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lookups {
+    by_time: BTreeMap<i64, BTreeMap<TopicPartition, Option<Offset>>>,
+    by_group: BTreeMap<String, BTreeMap<TopicPartition, Option<Offset>>>,
+}
+
+impl Lookups {
+    /// No answers yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers [`Lookup::Timestamp`]: the first offset at or after `millis`, `None` if the
+    /// partition has none. A negative offset, Kafka's own way to say so, counts as `None`.
+    pub fn insert_timestamp(
+        &mut self,
+        topic_partition: TopicPartition,
+        millis: i64,
+        offset: Option<Offset>,
+    ) {
+        let answers = self.by_time.entry(millis).or_default();
+        answers.insert(topic_partition, offset.filter(|offset| *offset >= Offset::ZERO));
+    }
+
+    /// Answers [`Lookup::Committed`]: the offset that `group` has committed, `None` if it has
+    /// committed none. A negative offset, Kafka's own way to say so, counts as `None`.
+    pub fn insert_committed(
+        &mut self,
+        group: impl Into<String>,
+        topic_partition: TopicPartition,
+        offset: Option<Offset>,
+    ) {
+        let answers = self.by_group.entry(group.into()).or_default();
+        answers.insert(topic_partition, offset.filter(|offset| *offset >= Offset::ZERO));
+    }
+
+    pub(crate) fn timestamp(
+        &self,
+        topic_partition: &TopicPartition,
+        millis: i64,
+    ) -> Result<Option<Offset>, DriverError> {
+        let answer = self.by_time.get(&millis).and_then(|answers| answers.get(topic_partition));
+        answer.copied().ok_or_else(|| DriverError::MissingAnswer {
+            lookup: Lookup::Timestamp { topic_partition: topic_partition.clone(), millis },
+        })
+    }
+
+    pub(crate) fn committed(
+        &self,
+        group: &str,
+        topic_partition: &TopicPartition,
+    ) -> Result<Option<Offset>, DriverError> {
+        let answer = self.by_group.get(group).and_then(|answers| answers.get(topic_partition));
+        answer.copied().ok_or_else(|| DriverError::MissingAnswer {
+            lookup: Lookup::Committed {
+                group: group.to_owned(),
+                topic_partition: topic_partition.clone(),
+            },
+        })
+    }
+}
+
+/// Which questions must be answered before [`plan`](crate::plan) can run with the same selection
+/// and partitions. Fallbacks of [`StartOffset::GroupCommitted`] are asked for too, so that one round
+/// is enough.
+///
+/// # Errors
+/// `Invalid`, as [`plan`](crate::plan): everything that is wrong without knowing any answer, so
+/// that bad input is refused before the cluster is asked.
+pub fn lookups_needed(
+    selection: &Selection,
+    partitions: &[PartitionState],
+) -> Result<BTreeSet<Lookup>, DriverError> {
+    let selected = selection.select(partitions.iter().collect())?;
+    selection.check_maps(&selected)?;
+    let mut needed = Vec::new();
+    for PartitionState { topic_partition, .. } in selected {
+        let by_time =
+            |millis| Lookup::Timestamp { topic_partition: topic_partition.clone(), millis };
+        let (start, end) =
+            (selection.starts.of(topic_partition), selection.ends.of(topic_partition));
+        check_numbers(topic_partition, start, end)?;
+        if let Some(EndOffset::Timestamp { millis }) = end {
+            needed.push(by_time(*millis));
+        }
+        let mut start = start;
+        while let Some(StartOffset::GroupCommitted { group, fallback }) = start {
+            needed.push(Lookup::Committed {
+                group: group.clone(),
+                topic_partition: topic_partition.clone(),
+            });
+            start = Some(fallback);
+        }
+        if let Some(StartOffset::Timestamp { millis, .. }) = start {
+            needed.push(by_time(*millis));
+        }
+    }
+    Ok(needed.into_iter().collect())
+}

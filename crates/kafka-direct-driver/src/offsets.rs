@@ -1,0 +1,94 @@
+//! Where a range starts and where it stops, as a person says it.
+//!
+//! These are questions, not answers: each is resolved once, on the driver, before a plan exists.
+
+use std::fmt;
+
+use kafka_direct_core::Offset;
+
+/// Where reading a partition starts, inclusive.
+///
+/// "Latest" means the readable end: the last stable offset under read_committed, the high
+/// watermark otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartOffset {
+    /// The first offset that exists.
+    Earliest,
+    /// The readable end: nothing that exists is read.
+    Latest,
+    /// This offset. Outside the log the data-loss policy decides.
+    At(Offset),
+    /// This many offsets (at least 0) before the readable end, at the earliest the log start.
+    FromEnd(i64),
+    /// The first offset whose record has this timestamp or a later one.
+    Timestamp {
+        /// Milliseconds since 1970-01-01 UTC, at least 0.
+        millis: i64,
+        /// What to do with a partition that has no such record.
+        no_match: NoMatch,
+    },
+    /// Where a consumer group stands. Outside the log the data-loss policy decides.
+    GroupCommitted {
+        /// The group's id.
+        group: String,
+        /// The start of partitions for which the group has committed nothing.
+        fallback: Box<Self>,
+    },
+}
+
+/// What a start by timestamp does with a partition that has no record at or after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum NoMatch {
+    /// Refuse to plan. The default.
+    #[default]
+    Error,
+    /// Start at the readable end: the partition has nothing to read.
+    Latest,
+}
+
+/// Where reading a partition stops, exclusive.
+///
+/// "Latest" means what it means for [`StartOffset`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndOffset {
+    /// The readable end.
+    Latest,
+    /// This offset. Outside the log the data-loss policy decides.
+    At(Offset),
+    /// This many offsets (at least 0) before the readable end, at the earliest the log start.
+    FromEnd(i64),
+    /// The first offset whose record has this timestamp or a later one; the readable end if there
+    /// is none. The bound is an *offset*: with create-time timestamps, older records may lie behind
+    /// it, and are not read.
+    Timestamp {
+        /// Milliseconds since 1970-01-01 UTC, at least 0.
+        millis: i64,
+    },
+}
+
+impl fmt::Display for StartOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::At(offset) => write!(f, "offset {offset}"),
+            Self::FromEnd(back) => write!(f, "{back} from the end"),
+            Self::Timestamp { millis, .. } => write!(f, "timestamp {millis} ms"),
+            Self::GroupCommitted { group, .. } => write!(f, "committed by group `{group}`"),
+        }
+    }
+}
+
+impl fmt::Display for EndOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::At(offset) => write!(f, "offset {offset}"),
+            Self::FromEnd(back) => write!(f, "{back} from the end"),
+            Self::Timestamp { millis } => write!(f, "timestamp {millis} ms"),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! A selection, the cluster's answers and the partitions become a batch plan.
+
+use kafka_direct_core::{
+    BatchPlan, OffsetRange, PlannedPartition, PlannedRange, Reset, TopicId, TopicPartition,
+    Watermarks,
+};
+
+use crate::{
+    DriverError, Lookups, Selection, Side,
+    resolve::{fit_range, resolve},
+    split::try_split,
+};
+
+/// What is known of one partition when a batch is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionState {
+    /// The partition.
+    pub topic_partition: TopicPartition,
+    /// The topic's id, where the broker gives one. It goes into every range of the partition.
+    pub topic_id: Option<TopicId>,
+    /// The leader's epoch, where the broker gives one. It goes into every range of the partition.
+    pub leader_epoch: Option<i32>,
+    /// The log's bounds.
+    pub watermarks: Watermarks,
+}
+
+impl PartitionState {
+    fn planned(&self, range: OffsetRange, selection: &Selection) -> PlannedRange {
+        PlannedRange::new(range, selection.isolation)
+            .with_topic_id(self.topic_id)
+            .with_leader_epoch(self.leader_epoch)
+    }
+}
+
+/// Plans one batch: every selected partition from its start to its end, split as the selection
+/// asks. A pure function, whatever the order of `partitions` (INV-1).
+///
+/// - `cluster` is the cluster's id, where it has one: the plan is refused elsewhere.
+/// - `lookups` must answer what [`lookups_needed`](crate::lookups_needed) names.
+/// - Offsets outside the log fail, or are clamped and recorded in [`BatchPlan::resets`], as the
+///   data-loss policy says.
+/// - Partitions with nothing to read have no range, and are in [`BatchPlan::partitions`].
+///
+/// A start after the end is an error, except where that only says that nothing is left to read: the
+/// start is a timestamp that no record reaches or what a group committed, both are timestamps in
+/// order, or clamping made it so.
+///
+/// # Errors
+/// - `OffsetLost`: an offset that was asked for or committed lies outside the log (policy `fail`).
+/// - `Invalid`: a start after an end, a map that does not fit the partitions, a timestamp without a
+///   record, a number out of range, a split into more than [`MAX_PLANNED_RANGES`](crate::MAX_PLANNED_RANGES).
+/// - `Internal`: an answer is missing.
+pub fn plan(
+    selection: &Selection,
+    cluster: Option<String>,
+    partitions: Vec<PartitionState>,
+    lookups: &Lookups,
+) -> Result<BatchPlan, DriverError> {
+    let states = selection.select(partitions)?;
+    selection.check_maps(&states)?;
+    let mut ranges = Vec::with_capacity(states.len());
+    let mut resets = Vec::new();
+    for state in &states {
+        let ends = (
+            selection.starts.of(&state.topic_partition),
+            selection.ends.of(&state.topic_partition),
+        );
+        // Both exist: `check_maps` has seen to it.
+        if let (Some(start), Some(end)) = ends {
+            let range = resolve(selection, state, (start, end), lookups, &mut resets)?;
+            ranges.push(state.planned(range, selection));
+        }
+    }
+    finish(selection, cluster, states, ranges, resets)
+}
+
+/// Plans one batch of explicit ranges, several disjoint ones per partition if wanted: range `i` in
+/// the order of topic, partition and offset is partition `i` of the batch, unless the selection asks
+/// for splitting. Empty ranges are checked and then left out.
+///
+/// Of the selection, isolation, data-loss policy, limits and partition indices count; its starts and
+/// ends do not. Everything else is as for [`plan`].
+///
+/// # Errors
+/// - `OffsetLost`: a range lies outside the log (policy `fail`).
+/// - `Invalid`: two ranges overlap, a range names a partition that is not selected or does not
+///   exist, or a limit as for [`plan`].
+pub fn plan_ranges(
+    mut ranges: Vec<OffsetRange>,
+    selection: &Selection,
+    cluster: Option<String>,
+    partitions: Vec<PartitionState>,
+) -> Result<BatchPlan, DriverError> {
+    let states = selection.select(partitions)?;
+    ranges.sort();
+    let mut planned: Vec<PlannedRange> = Vec::with_capacity(ranges.len());
+    let mut unknown = Vec::new();
+    let mut resets = Vec::new();
+    let mut before: Option<&OffsetRange> = None;
+    for range in &ranges {
+        let tp = range.topic_partition();
+        let found = states.binary_search_by(|state| state.topic_partition.cmp(tp));
+        let Some(state) = found.ok().and_then(|index| states.get(index)) else {
+            unknown.push(tp.clone());
+            continue;
+        };
+        if !unknown.is_empty() {
+            continue;
+        }
+        if let Some(first) =
+            before.filter(|b| b.topic_partition() == tp && b.until() > range.from())
+            && !range.is_empty_span()
+        {
+            return Err(DriverError::Overlap { first: first.clone(), second: range.clone() });
+        }
+        if !range.is_empty_span() {
+            before = Some(range);
+        }
+        let fitted = fit_range(selection, state, range, &mut resets)?;
+        planned.push(state.planned(fitted, selection));
+    }
+    if !unknown.is_empty() {
+        unknown.dedup();
+        return Err(DriverError::NotSelected { side: Side::Range, partitions: unknown });
+    }
+    finish(selection, cluster, states, planned, resets)
+}
+
+fn finish(
+    selection: &Selection,
+    cluster: Option<String>,
+    states: Vec<PartitionState>,
+    ranges: Vec<PlannedRange>,
+    resets: Vec<Reset>,
+) -> Result<BatchPlan, DriverError> {
+    let (min, max) = (selection.min_partitions, selection.max_records_per_partition);
+    let ranges = try_split(ranges, min, max)?;
+    let partitions = states
+        .into_iter()
+        .map(|state| PlannedPartition {
+            topic_partition: state.topic_partition,
+            watermarks: state.watermarks,
+        })
+        .collect();
+    Ok(BatchPlan::new(cluster, selection.isolation, ranges, partitions, resets)?)
+}

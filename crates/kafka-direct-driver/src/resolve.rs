@@ -1,0 +1,256 @@
+//! One partition's start and end become offsets inside its log.
+//!
+//! Offsets that a person or a group named are held against the log by the data-loss policy; offsets
+//! that come from the log itself (earliest, latest, from the end, by timestamp) are kept inside it,
+//! since the answers they are made of are separate moments.
+
+use kafka_direct_core::{
+    DataLossPolicy, IsolationLevel, Offset, OffsetRange, Reset, ResetCause, TopicPartition,
+};
+
+use crate::{
+    DriverError, EndOffset, Lookups, NoMatch, PartitionState, Selection, Side, StartOffset,
+};
+
+/// What is readable: `log_start <= end`.
+#[derive(Clone, Copy)]
+struct Bounds {
+    log_start: Offset,
+    end: Offset,
+}
+
+impl Bounds {
+    fn of(state: &PartitionState, isolation: IsolationLevel) -> Result<Self, DriverError> {
+        let (log_start, end) = (state.watermarks.log_start, state.watermarks.end(isolation));
+        if log_start < Offset::ZERO {
+            return Err(DriverError::BadNumber {
+                topic_partition: Some(state.topic_partition.clone()),
+                setting: "log start",
+                value: log_start.get().into(),
+                problem: "is not an offset; ask the broker for the partition's offsets again",
+            });
+        }
+        Ok(Self { log_start, end })
+    }
+
+    fn keep(self, offset: Offset) -> Offset {
+        offset.clamp(self.log_start, self.end)
+    }
+
+    fn before_end(self, back: i64) -> Offset {
+        self.keep(Offset::new(self.end.get().saturating_sub(back)))
+    }
+}
+
+/// A start that is known, and whether an end before it is a mistake.
+struct Start {
+    offset: Offset,
+    /// With nothing to read at or after the start, an earlier end only says the same again.
+    nothing_left: bool,
+}
+
+/// Checks the numbers a person gave for one partition, without knowing any answer.
+pub(crate) fn check_numbers(
+    topic_partition: &TopicPartition,
+    start: Option<&StartOffset>,
+    end: Option<&EndOffset>,
+) -> Result<(), DriverError> {
+    let at_least_zero = |setting, value: i64| {
+        if value >= 0 {
+            return Ok(());
+        }
+        Err(DriverError::BadNumber {
+            topic_partition: Some(topic_partition.clone()),
+            setting,
+            value: value.into(),
+            problem: "must be at least 0",
+        })
+    };
+    let mut start = start;
+    while let Some(StartOffset::GroupCommitted { fallback, .. }) = start {
+        start = Some(fallback);
+    }
+    match start {
+        Some(StartOffset::At(offset)) => at_least_zero("start offset", offset.get())?,
+        Some(StartOffset::FromEnd(back)) => at_least_zero("start from the end", *back)?,
+        Some(StartOffset::Timestamp { millis, .. }) => at_least_zero("start timestamp", *millis)?,
+        Some(StartOffset::Earliest | StartOffset::Latest | StartOffset::GroupCommitted { .. })
+        | None => {}
+    }
+    match end {
+        Some(EndOffset::At(offset)) => at_least_zero("end offset", offset.get()),
+        Some(EndOffset::FromEnd(back)) => at_least_zero("end from the end", *back),
+        Some(EndOffset::Timestamp { millis }) => at_least_zero("end timestamp", *millis),
+        Some(EndOffset::Latest) | None => Ok(()),
+    }
+}
+
+/// The offsets of one partition from `start` to `end`. Jumps that policy `resume` makes are added
+/// to `resets`.
+pub(crate) fn resolve(
+    selection: &Selection,
+    state: &PartitionState,
+    (start, end): (&StartOffset, &EndOffset),
+    lookups: &Lookups,
+    resets: &mut Vec<Reset>,
+) -> Result<OffsetRange, DriverError> {
+    let topic_partition = &state.topic_partition;
+    check_numbers(topic_partition, Some(start), Some(end))?;
+    let bounds = Bounds::of(state, selection.isolation)?;
+    let from = start_offset(topic_partition, start, bounds, lookups)?;
+    let until = end_offset(topic_partition, end, bounds, lookups)?;
+    let backwards = || DriverError::Backwards {
+        topic_partition: topic_partition.clone(),
+        start: start.clone(),
+        from: from.offset,
+        end: end.clone(),
+        until,
+    };
+    if let (StartOffset::At(from), EndOffset::At(until)) = (start, end)
+        && from > until
+    {
+        return Err(backwards());
+    }
+    let known = resets.len();
+    let (low, high) = fit(selection, state, bounds, (from.offset, until), resets)?;
+    let clamped = resets.len() != known;
+    if low > high && !clamped && !from.nothing_left && !is_forward_in_time(start, end) {
+        return Err(backwards());
+    }
+    Ok(OffsetRange::new(topic_partition.clone(), low.min(high), high)?)
+}
+
+/// One explicit range, held against the log by the data-loss policy.
+pub(crate) fn fit_range(
+    selection: &Selection,
+    state: &PartitionState,
+    range: &OffsetRange,
+    resets: &mut Vec<Reset>,
+) -> Result<OffsetRange, DriverError> {
+    let bounds = Bounds::of(state, selection.isolation)?;
+    let (from, until) = fit(selection, state, bounds, (range.from(), range.until()), resets)?;
+    Ok(OffsetRange::new(range.topic_partition().clone(), from, until)?)
+}
+
+fn start_offset(
+    topic_partition: &TopicPartition,
+    mut start: &StartOffset,
+    bounds: Bounds,
+    lookups: &Lookups,
+) -> Result<Start, DriverError> {
+    let offset = loop {
+        break match start {
+            StartOffset::Earliest => bounds.log_start,
+            StartOffset::Latest => bounds.end,
+            StartOffset::At(offset) => *offset,
+            StartOffset::FromEnd(back) => bounds.before_end(*back),
+            StartOffset::Timestamp { millis, no_match } => {
+                match (lookups.timestamp(topic_partition, *millis)?, no_match) {
+                    (Some(offset), _) => bounds.keep(offset),
+                    (None, NoMatch::Latest) => {
+                        return Ok(Start { offset: bounds.end, nothing_left: true });
+                    }
+                    (None, NoMatch::Error) => {
+                        return Err(DriverError::NoRecordSince {
+                            topic_partition: topic_partition.clone(),
+                            millis: *millis,
+                        });
+                    }
+                }
+            }
+            StartOffset::GroupCommitted { group, fallback } => {
+                // A group that stands behind the end has read the range already.
+                if let Some(offset) = lookups.committed(group, topic_partition)? {
+                    return Ok(Start { offset, nothing_left: true });
+                }
+                start = fallback;
+                continue;
+            }
+        };
+    };
+    Ok(Start { offset, nothing_left: false })
+}
+
+fn end_offset(
+    topic_partition: &TopicPartition,
+    end: &EndOffset,
+    bounds: Bounds,
+    lookups: &Lookups,
+) -> Result<Offset, DriverError> {
+    Ok(match end {
+        EndOffset::Latest => bounds.end,
+        EndOffset::At(offset) => *offset,
+        EndOffset::FromEnd(back) => bounds.before_end(*back),
+        EndOffset::Timestamp { millis } => {
+            lookups.timestamp(topic_partition, *millis)?.map_or(bounds.end, |at| bounds.keep(at))
+        }
+    })
+}
+
+/// Whether both are timestamps in order: their offsets can then only cross because they were asked
+/// for at different moments.
+fn is_forward_in_time(start: &StartOffset, end: &EndOffset) -> bool {
+    matches!(
+        (start, end),
+        (StartOffset::Timestamp { millis: from, .. }, EndOffset::Timestamp { millis: until })
+            if from <= until
+    )
+}
+
+/// Brings `wanted` inside the bounds, or fails, as the policy says.
+fn fit(
+    selection: &Selection,
+    state: &PartitionState,
+    bounds: Bounds,
+    wanted: (Offset, Offset),
+    resets: &mut Vec<Reset>,
+) -> Result<(Offset, Offset), DriverError> {
+    let (from, until) = wanted;
+    let fitted = (bounds.keep(from), bounds.keep(until));
+    if fitted == wanted {
+        return Ok(fitted);
+    }
+    match selection.on_data_loss {
+        DataLossPolicy::Fail => {
+            let (side, asked) =
+                if fitted.0 == from { (Side::End, until) } else { (Side::Start, from) };
+            Err(DriverError::OutOfBounds {
+                topic_partition: state.topic_partition.clone(),
+                side,
+                asked,
+                watermarks: state.watermarks,
+                isolation: selection.isolation,
+            })
+        }
+        DataLossPolicy::Resume => {
+            let before = below(bounds.log_start, from, until);
+            let behind = above(bounds.end, from, until);
+            for (from, to) in before.into_iter().chain(behind) {
+                let tp = state.topic_partition.clone();
+                let mut reset = Reset::new(tp, ResetCause::Clamped, from, to);
+                reset.new_epoch = state.leader_epoch;
+                resets.push(reset);
+            }
+            Ok(fitted)
+        }
+    }
+}
+
+/// The part of `[from, until)` below the log start; if that holds nothing but one of the two lies
+/// there, everything from it to the log start, so that no clamp goes unrecorded.
+fn below(log_start: Offset, from: Offset, until: Offset) -> Option<(Offset, Offset)> {
+    if from < until {
+        (from < log_start).then(|| (from, until.min(log_start)))
+    } else {
+        (until < log_start).then_some((until, log_start))
+    }
+}
+
+/// The same for the part above the readable end.
+fn above(end: Offset, from: Offset, until: Offset) -> Option<(Offset, Offset)> {
+    if from < until {
+        (until > end).then(|| (from.max(end), until))
+    } else {
+        (from > end).then_some((end, from))
+    }
+}
