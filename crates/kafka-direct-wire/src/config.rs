@@ -1,0 +1,386 @@
+//! Everything a cluster connection can be told, with defaults that work.
+//!
+//! Contract: setters never fail; [`Cluster::connect`](crate::Cluster::connect) checks the whole and
+//! names the setting that cannot work. Nothing here prints a secret.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    WireError,
+    transport::{TcpTransport, Transport},
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// No response larger than this is ever accepted, whatever the configuration says.
+const FRAME_LIMIT_BYTES: usize = 1024 * MIB;
+
+/// How to reach a cluster and how much to ask of it.
+///
+/// Sizes are in bytes. Every setter has a default that suits a cluster in the same data centre.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ClusterConfig {
+    bootstrap: Vec<String>,
+    client_id: String,
+    transport: Arc<dyn Transport>,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    retry_timeout: Duration,
+    retry_backoff: (Duration, Duration),
+    max_frame_bytes: usize,
+    memory_budget_bytes: usize,
+    fetch_max_bytes: usize,
+    partition_max_bytes: usize,
+    max_batch_bytes: usize,
+    lanes_per_leader: usize,
+    runtime: Option<Handle>,
+}
+
+impl ClusterConfig {
+    /// A cluster reached through `bootstrap` servers, each `host:port` (or several, separated by
+    /// commas). They are tried in order until one answers; the rest of the cluster is learnt from
+    /// it.
+    #[must_use]
+    pub fn new<S: Into<String>>(bootstrap: impl IntoIterator<Item = S>) -> Self {
+        let bootstrap = bootstrap.into_iter().map(Into::into).collect::<Vec<String>>();
+        Self {
+            bootstrap: bootstrap
+                .iter()
+                .flat_map(|servers| servers.split(','))
+                .map(|server| server.trim().to_owned())
+                .filter(|server| !server.is_empty())
+                .collect(),
+            client_id: "kafka-direct".to_owned(),
+            transport: Arc::new(TcpTransport),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            retry_timeout: Duration::from_secs(60),
+            retry_backoff: (Duration::from_millis(100), Duration::from_secs(1)),
+            max_frame_bytes: 128 * MIB,
+            memory_budget_bytes: 48 * MIB,
+            fetch_max_bytes: 16 * MIB,
+            partition_max_bytes: MIB,
+            max_batch_bytes: 64 * MIB,
+            lanes_per_leader: 1,
+            runtime: None,
+        }
+    }
+
+    /// Name under which brokers log, meter and throttle this client. Default `kafka-direct`.
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// How connections are opened. Default [`TcpTransport`].
+    #[must_use]
+    pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// Longest time for opening one connection, the first request on it included. Default 10 s.
+    #[must_use]
+    pub const fn connect_timeout(mut self, limit: Duration) -> Self {
+        self.connect_timeout = limit;
+        self
+    }
+
+    /// Longest time from sending a request to its whole response; waiting out a broker's throttle
+    /// does not count. Default 30 s.
+    #[must_use]
+    pub const fn request_timeout(mut self, limit: Duration) -> Self {
+        self.request_timeout = limit;
+        self
+    }
+
+    /// How long passing faults (a leader that moves, a broken connection) are retried without any
+    /// progress before the operation ends as `Unavailable`; a try that is under way then is not cut
+    /// short. Zero never retries. Default 60 s.
+    #[must_use]
+    pub const fn retry_timeout(mut self, limit: Duration) -> Self {
+        self.retry_timeout = limit;
+        self
+    }
+
+    /// First and longest pause between retries; pauses double. Default 100 ms to 1 s.
+    #[must_use]
+    pub const fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.retry_backoff = (first, longest);
+        self
+    }
+
+    /// Largest response that is read; a larger one is refused before anything is allocated.
+    /// Default 128 MiB, at most 1 GiB.
+    #[must_use]
+    pub const fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Bytes of records that all reads of this cluster together may hold in flight and queued. One
+    /// batch larger than that is admitted alone. Default 48 MiB.
+    #[must_use]
+    pub const fn memory_budget_bytes(mut self, bytes: usize) -> Self {
+        self.memory_budget_bytes = bytes;
+        self
+    }
+
+    /// Most bytes of records that one Fetch asks for. Default 16 MiB.
+    #[must_use]
+    pub const fn fetch_max_bytes(mut self, bytes: usize) -> Self {
+        self.fetch_max_bytes = bytes;
+        self
+    }
+
+    /// Most bytes of one partition that one Fetch asks for. Default 1 MiB.
+    #[must_use]
+    pub const fn partition_max_bytes(mut self, bytes: usize) -> Self {
+        self.partition_max_bytes = bytes;
+        self
+    }
+
+    /// Largest single Kafka batch that is accepted; a larger one ends the read as `Invalid`.
+    /// Default 64 MiB; at most [`ClusterConfig::max_frame_bytes`].
+    #[must_use]
+    pub const fn max_batch_bytes(mut self, bytes: usize) -> Self {
+        self.max_batch_bytes = bytes;
+        self
+    }
+
+    /// How many connections with one Fetch in flight each are kept to a leader. Default 1.
+    #[must_use]
+    pub const fn lanes_per_leader(mut self, lanes: usize) -> Self {
+        self.lanes_per_leader = lanes;
+        self
+    }
+
+    /// The runtime on which fetching runs, so that a service's own tasks are not starved. Default:
+    /// the runtime inside which [`Cluster::connect`](crate::Cluster::connect) is called.
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+}
+
+/// What the rest of the crate reads.
+impl ClusterConfig {
+    pub(crate) fn bootstrap(&self) -> &[String] {
+        &self.bootstrap
+    }
+
+    pub(crate) fn get_client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    pub(crate) fn get_transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    pub(crate) const fn get_connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    pub(crate) const fn get_request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    pub(crate) const fn get_retry_timeout(&self) -> Duration {
+        self.retry_timeout
+    }
+
+    pub(crate) const fn get_retry_backoff(&self) -> (Duration, Duration) {
+        self.retry_backoff
+    }
+
+    pub(crate) const fn get_max_frame_bytes(&self) -> usize {
+        self.max_frame_bytes
+    }
+
+    pub(crate) const fn get_memory_budget_bytes(&self) -> usize {
+        self.memory_budget_bytes
+    }
+
+    pub(crate) const fn get_fetch_max_bytes(&self) -> usize {
+        self.fetch_max_bytes
+    }
+
+    pub(crate) const fn get_partition_max_bytes(&self) -> usize {
+        self.partition_max_bytes
+    }
+
+    pub(crate) const fn get_max_batch_bytes(&self) -> usize {
+        self.max_batch_bytes
+    }
+
+    pub(crate) const fn get_lanes_per_leader(&self) -> usize {
+        self.lanes_per_leader
+    }
+
+    /// Runs an engine task on the runtime of this cluster.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(task)),
+            None => drop(tokio::spawn(task)),
+        }
+    }
+
+    /// Where engine tasks are spawned; the current runtime unless one was set.
+    pub(crate) fn get_runtime(&self) -> Result<Handle, WireError> {
+        let current = || {
+            Handle::try_current().map_err(|error| WireError::Config {
+                setting: "runtime",
+                reason: format!("{error}; connect inside a tokio runtime, or set one"),
+            })
+        };
+        self.runtime.clone().map_or_else(current, Ok)
+    }
+
+    /// Checks every setting.
+    pub(crate) fn validate(&self) -> Result<(), WireError> {
+        if self.bootstrap.is_empty() {
+            return wrong("bootstrap servers", "none given; name at least one `host:port`");
+        }
+        for server in &self.bootstrap {
+            host_and_port(server)?;
+        }
+        if i16::try_from(self.client_id.len()).is_err() {
+            return wrong("client_id", "longer than 32767 bytes");
+        }
+        for (setting, duration) in
+            [("connect_timeout", self.connect_timeout), ("request_timeout", self.request_timeout)]
+        {
+            if duration.is_zero() {
+                return wrong(setting, "must be longer than zero");
+            }
+        }
+        let (first, longest) = self.retry_backoff;
+        if first.is_zero() || longest < first {
+            return wrong(
+                "retry_backoff",
+                "the first pause must be above zero and at most the longest",
+            );
+        }
+        if !(KIB..=FRAME_LIMIT_BYTES).contains(&self.max_frame_bytes) {
+            return wrong("max_frame_bytes", "must be from 1 KiB to 1 GiB");
+        }
+        for (setting, bytes) in [
+            ("fetch_max_bytes", self.fetch_max_bytes),
+            ("partition_max_bytes", self.partition_max_bytes),
+            ("max_batch_bytes", self.max_batch_bytes),
+        ] {
+            if bytes == 0 || bytes > self.max_frame_bytes {
+                return wrong(setting, "must be above zero and at most max_frame_bytes");
+            }
+        }
+        if self.memory_budget_bytes == 0 {
+            return wrong("memory_budget_bytes", "must be above zero");
+        }
+        if !(1..=64).contains(&self.lanes_per_leader) {
+            return wrong("lanes_per_leader", "must be from 1 to 64");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ClusterConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterConfig")
+            .field("bootstrap", &self.bootstrap)
+            .field("client_id", &self.client_id)
+            .field("transport", &self.transport)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("retry_timeout", &self.retry_timeout)
+            .field("retry_backoff", &self.retry_backoff)
+            .field("max_frame_bytes", &self.max_frame_bytes)
+            .field("memory_budget_bytes", &self.memory_budget_bytes)
+            .field("fetch_max_bytes", &self.fetch_max_bytes)
+            .field("partition_max_bytes", &self.partition_max_bytes)
+            .field("max_batch_bytes", &self.max_batch_bytes)
+            .field("lanes_per_leader", &self.lanes_per_leader)
+            .finish_non_exhaustive()
+    }
+}
+
+fn wrong(setting: &'static str, reason: &str) -> Result<(), WireError> {
+    Err(WireError::Config { setting, reason: reason.to_owned() })
+}
+
+/// Splits `host:port`; an IPv6 address stands in brackets.
+pub(crate) fn host_and_port(server: &str) -> Result<(&str, u16), WireError> {
+    let parsed = server.rsplit_once(':').and_then(|(host, port)| {
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = match bracketed {
+            Some(inner) => inner,
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        let port = port.parse::<u16>().ok().filter(|port| *port != 0)?;
+        (!host.is_empty()).then_some((host, port))
+    });
+    parsed.ok_or_else(|| WireError::Config {
+        setting: "bootstrap servers",
+        reason: format!("`{server}` is not `host:port`"),
+    })
+}
+
+/// The printed form of an address, as [`host_and_port`] reads it.
+pub(crate) fn address(host: &str, port: u16) -> Arc<str> {
+    if host.contains(':') {
+        format!("[{host}]:{port}").into()
+    } else {
+        format!("{host}:{port}").into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_lists_are_split() {
+        let config = ClusterConfig::new(["a:1, b:2", "[::1]:3"]);
+        config.validate().unwrap();
+        assert_eq!(config.bootstrap(), ["a:1", "b:2", "[::1]:3"]);
+    }
+
+    #[test]
+    fn addresses_survive_printing() {
+        for server in ["host:9092", "[::1]:9092", "10.0.0.1:1"] {
+            let (host, port) = host_and_port(server).unwrap();
+            assert_eq!(&*address(host, port), server);
+        }
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        let ok = || ClusterConfig::new(["h:1"]);
+        for (config, setting) in [
+            (ClusterConfig::new([] as [&str; 0]), "bootstrap servers"),
+            (ClusterConfig::new(["h"]), "bootstrap servers"),
+            (ClusterConfig::new(["h:0"]), "bootstrap servers"),
+            (ClusterConfig::new(["::1:9092"]), "bootstrap servers"),
+            (ClusterConfig::new([":9092"]), "bootstrap servers"),
+            (ok().client_id("x".repeat(40_000)), "client_id"),
+            (ok().request_timeout(Duration::ZERO), "request_timeout"),
+            (ok().connect_timeout(Duration::ZERO), "connect_timeout"),
+            (ok().retry_backoff(Duration::ZERO, Duration::ZERO), "retry_backoff"),
+            (ok().max_frame_bytes(2 * FRAME_LIMIT_BYTES), "max_frame_bytes"),
+            (ok().fetch_max_bytes(0), "fetch_max_bytes"),
+            (ok().max_batch_bytes(512 * MIB), "max_batch_bytes"),
+            (ok().memory_budget_bytes(0), "memory_budget_bytes"),
+            (ok().lanes_per_leader(0), "lanes_per_leader"),
+        ] {
+            match config.validate() {
+                Err(WireError::Config { setting: named, .. }) => assert_eq!(named, setting),
+                other => panic!("{setting}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! One connection to one broker: handshake, framing, throttling, one request at a time.
+//!
+//! Contract:
+//! - A frame's claimed size is checked before anything is allocated, and the buffer grows as bytes
+//!   arrive, not by the claim.
+//! - Nothing is read ahead: after [`Connection::receive`] the stream stands at the next frame.
+//! - **Cancel safety:** none. A future of `send`, `receive` or `call` that is dropped half-way, or
+//!   that fails, leaves the connection unusable; its owner drops it.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, RequestHeader},
+    protocol::{Decodable, Encodable, StrBytes},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{
+    ClusterConfig, WireError, code,
+    config::address,
+    guard,
+    response::Response,
+    transport::Stream,
+    versions::{self, BrokerVersions},
+};
+
+/// How much the buffer of a response grows ahead of the bytes that arrived.
+const READ_STEP_BYTES: usize = 64 * 1024;
+/// Correlation id and size field.
+const CORRELATION_BYTES: usize = 4;
+
+/// A connection that has shaken hands.
+pub(crate) struct Connection {
+    /// The raw stream. A reader that parses a response itself takes it from here, frame size first.
+    pub(crate) stream: Box<dyn Stream>,
+    address: Arc<str>,
+    client_id: StrBytes,
+    versions: BrokerVersions,
+    next_correlation: i32,
+    awaited: Option<i32>,
+    throttled_until: Option<Instant>,
+    max_frame_bytes: usize,
+    request_timeout: Duration,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects and asks which versions the broker speaks, all within the connect time-out.
+    pub(crate) async fn open(
+        config: &ClusterConfig,
+        host: &str,
+        port: u16,
+    ) -> Result<Self, WireError> {
+        let address = address(host, port);
+        let limit = config.get_connect_timeout();
+        let opening = async {
+            let stream = config.get_transport().connect(host, port).await.map_err(|source| {
+                WireError::Connection { address: Arc::clone(&address), action: "connect", source }
+            })?;
+            let mut connection = Self {
+                stream,
+                address: Arc::clone(&address),
+                client_id: StrBytes::from_string(config.get_client_id().to_owned()),
+                versions: BrokerVersions::default(),
+                next_correlation: 0,
+                awaited: None,
+                throttled_until: None,
+                max_frame_bytes: config.get_max_frame_bytes(),
+                request_timeout: config.get_request_timeout(),
+            };
+            connection.handshake().await?;
+            Ok(connection)
+        };
+        timeout(limit, opening)
+            .await
+            .unwrap_or_else(|_| Err(WireError::timeout(&address, "connect", limit)))
+    }
+
+    /// Learns the broker's versions. A broker that does not know our version of the question
+    /// answers it with error 35 in version 0.
+    async fn handshake(&mut self) -> Result<(), WireError> {
+        let mut version = versions::ours(ApiKey::ApiVersions).max;
+        loop {
+            let mut request = ApiVersionsRequest::default();
+            if version >= 3 {
+                request = request
+                    .with_client_software_name(StrBytes::from_static_str("kafka-direct"))
+                    .with_client_software_version(StrBytes::from_static_str(env!(
+                        "CARGO_PKG_VERSION"
+                    )));
+            }
+            self.send(ApiKey::ApiVersions, version, &request).await.map_err(closed)?;
+            let mut body = self.receive(ApiKey::ApiVersions, version).await.map_err(closed)?;
+            let refused = body
+                .first_chunk::<2>()
+                .is_some_and(|code| i16::from_be_bytes(*code) == code::UNSUPPORTED_VERSION);
+            if refused && version > 0 {
+                version = 0;
+                continue;
+            }
+            let answer: ApiVersionsResponse =
+                self.decode(ApiKey::ApiVersions, version, &mut body)?;
+            if answer.error_code != code::NONE {
+                return Err(self.broker_error(ApiKey::ApiVersions, answer.error_code));
+            }
+            self.throttle(answer.throttle_time_ms);
+            self.versions = BrokerVersions::new(
+                answer.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)),
+            );
+            return Ok(());
+        }
+    }
+
+    /// `host:port` of the broker.
+    pub(crate) const fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    /// The highest version of `api` that both sides know.
+    pub(crate) fn version(&self, api: ApiKey) -> Result<i16, WireError> {
+        self.versions.agree(api).ok_or_else(|| {
+            let ours = versions::ours(api);
+            WireError::UnsupportedVersion {
+                address: Arc::clone(&self.address),
+                api: versions::name(api),
+                broker: self.versions.range(api),
+                ours: (ours.min, ours.max),
+            }
+        })
+    }
+
+    /// Makes the next request wait, as a broker's answer asked (KIP-219).
+    pub(crate) fn throttle(&mut self, throttle_time_ms: i32) {
+        if let Ok(ms @ 1..) = u64::try_from(throttle_time_ms) {
+            self.throttled_until = Some(Instant::now() + Duration::from_millis(ms));
+        }
+    }
+
+    /// Sends one request and gives its correlation id. Waits out a throttle first.
+    pub(crate) async fn send<R: Encodable + Sync>(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        body: &R,
+    ) -> Result<i32, WireError> {
+        self.wait_out_throttle().await;
+        let correlation = self.next_correlation;
+        self.next_correlation = self.next_correlation.wrapping_add(1);
+        let frame = self.frame(api, version, correlation, body)?;
+        self.stream
+            .write_all(&frame)
+            .await
+            .map_err(|source| self.broken(versions::name(api), source))?;
+        self.stream.flush().await.map_err(|source| self.broken(versions::name(api), source))?;
+        self.awaited = Some(correlation);
+        Ok(correlation)
+    }
+
+    /// Reads the response to the last request sent; gives what follows the response header.
+    pub(crate) async fn receive(&mut self, api: ApiKey, version: i16) -> Result<Bytes, WireError> {
+        let action = versions::name(api);
+        let mut size = [0; 4];
+        let read = self.stream.read_exact(&mut size).await;
+        read.map_err(|source| self.broken(action, source))?;
+        let claimed = i32::from_be_bytes(size);
+        let size = usize::try_from(claimed)
+            .ok()
+            .filter(|size| (CORRELATION_BYTES..=self.max_frame_bytes).contains(size))
+            .ok_or_else(|| {
+                let limit = self.max_frame_bytes;
+                self.invalid(api, format!("it claims {claimed} bytes, allowed are 4 to {limit}"))
+            })?;
+        let mut frame = BytesMut::new();
+        while frame.len() < size {
+            let missing = size.saturating_sub(frame.len());
+            frame.reserve(missing.min(READ_STEP_BYTES.max(frame.len())));
+            let room = missing.min(frame.capacity().saturating_sub(frame.len()));
+            let read = self.stream.read_buf(&mut (&mut frame).limit(room)).await;
+            if read.map_err(|source| self.broken(action, source))? == 0 {
+                return Err(self.broken(action, io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        self.response_header(api, version, frame.freeze())
+    }
+
+    /// Checks the correlation id and skips the header.
+    fn response_header(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        mut frame: Bytes,
+    ) -> Result<Bytes, WireError> {
+        let awaited = self.awaited.take();
+        let correlation = frame.try_get_i32().ok();
+        if correlation != awaited {
+            return Err(self.invalid(
+                api,
+                format!("its correlation id is {correlation:?}, awaited was {awaited:?}"),
+            ));
+        }
+        if api.response_header_version(version) > 0 {
+            let body = guard::skip_tagged(&frame).map_err(|why| self.invalid(api, why))?.len();
+            frame.advance(frame.len().saturating_sub(body));
+        }
+        Ok(frame)
+    }
+
+    /// Asks and awaits the answer, within the request time-out. The answer's throttle is noted.
+    pub(crate) async fn call<Q: Encodable + Sync, A: Response>(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        request: &Q,
+    ) -> Result<A, WireError> {
+        self.wait_out_throttle().await;
+        let limit = self.request_timeout;
+        let exchange = async {
+            self.send(api, version, request).await?;
+            self.receive(api, version).await
+        };
+        let Ok(answered) = timeout(limit, exchange).await else {
+            return Err(WireError::timeout(&self.address, versions::name(api), limit));
+        };
+        let answer: A = self.decode(api, version, &mut answered?)?;
+        self.throttle(answer.throttle_time_ms());
+        Ok(answer)
+    }
+
+    /// An error code in an answer of this broker.
+    pub(crate) fn broker_error(&self, api: ApiKey, code: i16) -> WireError {
+        WireError::Broker {
+            address: Arc::clone(&self.address),
+            api: versions::name(api),
+            code,
+            topic_partition: None,
+        }
+    }
+
+    /// An answer of this broker that cannot be one.
+    pub(crate) fn invalid(
+        &self,
+        api: ApiKey,
+        reason: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> WireError {
+        WireError::Protocol {
+            address: Arc::clone(&self.address),
+            api: versions::name(api),
+            reason: reason.into(),
+        }
+    }
+
+    /// The stream failed while `action` was under way.
+    pub(crate) fn broken(&self, action: &'static str, source: io::Error) -> WireError {
+        WireError::Connection { address: Arc::clone(&self.address), action, source }
+    }
+
+    async fn wait_out_throttle(&mut self) {
+        if let Some(until) = self.throttled_until {
+            sleep_until(until).await;
+            self.throttled_until = None;
+        }
+    }
+
+    fn frame<R: Encodable>(
+        &self,
+        api: ApiKey,
+        version: i16,
+        correlation: i32,
+        body: &R,
+    ) -> Result<BytesMut, WireError> {
+        let header = RequestHeader::default()
+            .with_request_api_key(api as i16)
+            .with_request_api_version(version)
+            .with_correlation_id(correlation)
+            .with_client_id(Some(self.client_id.clone()));
+        let mut frame = BytesMut::new();
+        frame.put_i32(0);
+        let encoded = header
+            .encode(&mut frame, api.request_header_version(version))
+            .and_then(|()| body.encode(&mut frame, version));
+        let size = encoded
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|()| {
+                i32::try_from(frame.len().saturating_sub(4))
+                    .map_err(|_| "larger than 2 GiB".to_owned())
+            })
+            .map_err(|reason| WireError::Config {
+                setting: versions::name(api),
+                reason: format!("the request cannot be encoded in version {version}: {reason}"),
+            })?;
+        if let Some(slot) = frame.first_chunk_mut::<4>() {
+            *slot = size.to_be_bytes();
+        }
+        Ok(frame)
+    }
+
+    fn decode<A: Decodable>(
+        &self,
+        api: ApiKey,
+        version: i16,
+        body: &mut Bytes,
+    ) -> Result<A, WireError> {
+        guard::check(api, version, body).map_err(|why| self.invalid(api, why))?;
+        A::decode(body, version).map_err(|error| self.invalid(api, format!("{error:#}")))
+    }
+}
+
+/// A listener that expects another protocol than plain Kafka hangs up on the first request.
+fn closed(error: WireError) -> WireError {
+    match error {
+        WireError::Connection { address, action, source }
+            if source.kind() == io::ErrorKind::UnexpectedEof =>
+        {
+            let source = io::Error::new(
+                source.kind(),
+                "the other side hung up on the first request; check that the port is a Kafka \
+                 listener of the expected security protocol",
+            );
+            WireError::Connection { address, action, source }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,85 @@
+//! What one partition's answer means for its slot: bytes to queue, a stop, or nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_direct_core::{Fetched, Offset, invariants, walk};
+
+use super::{
+    response::PartitionAnswer,
+    slot::{Slot, Stop},
+};
+
+/// The outcome of walking an answer's batch headers.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// Whole batches that move the position.
+    Fetched(Fetched),
+    /// No batch that moves the position.
+    Empty,
+    /// Something the reader has to look into.
+    Stop(Stop),
+}
+
+/// Judges `answer` to a request at `position`.
+///
+/// The position moves by the batches' headers alone (INV-6); since these lie outside the batch's
+/// checksum, a batch must rise above the one before and end at or below the high watermark. What
+/// lies wholly before the position or at and behind the range's end is cut off here.
+pub(super) fn accept(
+    slot: &Slot,
+    position: Offset,
+    address: &Arc<str>,
+    answer: PartitionAnswer,
+) -> Accepted {
+    let PartitionAnswer { code, high_watermark, last_stable, log_start, aborted, records, .. } =
+        answer;
+    if code != 0 {
+        return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
+    }
+    let mut start = 0usize;
+    let mut end = 0usize;
+    let mut next = position;
+    let mut leader_epoch = None;
+    for batch in walk(&records) {
+        let header = match batch {
+            Ok((header, _)) => header,
+            // What was sound before the fault is delivered; the fault is met again behind it.
+            Err(_) if invariants::moves_forward(position, next) => break,
+            Err(error) => return Accepted::Stop(Stop::Header(error)),
+        };
+        if header.next_offset() > high_watermark {
+            if invariants::moves_forward(position, next) {
+                break;
+            }
+            let next = header.next_offset();
+            return Accepted::Stop(Stop::AboveHighWatermark { next, high_watermark });
+        }
+        if header.base_offset >= slot.range().until() {
+            // A hole up to the range's end: the position is past it.
+            next = next.max(slot.range().until());
+            break;
+        }
+        end = end.saturating_add(header.total_bytes);
+        if invariants::moves_forward(position, header.next_offset()) {
+            next = header.next_offset();
+            leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
+        } else {
+            start = end;
+        }
+    }
+    if !invariants::moves_forward(position, next) {
+        return Accepted::Empty;
+    }
+    let records = if start >= end { Bytes::new() } else { records.slice(start..end) };
+    Accepted::Fetched(Fetched {
+        fetch_offset: position,
+        next,
+        records,
+        aborted,
+        high_watermark,
+        last_stable,
+        log_start,
+        leader_epoch,
+    })
+}

@@ -1,0 +1,275 @@
+//! Reading one answer from a connection piece by piece: small fields through a small buffer, record
+//! sets straight into buffers of their own.
+//!
+//! Nothing is allocated by what a length claims before it is checked against what is left of the
+//! frame, and the frame against the limit. A read that brings nothing for the idle time-out ends the
+//! connection; a slow but steady one does not.
+
+use std::{io, time::Duration};
+
+use bytes::BufMut as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+/// Large enough for the fields of some hundred partitions, small enough that a record set is
+/// mostly read where it stays.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// Why an answer could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FrameError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the answer has {bytes} bytes, more than the {limit} allowed")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// Reads inside one frame, never past its end.
+#[derive(Debug)]
+pub(super) struct FrameReader<'a, S: ?Sized> {
+    stream: &'a mut S,
+    buffer: &'a mut Vec<u8>,
+    at: usize,
+    /// Bytes of the frame that are not in the buffer yet.
+    unread: usize,
+    idle: Duration,
+}
+
+impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
+    /// Waits for an answer and reads its size. `buffer` is scratch space kept between answers.
+    pub(super) async fn open(
+        stream: &'a mut S,
+        buffer: &'a mut Vec<u8>,
+        limit: usize,
+        idle: Duration,
+    ) -> Result<Self, FrameError> {
+        buffer.clear();
+        buffer.reserve(BUFFER_BYTES);
+        let mut frame = Self { stream, buffer, at: 0, unread: 4, idle };
+        let size = frame.i32().await?;
+        let bytes = usize::try_from(size).map_err(|_| FrameError::Malformed("negative size"))?;
+        if bytes > limit {
+            return Err(FrameError::TooLarge { bytes, limit });
+        }
+        frame.unread = bytes;
+        Ok(frame)
+    }
+
+    /// Bytes of the frame not consumed yet.
+    pub(super) fn left(&self) -> usize {
+        self.buffered().saturating_add(self.unread)
+    }
+
+    fn buffered(&self) -> usize {
+        self.buffer.len().saturating_sub(self.at)
+    }
+
+    /// Makes `count` bytes available at once; `count` is at most the buffer's size.
+    async fn fill(&mut self, count: usize) -> Result<(), FrameError> {
+        if self.buffered() >= count {
+            return Ok(());
+        }
+        if self.left() < count {
+            return Err(FrameError::Malformed("the answer ends inside a field"));
+        }
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        while self.buffer.len() < count {
+            let room = BUFFER_BYTES.saturating_sub(self.buffer.len()).min(self.unread);
+            let mut into = (&mut *self.buffer).limit(room);
+            let got = read_some(self.stream, &mut into, self.idle).await?;
+            self.unread = self.unread.saturating_sub(got);
+        }
+        Ok(())
+    }
+
+    async fn fixed<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
+        self.fill(N).await?;
+        let bytes = self.buffer.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied();
+        self.at = self.at.saturating_add(N);
+        bytes.ok_or(FrameError::Malformed("the answer ends inside a field"))
+    }
+
+    pub(super) async fn i16(&mut self) -> Result<i16, FrameError> {
+        Ok(i16::from_be_bytes(self.fixed().await?))
+    }
+
+    pub(super) async fn i32(&mut self) -> Result<i32, FrameError> {
+        Ok(i32::from_be_bytes(self.fixed().await?))
+    }
+
+    pub(super) async fn i64(&mut self) -> Result<i64, FrameError> {
+        Ok(i64::from_be_bytes(self.fixed().await?))
+    }
+
+    pub(super) async fn uuid(&mut self) -> Result<[u8; 16], FrameError> {
+        self.fixed().await
+    }
+
+    pub(super) async fn unsigned_varint(&mut self) -> Result<u32, FrameError> {
+        let mut value = 0u32;
+        for shift in [0, 7, 14, 21, 28] {
+            let [byte] = self.fixed::<1>().await?;
+            value |= u32::from(byte & 0x7f).wrapping_shl(shift);
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(FrameError::Malformed("a varint does not end"))
+    }
+
+    /// A length or count: `None` for null. Compact forms count from one.
+    pub(super) async fn length(&mut self, flexible: bool) -> Result<Option<usize>, FrameError> {
+        let length = if flexible {
+            let plus_one = self.unsigned_varint().await?;
+            plus_one.checked_sub(1).map(|length| usize::try_from(length).unwrap_or(usize::MAX))
+        } else {
+            match self.i32().await? {
+                -1 => None,
+                length => Some(
+                    usize::try_from(length)
+                        .map_err(|_| FrameError::Malformed("a length is negative"))?,
+                ),
+            }
+        };
+        self.check(length)
+    }
+
+    /// A string's length: two bytes in the older form.
+    pub(super) async fn string_length(&mut self, flexible: bool) -> Result<usize, FrameError> {
+        if flexible {
+            return Ok(self.length(true).await?.unwrap_or(0));
+        }
+        let length = self.i16().await?;
+        let length =
+            usize::try_from(length).map_err(|_| FrameError::Malformed("a length is negative"))?;
+        Ok(self.check(Some(length))?.unwrap_or(0))
+    }
+
+    /// A count can never exceed the bytes that are left: each element takes at least one.
+    fn check(&self, length: Option<usize>) -> Result<Option<usize>, FrameError> {
+        if length.is_some_and(|length| length > self.left()) {
+            return Err(FrameError::Malformed("a length exceeds the answer"));
+        }
+        Ok(length)
+    }
+
+    /// The next `length` bytes in a buffer of their own.
+    pub(super) async fn bytes(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
+        self.check(Some(length))?;
+        let mut own = Vec::with_capacity(length);
+        let from_buffer = self.buffered().min(length);
+        let until = self.at.saturating_add(from_buffer);
+        own.extend_from_slice(self.buffer.get(self.at..until).unwrap_or_default());
+        self.at = until;
+        while own.len() < length {
+            let room = length.saturating_sub(own.len());
+            let mut into = (&mut own).limit(room);
+            let got = read_some(self.stream, &mut into, self.idle).await?;
+            self.unread = self.unread.saturating_sub(got);
+        }
+        Ok(own)
+    }
+
+    pub(super) async fn skip(&mut self, count: usize) -> Result<(), FrameError> {
+        self.check(Some(count))?;
+        let mut left = count;
+        while left > 0 {
+            let step = left.min(BUFFER_BYTES);
+            self.fill(step).await?;
+            self.at = self.at.saturating_add(step);
+            left = left.saturating_sub(step);
+        }
+        Ok(())
+    }
+
+    /// Steps over the tagged fields that end every structure of a flexible version.
+    pub(super) async fn skip_tags(&mut self, flexible: bool) -> Result<(), FrameError> {
+        if !flexible {
+            return Ok(());
+        }
+        let count = self.unsigned_varint().await?;
+        for _ in 0..count {
+            self.unsigned_varint().await?;
+            let size = self.unsigned_varint().await?;
+            self.skip(usize::try_from(size).unwrap_or(usize::MAX)).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing may be left: the next answer must start on its first byte.
+    pub(super) fn close(self) -> Result<(), FrameError> {
+        if self.left() == 0 {
+            Ok(())
+        } else {
+            Err(FrameError::Malformed("bytes are left behind the answer"))
+        }
+    }
+}
+
+async fn read_some<S: AsyncRead + Unpin + ?Sized>(
+    stream: &mut S,
+    into: &mut (impl bytes::BufMut + ?Sized + Send),
+    idle: Duration,
+) -> Result<usize, io::Error>
+where
+{
+    match tokio::time::timeout(idle, stream.read_buf(&mut { into })).await {
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("nothing arrived for {} ms", idle.as_millis()),
+        )),
+        Ok(Ok(0)) => {
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed the connection"))
+        }
+        Ok(result) => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(1);
+
+    async fn open<'a>(
+        mut stream: &'a mut &'static [u8],
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<FrameReader<'a, &'static [u8]>, FrameError> {
+        let _ = &mut stream;
+        FrameReader::open(stream, buffer, 1 << 20, IDLE).await
+    }
+
+    #[tokio::test]
+    async fn a_frame_of_two_gigabytes_is_refused_before_a_byte_of_it_is_read() {
+        let mut buffer = Vec::new();
+        let error = open(&mut &[0x7f, 0xff, 0xff, 0xff][..], &mut buffer).await.unwrap_err();
+        assert!(matches!(error, FrameError::TooLarge { bytes: 0x7fff_ffff, .. }), "{error}");
+        assert!(buffer.capacity() < 1 << 16);
+    }
+
+    #[tokio::test]
+    async fn a_count_beyond_the_frame_is_refused() {
+        let mut buffer = Vec::new();
+        let mut bytes: &[u8] = &[0, 0, 0, 6, 0x7f, 0xff, 0xff, 0xff, 0, 0];
+        let mut frame = open(&mut bytes, &mut buffer).await.unwrap();
+        assert!(frame.length(false).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_varint_that_never_ends_is_refused() {
+        let mut buffer = Vec::new();
+        let mut bytes: &[u8] = &[0, 0, 0, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        let mut frame = open(&mut bytes, &mut buffer).await.unwrap();
+        assert!(frame.unsigned_varint().await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_broker_ends_in_a_time_out() {
+        let (mut near, _far) = tokio::io::duplex(64);
+        let mut buffer = Vec::new();
+        let error = FrameReader::open(&mut near, &mut buffer, 100, IDLE).await.unwrap_err();
+        assert!(error.to_string().contains("1000 ms"), "{error}");
+    }
+}

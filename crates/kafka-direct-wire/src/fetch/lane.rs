@@ -1,0 +1,386 @@
+//! A lane: one connection to one leader with one Fetch in flight, for every slot that has room.
+//!
+//! The lane's task never waits for a reader: a slot whose queue is full is left out of the next
+//! request. The next request goes out as soon as the last answer is in the queues, before any of it
+//! is decoded.
+//!
+//! Lock order: a slot's state, then the budget. The inbox is never held together with either.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka_protocol::messages::ApiKey;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
+
+use super::{
+    AllSlots,
+    accept::{Accepted, accept},
+    budget::{Budget, Grant},
+    frame::FrameError,
+    metrics::Metrics,
+    request::Turn,
+    response::{BY_ID, Expected, FetchResponse, PartitionAnswer},
+    slot::{Slot, Stop},
+};
+use crate::{config::ClusterConfig, connection::Connection, error::WireError};
+
+/// An idle lane closes its connection after this.
+const IDLE_CLOSE: Duration = Duration::from_secs(60);
+/// How long nothing may be given back to the budget while a reader starves.
+const STALL: Duration = Duration::from_secs(1);
+/// Fewest bytes asked for one partition: less makes requests, not progress.
+const LEAST_PARTITION_BYTES: usize = 256 << 10;
+/// Room in an answer for one partition's fields.
+const PARTITION_FIELDS_BYTES: usize = 1 << 10;
+/// Room in an answer for everything else, lists of aborted transactions included.
+const ANSWER_FIELDS_BYTES: usize = 4 << 20;
+
+/// What readers see of a lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    inbox: Mutex<Inbox>,
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    slots: Vec<Arc<Slot>>,
+    host: Arc<str>,
+    port: u16,
+    closed: bool,
+}
+
+impl Lane {
+    pub(super) fn new(host: &Arc<str>, port: u16) -> Arc<Self> {
+        let inbox = Inbox { slots: Vec::new(), host: Arc::clone(host), port, closed: false };
+        Arc::new(Self { inbox: Mutex::new(inbox), wake: Notify::new() })
+    }
+
+    /// Gives the lane another slot, and the leader's address as it is known now.
+    pub(super) fn register(&self, slot: Arc<Slot>, host: &Arc<str>, port: u16) {
+        let mut inbox = self.inbox.lock();
+        inbox.slots.push(slot);
+        inbox.host = Arc::clone(host);
+        inbox.port = port;
+        drop(inbox);
+        self.wake();
+    }
+
+    /// Tells the lane that something changed: room in a queue, a starving or a gone reader.
+    pub(super) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Ends the lane's task.
+    pub(super) fn close(&self) {
+        self.inbox.lock().closed = true;
+        self.wake();
+    }
+}
+
+/// The task behind a lane.
+#[derive(Debug)]
+pub(super) struct LaneTask {
+    lane: Arc<Lane>,
+    config: ClusterConfig,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
+    /// The slots of every lane of the cluster.
+    all: Arc<AllSlots>,
+    slots: Vec<Arc<Slot>>,
+    /// Where the next request's order begins.
+    start: usize,
+    connection: Option<Connection>,
+    buffer: Vec<u8>,
+}
+
+impl LaneTask {
+    pub(super) const fn new(
+        lane: Arc<Lane>,
+        config: ClusterConfig,
+        budget: Arc<Budget>,
+        metrics: Arc<Metrics>,
+        all: Arc<AllSlots>,
+    ) -> Self {
+        Self {
+            lane,
+            config,
+            budget,
+            metrics,
+            all,
+            slots: Vec::new(),
+            start: 0,
+            connection: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Serves slots until the lane is closed.
+    pub(super) async fn run(mut self) {
+        while self.take_inbox() {
+            let turn = Turn::choose(&self.slots, self.start);
+            if turn.listed.is_empty() {
+                self.idle().await;
+                continue;
+            }
+            let Self { lane, config, budget, all, .. } = &self;
+            let afforded = Self::afford(lane, config, budget, all, &turn).await;
+            let Some(grant) = afforded else { continue };
+            if let Err(fault) = self.fetch(&turn, grant).await {
+                self.connection = None;
+                self.hand_back(&turn, &fault);
+            }
+        }
+    }
+
+    /// Takes in new slots and forgets finished ones; `false` when the lane was closed.
+    fn take_inbox(&mut self) -> bool {
+        let mut inbox = self.lane.inbox.lock();
+        let closed = inbox.closed;
+        let new = std::mem::take(&mut inbox.slots);
+        drop(inbox);
+        self.slots.retain(|slot| !slot.is_over());
+        self.slots.extend(new);
+        if self.start >= self.slots.len() {
+            self.start = 0;
+        }
+        !closed
+    }
+
+    async fn idle(&mut self) {
+        let woken = self.lane.wake.notified();
+        if self.slots.is_empty() && self.connection.is_some() {
+            if tokio::time::timeout(IDLE_CLOSE, woken).await.is_err() {
+                self.connection = None;
+            }
+        } else {
+            woken.await;
+        }
+    }
+
+    /// Takes budget for a turn; `None` after a wait that may have changed what there is to ask.
+    ///
+    /// When a reader starves and nothing is given back for a while, whoever holds the budget is not
+    /// being read: the largest such queue is evicted.
+    async fn afford(
+        lane: &Lane,
+        config: &ClusterConfig,
+        budget: &Arc<Budget>,
+        all: &AllSlots,
+        turn: &Turn,
+    ) -> Option<Grant> {
+        let freed = budget.freed();
+        tokio::pin!(freed);
+        freed.as_mut().enable();
+        let least = LEAST_PARTITION_BYTES.min(config.get_fetch_max_bytes());
+        let most = turn.listed.len().saturating_mul(config.get_partition_max_bytes());
+        let most = most.min(config.get_fetch_max_bytes()).max(least);
+        let grant = budget.try_grant(least, most);
+        if grant.is_none() {
+            tokio::select! {
+                () = freed => {}
+                () = lane.wake.notified() => {}
+                () = tokio::time::sleep(STALL), if turn.is_starving() => all.evict_largest(),
+            }
+        }
+        grant
+    }
+
+    /// Opens the connection if there is none.
+    async fn connection(&mut self) -> Result<&mut Connection, WireError> {
+        if self.connection.is_none() {
+            let (host, port) = {
+                let inbox = self.lane.inbox.lock();
+                (Arc::clone(&inbox.host), inbox.port)
+            };
+            self.connection = Some(Connection::open(&self.config, &host, port).await?);
+        }
+        self.connection.as_mut().ok_or(WireError::Config {
+            setting: "connection",
+            reason: "was closed while it was opened".to_owned(),
+        })
+    }
+
+    /// One request and its whole answer.
+    async fn fetch(&mut self, turn: &Turn, mut grant: Grant) -> Result<(), Fault> {
+        let idle = self.config.get_request_timeout();
+        let max_batch_bytes = self.config.get_max_batch_bytes();
+        let partition_max = self.config.get_partition_max_bytes();
+        let metrics = Arc::clone(&self.metrics);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let connection = self.connection().await?;
+        let version = connection.version(ApiKey::Fetch)?;
+        let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
+        let share = grant.bytes().checked_div(turn.listed.len()).unwrap_or(0);
+        let share = share.clamp(LEAST_PARTITION_BYTES.min(partition_max), partition_max);
+        let request = turn.request(version, grant.bytes(), share);
+        let sent = Instant::now();
+        let correlation = connection.send(ApiKey::Fetch, version, &request).await?;
+        let address = Arc::clone(connection.address());
+        let limit = ANSWER_FIELDS_BYTES
+            .saturating_add(grant.bytes())
+            .saturating_add(max_batch_bytes)
+            .saturating_add(turn.listed.len().saturating_mul(PARTITION_FIELDS_BYTES));
+        let expected = Expected { correlation, version, limit, idle };
+        let mut response = FetchResponse::open(&mut *connection.stream, &mut buffer, expected)
+            .await
+            .map_err(|error| Fault::new(&address, error))?;
+        Metrics::add(&metrics.requests, 1);
+        Metrics::add(&metrics.response_bytes, response.left());
+        let throttle = response.throttle;
+        let code = response.code;
+        let mut answers = Answers::new(turn, &address, &metrics);
+        answers.throttled = !throttle.is_zero();
+        while let Some((topic, answer)) =
+            response.partition().await.map_err(|error| Fault::new(&address, error))?
+        {
+            let Some(at) = turn.find(topic, answer.partition, version, answers.cursor) else {
+                let reason = "the answer names a partition that was not asked for";
+                return Err(Fault::new(&address, FrameError::Malformed(reason)));
+            };
+            answers.take(at, answer, &mut grant);
+        }
+        response.finish().await.map_err(|error| Fault::new(&address, error))?;
+        metrics.answered_after(sent.elapsed());
+        connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
+        Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
+        let last_served = answers.finish(code);
+        if let Some(index) = last_served {
+            self.start = index.saturating_add(1);
+        }
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Gives slots back to their readers after a fault of the connection: those of the request, and
+    /// the rest of the lane too, since all of them depend on it.
+    fn hand_back(&mut self, turn: &Turn, fault: &Fault) {
+        if let Fault::TooLarge { bytes } = fault {
+            // Only the first partition of a request can bring more than was asked for.
+            if let Some(first) = turn.listed.first() {
+                first.slot.stop(Stop::TooLarge { bytes: *bytes });
+            }
+            return;
+        }
+        for slot in self.slots.drain(..) {
+            slot.stop(fault.stop());
+        }
+    }
+}
+
+/// The running account of one answer.
+struct Answers<'a> {
+    turn: &'a Turn,
+    address: &'a Arc<str>,
+    metrics: &'a Metrics,
+    throttled: bool,
+    /// Where the next partition of the answer is expected in the request.
+    cursor: usize,
+    answered: Vec<bool>,
+    last_served: Option<usize>,
+}
+
+impl<'a> Answers<'a> {
+    fn new(turn: &'a Turn, address: &'a Arc<str>, metrics: &'a Metrics) -> Self {
+        let answered = vec![false; turn.listed.len()];
+        Self { turn, address, metrics, throttled: false, cursor: 0, answered, last_served: None }
+    }
+
+    fn take(&mut self, at: usize, answer: PartitionAnswer, grant: &mut Grant) {
+        self.cursor = at.saturating_add(1);
+        let Some(listed) = self.turn.listed.get(at) else { return };
+        if let Some(answered) = self.answered.get_mut(at)
+            && std::mem::replace(answered, true)
+        {
+            return;
+        }
+        let end = if listed.slot.isolation() == 0 {
+            answer.high_watermark
+        } else {
+            answer.last_stable.min(answer.high_watermark)
+        };
+        match accept(&listed.slot, listed.position, self.address, answer) {
+            Accepted::Fetched(fetched) => {
+                let lease = grant.lease(fetched.records.len());
+                listed.slot.push(fetched, lease);
+                self.last_served = Some(listed.index);
+            }
+            Accepted::Stop(stop) => listed.slot.stop(stop),
+            Accepted::Empty => {
+                Metrics::add(&self.metrics.empty_answers, 1);
+                if at == 0 && !self.throttled {
+                    listed.slot.stop(Stop::Empty { end });
+                } else {
+                    listed.slot.suspect();
+                }
+            }
+        }
+    }
+
+    /// Settles what the answer left out; returns the index of the last slot that was served.
+    fn finish(self, code: i16) -> Option<usize> {
+        for (listed, answered) in self.turn.listed.iter().zip(&self.answered) {
+            if *answered {
+                continue;
+            }
+            let address = Arc::clone(self.address);
+            listed.slot.stop(if code == 0 {
+                Stop::Protocol { address, reason: "the answer leaves the partition out".into() }
+            } else {
+                Stop::Code { address, code }
+            });
+        }
+        self.last_served
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+enum Fault {
+    Connection { address: Arc<str>, kind: std::io::ErrorKind, reason: Arc<str> },
+    Protocol { address: Arc<str>, reason: Arc<str> },
+    TooLarge { bytes: usize },
+}
+
+impl Fault {
+    fn new(address: &Arc<str>, error: FrameError) -> Self {
+        let address = Arc::clone(address);
+        match error {
+            FrameError::Io(error) => {
+                Self::Connection { address, kind: error.kind(), reason: error.to_string().into() }
+            }
+            FrameError::TooLarge { bytes, .. }
+                if i32::try_from(bytes).is_ok_and(|b| b < 1 << 30) =>
+            {
+                Self::TooLarge { bytes }
+            }
+            other => Self::Protocol { address, reason: other.to_string().into() },
+        }
+    }
+
+    fn stop(&self) -> Stop {
+        match self {
+            Self::Connection { address, kind, reason } => Stop::Connection {
+                address: Arc::clone(address),
+                kind: *kind,
+                reason: Arc::clone(reason),
+            },
+            Self::Protocol { address, reason } => {
+                Stop::Protocol { address: Arc::clone(address), reason: Arc::clone(reason) }
+            }
+            Self::TooLarge { bytes } => Stop::TooLarge { bytes: *bytes },
+        }
+    }
+}
+
+impl From<WireError> for Fault {
+    fn from(error: WireError) -> Self {
+        let address = error.address().map_or_else(|| "the broker".into(), Arc::clone);
+        match error {
+            WireError::Connection { source, .. } => {
+                Self::Connection { address, kind: source.kind(), reason: source.to_string().into() }
+            }
+            other => Self::Protocol { address, reason: other.to_string().into() },
+        }
+    }
+}

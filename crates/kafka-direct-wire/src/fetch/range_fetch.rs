@@ -1,0 +1,209 @@
+//! The reader's end of one range: bytes in order, faults mended out of sight.
+
+use std::sync::Arc;
+
+use kafka_direct_core::{
+    DataLossPolicy, Fetched, Offset, OffsetRange, PlannedRange, Reset, TopicId,
+};
+use tokio::time::Instant;
+
+use super::{
+    lane::Lane,
+    recover::Streak,
+    slot::{Slot, Stop},
+};
+use crate::{cluster::Cluster, error::WireError};
+
+/// How one range is fetched.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct FetchOptions {
+    /// What to do about offsets of the range that no longer exist. Default: fail.
+    pub on_data_loss: DataLossPolicy,
+    /// When to give up, whatever the reason. Default: never.
+    pub deadline: Option<Instant>,
+}
+
+impl FetchOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what to do about lost offsets.
+    #[must_use]
+    pub const fn with_on_data_loss(mut self, policy: DataLossPolicy) -> Self {
+        self.on_data_loss = policy;
+        self
+    }
+
+    /// Sets the total deadline.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
+/// A slot at work and the lane that serves it.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) slot: Arc<Slot>,
+    pub(super) lane: Arc<Lane>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.slot.close();
+        self.lane.wake();
+    }
+}
+
+/// Reads one planned range's bytes, from its start to its end, once.
+///
+/// Nothing is asked of the cluster before the first call. A fault of the transport resumes at the
+/// position, unseen by the caller; only what retrying cannot mend is an error. After an error the
+/// next call tries again from the position.
+#[derive(Debug)]
+pub struct RangeFetch {
+    pub(super) cluster: Cluster,
+    pub(super) planned: PlannedRange,
+    pub(super) options: FetchOptions,
+    /// Next offset to hand out.
+    pub(super) position: Offset,
+    pub(super) topic_id: Option<TopicId>,
+    /// Epoch of the leader that the last slot was registered with.
+    pub(super) leader_epoch: Option<i32>,
+    /// Epoch under which the last bytes handed out were appended.
+    pub(super) read_epoch: Option<i32>,
+    pub(super) attached: Option<Attached>,
+    /// What made the last slot stop and is not mended yet.
+    pub(super) pending: Option<Stop>,
+    pub(super) resets: Vec<Reset>,
+    pub(super) ended: bool,
+    pub(super) streak: Streak,
+}
+
+impl RangeFetch {
+    pub(crate) fn new(cluster: Cluster, planned: PlannedRange, options: FetchOptions) -> Self {
+        Self {
+            position: planned.range().from(),
+            topic_id: planned.topic_id(),
+            leader_epoch: planned.leader_epoch(),
+            read_epoch: None,
+            ended: planned.range().is_empty_span(),
+            cluster,
+            planned,
+            options,
+            attached: None,
+            pending: None,
+            resets: Vec::new(),
+            streak: Streak::default(),
+        }
+    }
+
+    /// The range this fetch reads.
+    #[must_use]
+    pub const fn range(&self) -> &OffsetRange {
+        self.planned.range()
+    }
+
+    /// The next offset that would be handed out; the range's achieved end once it has ended.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.position.min(self.range().until())
+    }
+
+    /// The jumps made so far under [`DataLossPolicy::Resume`].
+    #[must_use]
+    pub fn resets(&self) -> &[Reset] {
+        &self.resets
+    }
+
+    /// Starts over at `position` inside the range; what is queued is dropped.
+    ///
+    /// For a reader that found handed-out bytes to be corrupt and wants them from the broker once
+    /// more.
+    pub fn seek(&mut self, position: Offset) {
+        self.attached = None;
+        self.pending = None;
+        self.position = position.max(self.range().from());
+        self.read_epoch = None;
+        self.ended = self.position >= self.range().until();
+    }
+
+    /// Bytes that have already arrived, without waiting.
+    pub fn try_next(&mut self) -> Option<Fetched> {
+        let attached = self.attached.as_ref()?;
+        let fetched = attached.slot.take()?;
+        attached.lane.wake();
+        self.position = fetched.next;
+        self.read_epoch = fetched.leader_epoch.or(self.read_epoch);
+        self.streak.clear();
+        Some(fetched)
+    }
+
+    /// Waits until [`RangeFetch::try_next`] has something (`true`) or the range has ended
+    /// (`false`).
+    ///
+    /// # Errors
+    /// [`kafka_direct_core::ErrorKind::Unavailable`] if faults did not pass within the retry time-out or the deadline
+    /// passed; [`kafka_direct_core::ErrorKind::OffsetLost`] if offsets are gone and the policy is `fail`;
+    /// [`kafka_direct_core::ErrorKind::Corrupt`] for batch headers that make no sense twice; [`kafka_direct_core::ErrorKind::Invalid`] for
+    /// an old message format or a batch over `max_batch_bytes`; [`kafka_direct_core::ErrorKind::Unauthorized`].
+    ///
+    /// # Cancel safety
+    /// Safe: no bytes are lost when the future is dropped.
+    pub async fn ready(&mut self) -> Result<bool, WireError> {
+        let Some(deadline) = self.options.deadline else { return self.ready_at_last().await };
+        match tokio::time::timeout_at(deadline, self.ready_at_last()).await {
+            Ok(result) => result,
+            Err(_) => Err(self.past_deadline()),
+        }
+    }
+
+    async fn ready_at_last(&mut self) -> Result<bool, WireError> {
+        loop {
+            if let Some(attached) = &self.attached {
+                if let Some(stop) = attached.slot.stopped() {
+                    self.pending = Some(stop);
+                    self.attached = None;
+                } else if attached.slot.has_news() {
+                    return Ok(true);
+                } else {
+                    let arrived = attached.slot.arrived();
+                    attached.slot.starve();
+                    attached.lane.wake();
+                    arrived.await;
+                    continue;
+                }
+            }
+            if self.ended || matches!(self.pending, Some(Stop::Done)) {
+                self.ended = true;
+                return Ok(false);
+            }
+            self.recover().await?;
+        }
+    }
+
+    /// Bytes in order; `None` at the end of the range. The same errors and cancel safety as
+    /// [`RangeFetch::ready`].
+    ///
+    /// # Errors
+    /// See [`RangeFetch::ready`].
+    pub async fn next(&mut self) -> Result<Option<Fetched>, WireError> {
+        loop {
+            if let Some(fetched) = self.try_next() {
+                return Ok(Some(fetched));
+            }
+            if !self.ready().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn past_deadline(&self) -> WireError {
+        WireError::Deadline { range: self.range().clone(), position: self.position }
+    }
+}

@@ -1,0 +1,205 @@
+//! One Fetch request: which slots go in, in which order, and how much each may bring.
+//!
+//! A broker fills an answer in request order until the byte limit, and only the first partition
+//! with data is sure to bring a batch that is larger than its limits. So the order rotates from
+//! request to request, and a slot that came back empty goes first: an empty answer there is not the
+//! limits' doing. Pieces of one partition never share a request: a broker answers for a partition
+//! once.
+
+use std::{collections::HashSet, sync::Arc};
+
+use kafka_direct_core::Offset;
+use kafka_protocol::{
+    messages::{
+        BrokerId, FetchRequest, TopicName,
+        fetch_request::{FetchPartition, FetchTopic},
+    },
+    protocol::StrBytes,
+};
+
+use super::{
+    response::{BY_ID, TopicKey},
+    slot::{Slot, Wanted},
+};
+
+/// Asks the broker to answer at once: a planned range exists already.
+const NO_WAIT_MS: i32 = 0;
+
+/// One slot's place in a request.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) slot: Arc<Slot>,
+    pub(super) position: Offset,
+    /// Where the slot stands in the lane's own list.
+    pub(super) index: usize,
+    pub(super) starving: bool,
+}
+
+/// The slots of one request, in request order.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) listed: Vec<Listed>,
+}
+
+impl Turn {
+    /// Chooses among `slots`, beginning at `start`: all that have room, under one isolation level,
+    /// each partition once, the first one under suspicion ahead of the rest.
+    pub(super) fn choose(slots: &[Arc<Slot>], start: usize) -> Self {
+        let (front, back) = slots.split_at(start.min(slots.len()));
+        let around = back.iter().zip(start..).chain(front.iter().zip(0..));
+        let mut wanted: Vec<(Listed, Wanted)> = around
+            .filter_map(|(slot, index)| {
+                let wanted = slot.wanted()?;
+                let Wanted { position, starving, .. } = wanted;
+                Some((Listed { slot: Arc::clone(slot), position, index, starving }, wanted))
+            })
+            .collect();
+        if let Some(suspect) = wanted.iter().position(|(_, wanted)| wanted.suspect)
+            && let Some(first) = wanted.get_mut(..=suspect)
+        {
+            first.rotate_right(1);
+        }
+        let Some(isolation) = wanted.first().map(|(first, _)| first.slot.isolation()) else {
+            return Self::default();
+        };
+        let mut partitions = HashSet::with_capacity(wanted.len());
+        wanted.retain(|(listed, _)| {
+            listed.slot.isolation() == isolation
+                && partitions.insert(listed.slot.range().topic_partition().clone())
+        });
+        Self { listed: wanted.into_iter().map(|(listed, _)| listed).collect() }
+    }
+
+    /// Whether a reader of this turn waits with nothing in hand.
+    pub(super) fn is_starving(&self) -> bool {
+        self.listed.iter().any(|listed| listed.starving)
+    }
+
+    /// The request, and the keys by which the answer names its topics.
+    pub(super) fn request(
+        &self,
+        version: i16,
+        max_bytes: usize,
+        partition_max_bytes: usize,
+    ) -> FetchRequest {
+        let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        let mut last: Option<TopicKey> = None;
+        for listed in &self.listed {
+            let tp = listed.slot.range().topic_partition();
+            let key = listed.key(version);
+            if last.as_ref() != Some(&key) {
+                let topic = match &key {
+                    TopicKey::Id(id) => {
+                        FetchTopic::default().with_topic_id(uuid::Uuid::from_bytes(*id))
+                    }
+                    TopicKey::Name(name) => FetchTopic::default()
+                        .with_topic(TopicName(StrBytes::from_string(String::from(&**name)))),
+                };
+                topics.push(topic);
+                last = Some(key);
+            }
+            let partition = FetchPartition::default()
+                .with_partition(tp.partition())
+                .with_current_leader_epoch(listed.slot.leader_epoch().unwrap_or(-1))
+                .with_fetch_offset(listed.position.get())
+                .with_partition_max_bytes(int(partition_max_bytes));
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(partition);
+            }
+        }
+        let isolation = self.listed.first().map_or(0, |listed| listed.slot.isolation());
+        FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(NO_WAIT_MS)
+            .with_min_bytes(0)
+            .with_max_bytes(int(max_bytes))
+            .with_isolation_level(isolation)
+            .with_session_id(0)
+            .with_session_epoch(-1)
+            .with_topics(topics)
+    }
+
+    /// Whether every topic's id is known, so that the request may name topics by id.
+    pub(super) fn knows_ids(&self) -> bool {
+        self.listed.iter().all(|listed| listed.slot.topic_id().is_some())
+    }
+
+    /// Finds a partition of the answer, looking from `from` on: answers come in request order.
+    pub(super) fn find(
+        &self,
+        topic: &TopicKey,
+        partition: i32,
+        version: i16,
+        from: usize,
+    ) -> Option<usize> {
+        let matches = |listed: &Listed| {
+            listed.slot.range().topic_partition().partition() == partition
+                && listed.names(topic, version)
+        };
+        let (before, after) = self.listed.split_at(from.min(self.listed.len()));
+        let ahead = after.iter().position(matches).map(|at| at.saturating_add(from));
+        ahead.or_else(|| before.iter().position(matches))
+    }
+}
+
+impl Listed {
+    fn key(&self, version: i16) -> TopicKey {
+        match self.slot.topic_id() {
+            Some(id) if version >= BY_ID => TopicKey::Id(id.to_bytes()),
+            _ => TopicKey::Name(Arc::clone(self.slot.range().topic_partition().topic_arc())),
+        }
+    }
+
+    fn names(&self, topic: &TopicKey, version: i16) -> bool {
+        match topic {
+            TopicKey::Name(name) => **name == *self.slot.range().topic_partition().topic(),
+            TopicKey::Id(id) => {
+                version >= BY_ID && self.slot.topic_id().is_some_and(|own| own.to_bytes() == *id)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_direct_core::{IsolationLevel, OffsetRange, PlannedRange, TopicPartition};
+
+    use super::*;
+
+    fn slot(partition: i32, from: i64) -> Arc<Slot> {
+        let range = OffsetRange::new(TopicPartition::new("t", partition), from, from + 10).unwrap();
+        let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
+        Slot::new(&planned, Offset::new(from), None, None, false)
+    }
+
+    fn order(turn: &Turn) -> Vec<usize> {
+        turn.listed.iter().map(|listed| listed.index).collect()
+    }
+
+    #[test]
+    fn order_rotates_and_a_suspect_goes_first() {
+        let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
+        assert_eq!(order(&Turn::choose(&slots, 2)), [2, 3, 0, 1]);
+        slots[0].suspect();
+        assert_eq!(order(&Turn::choose(&slots, 2)), [0, 2, 3, 1]);
+    }
+
+    #[test]
+    fn pieces_of_one_partition_never_share_a_request() {
+        let slots = [slot(0, 0), slot(0, 10), slot(1, 0)];
+        assert_eq!(order(&Turn::choose(&slots, 0)), [0, 2]);
+        assert_eq!(order(&Turn::choose(&slots, 1)), [1, 2]);
+    }
+
+    #[test]
+    fn answers_are_found_in_any_order() {
+        let slots = [slot(0, 0), slot(1, 0), slot(2, 0)];
+        let turn = Turn::choose(&slots, 0);
+        let topic = TopicKey::Name("t".into());
+        assert_eq!(turn.find(&topic, 2, 12, 0), Some(2));
+        assert_eq!(turn.find(&topic, 0, 12, 2), Some(0));
+        assert_eq!(turn.find(&topic, 7, 12, 0), None);
+        assert_eq!(turn.find(&TopicKey::Name("u".into()), 0, 12, 0), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! One range being fetched: the meeting point of its reader and the lane that serves it.
+//!
+//! The lane fills the queue and moves the position; the reader empties it. When something is out of
+//! the ordinary the lane *stops* the slot and forgets it: the reader finds the stop behind the last
+//! queued bytes, finds out what to do (see `recover`), and registers a new slot at its position.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use kafka_direct_core::{Fetched, HeaderError, Offset, OffsetRange, PlannedRange, TopicId};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, futures::Notified};
+
+use super::budget::Lease;
+
+/// Record sets a reader may have waiting; one is being decoded, one is ready, one is on the wire.
+const QUEUE_LENGTH: usize = 2;
+
+/// Why a lane no longer serves a slot.
+#[derive(Debug, Clone)]
+pub(crate) enum Stop {
+    /// The position reached the end of the range.
+    Done,
+    /// The queued bytes were given up for readers that starved.
+    Evicted,
+    /// The connection failed; every range of the lane is told the same.
+    Connection { address: Arc<str>, kind: std::io::ErrorKind, reason: Arc<str> },
+    /// The broker answered with an error code for this partition.
+    Code { address: Arc<str>, code: i16 },
+    /// First in the request, not throttled, and yet nothing came: `end` is the readable end the
+    /// answer named.
+    Empty { end: Offset },
+    /// The batch headers make no sense.
+    Header(HeaderError),
+    /// A batch ends above the high watermark.
+    AboveHighWatermark { next: Offset, high_watermark: Offset },
+    /// The answer is larger than a single batch may be.
+    TooLarge { bytes: usize },
+    /// The answer could not be parsed.
+    Protocol { address: Arc<str>, reason: Arc<str> },
+}
+
+#[derive(Debug)]
+struct Queued {
+    fetched: Fetched,
+    _lease: Lease,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Queued>,
+    position: Offset,
+    stop: Option<Stop>,
+    /// The reader waits and has nothing: others may be evicted for it.
+    starving: bool,
+    /// The reader is gone.
+    closed: bool,
+    /// The last answer was empty: this slot goes first in the next request.
+    suspect: bool,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    range: OffsetRange,
+    isolation: i8,
+    topic_id: Option<TopicId>,
+    leader_epoch: Option<i32>,
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+/// What a lane needs to put a slot into a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) position: Offset,
+    pub(crate) starving: bool,
+    pub(crate) suspect: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(
+        planned: &PlannedRange,
+        position: Offset,
+        topic_id: Option<TopicId>,
+        leader_epoch: Option<i32>,
+        suspect: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            range: planned.range().clone(),
+            isolation: planned.isolation().wire(),
+            topic_id,
+            leader_epoch,
+            state: Mutex::new(State {
+                queue: VecDeque::with_capacity(QUEUE_LENGTH),
+                position,
+                stop: None,
+                starving: false,
+                closed: false,
+                suspect,
+            }),
+            arrived: Notify::new(),
+        })
+    }
+
+    pub(crate) const fn range(&self) -> &OffsetRange {
+        &self.range
+    }
+
+    pub(crate) const fn isolation(&self) -> i8 {
+        self.isolation
+    }
+
+    pub(crate) const fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id
+    }
+
+    pub(crate) const fn leader_epoch(&self) -> Option<i32> {
+        self.leader_epoch
+    }
+
+    // The reader's side.
+
+    /// The next bytes in order, if any have arrived.
+    pub(crate) fn take(&self) -> Option<Fetched> {
+        let mut state = self.state.lock();
+        let queued = state.queue.pop_front()?;
+        state.starving = false;
+        drop(state);
+        Some(queued.fetched)
+    }
+
+    /// Why the lane no longer serves the slot, once nothing is queued any more.
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        let state = self.state.lock();
+        if state.queue.is_empty() { state.stop.clone() } else { None }
+    }
+
+    /// Whether there are bytes or a stop.
+    pub(crate) fn has_news(&self) -> bool {
+        let state = self.state.lock();
+        !state.queue.is_empty() || state.stop.is_some()
+    }
+
+    /// Says that the reader waits with nothing in hand.
+    pub(crate) fn starve(&self) {
+        let mut state = self.state.lock();
+        state.starving = state.queue.is_empty();
+    }
+
+    /// Resolves when the lane put something in or stopped the slot.
+    pub(crate) fn arrived(&self) -> Notified<'_> {
+        self.arrived.notified()
+    }
+
+    /// The reader is gone: queued bytes go back to the budget at once.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.queue.clear();
+    }
+
+    // The lane's side.
+
+    /// Whether the lane should forget the slot.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.state.lock();
+        state.closed || state.stop.is_some()
+    }
+
+    /// Where to fetch from, if there is room in the queue.
+    pub(crate) fn wanted(&self) -> Option<Wanted> {
+        let state = self.state.lock();
+        let open = !state.closed && state.stop.is_none() && state.queue.len() < QUEUE_LENGTH;
+        open.then_some(Wanted {
+            position: state.position,
+            starving: state.starving,
+            suspect: state.suspect,
+        })
+    }
+
+    /// Queues bytes and moves the position; stops the slot when that reaches the range's end.
+    pub(crate) fn push(&self, fetched: Fetched, lease: Lease) {
+        let mut state = self.state.lock();
+        if state.closed || state.stop.is_some() {
+            return;
+        }
+        state.position = fetched.next;
+        state.suspect = false;
+        if state.position >= self.range.until() {
+            state.stop = Some(Stop::Done);
+        }
+        state.queue.push_back(Queued { fetched, _lease: lease });
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Bytes in the queue.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let state = self.state.lock();
+        state.queue.iter().map(|queued| queued.fetched.records.len()).sum()
+    }
+
+    /// Gives up the queued bytes: the reader finds the slot stopped and registers anew at the first
+    /// of them.
+    pub(crate) fn evict(&self) {
+        let mut state = self.state.lock();
+        if !state.queue.is_empty() {
+            state.queue.clear();
+            state.stop = Some(Stop::Evicted);
+            drop(state);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Marks an answer without a batch: the next request asks for this slot first.
+    pub(crate) fn suspect(&self) {
+        self.state.lock().suspect = true;
+    }
+
+    /// Ends the lane's service.
+    pub(crate) fn stop(&self, stop: Stop) {
+        let mut state = self.state.lock();
+        state.stop.get_or_insert(stop);
+        drop(state);
+        self.arrived.notify_one();
+    }
+}

@@ -1,0 +1,186 @@
+//! Offsets that a consumer group has committed: find its coordinator, ask it.
+//!
+//! Reading them needs no membership. Offsets of transactions that are still being committed are
+//! waited for, so that a start from a group never runs behind what the group did.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kafka_direct_core::{Offset, TopicPartition};
+use kafka_protocol::{
+    messages::{
+        ApiKey, FindCoordinatorRequest, FindCoordinatorResponse, GroupId, OffsetFetchRequest,
+        OffsetFetchResponse, TopicName,
+        offset_fetch_request::{
+            OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+        },
+    },
+    protocol::StrBytes,
+};
+
+use crate::{Cluster, WireError, code, pool::Answer, retry::Retry, topology::Broker};
+
+/// What `key_type` is for a consumer group.
+const GROUP: i8 = 0;
+/// First version that takes several groups at once.
+const BATCHED_COORDINATORS: i16 = 4;
+const BATCHED_GROUPS: i16 = 8;
+/// First version that can wait for transactions.
+const REQUIRE_STABLE: i16 = 7;
+
+impl Cluster {
+    /// What `group` has committed for each partition; `None` where it has committed nothing.
+    ///
+    /// # Errors
+    /// - `Invalid` if `group` is empty.
+    /// - `Unauthorized` if this user may not see the group or a topic.
+    /// - `Unavailable` if passing faults (a coordinator that loads or moves) did not pass in time.
+    pub async fn committed_offsets(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, WireError> {
+        if group.is_empty() || i16::try_from(group.len()).is_err() {
+            return Err(WireError::Config {
+                setting: "group",
+                reason: "a group's name has from 1 to 32767 bytes".to_owned(),
+            });
+        }
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let operation = format!("asking for the offsets of group `{group}`");
+        let mut retry = Retry::new(&self.inner().config, operation);
+        loop {
+            match self.committed_once(group, partitions).await {
+                Ok(offsets) => return Ok(offsets),
+                Err(error) => retry.pause(error).await?,
+            }
+        }
+    }
+
+    async fn committed_once(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, WireError> {
+        let coordinator = self.coordinator(group).await?;
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for tp in partitions {
+            let indexes = topics.entry(tp.topic()).or_default();
+            if !indexes.contains(&tp.partition()) {
+                indexes.push(tp.partition());
+            }
+        }
+        let request = |version| offset_fetch(version, group, &topics);
+        let at = (&*coordinator.host, coordinator.port);
+        let answer: Answer<OffsetFetchResponse> =
+            self.inner().pool.ask(&self.inner().config, at, ApiKey::OffsetFetch, request).await?;
+        let committed = committed(&answer, group)?;
+        partitions
+            .iter()
+            .map(|tp| match committed.get(&(tp.topic(), tp.partition())) {
+                Some((code::NONE, offset)) => {
+                    Ok((tp.clone(), (*offset >= 0).then(|| Offset::new(*offset))))
+                }
+                Some((code::UNKNOWN_TOPIC_OR_PARTITION, _)) => Ok((tp.clone(), None)),
+                Some((code, _)) => Err(answer.error(*code).about(tp)),
+                None if committed.is_empty() => Ok((tp.clone(), None)),
+                None => Err(answer.invalid(format!("it does not mention {tp}"))),
+            })
+            .collect()
+    }
+
+    async fn coordinator(&self, group: &str) -> Result<Broker, WireError> {
+        let key = || StrBytes::from_string(group.to_owned());
+        let request = |version| {
+            let request = FindCoordinatorRequest::default().with_key_type(GROUP);
+            if version >= BATCHED_COORDINATORS {
+                request.with_coordinator_keys(vec![key()])
+            } else {
+                request.with_key(key())
+            }
+        };
+        let answer: Answer<FindCoordinatorResponse> = self
+            .inner()
+            .ask_any("asking for a group's coordinator", ApiKey::FindCoordinator, request)
+            .await?;
+        let body = &answer.body;
+        let (code, host, port) = if answer.version >= BATCHED_COORDINATORS {
+            let found = body.coordinators.iter().find(|found| found.key.as_str() == group);
+            let found = found
+                .ok_or_else(|| answer.invalid(format!("it does not mention group `{group}`")))?;
+            (found.error_code, &found.host, found.port)
+        } else {
+            (body.error_code, &body.host, body.port)
+        };
+        if code != code::NONE {
+            return Err(answer.error(code));
+        }
+        let port = u16::try_from(port)
+            .map_err(|_| answer.invalid(format!("the coordinator's port is {port}")))?;
+        Ok(Broker { host: Arc::from(host.as_str()), port })
+    }
+}
+
+fn offset_fetch(
+    version: i16,
+    group: &str,
+    topics: &BTreeMap<&str, Vec<i32>>,
+) -> OffsetFetchRequest {
+    let group = GroupId(StrBytes::from_string(group.to_owned()));
+    let name = |name: &str| TopicName(StrBytes::from_string(name.to_owned()));
+    let request = OffsetFetchRequest::default().with_require_stable(version >= REQUIRE_STABLE);
+    if version >= BATCHED_GROUPS {
+        let topics = topics.iter().map(|(topic, indexes)| {
+            OffsetFetchRequestTopics::default()
+                .with_name(name(topic))
+                .with_partition_indexes(indexes.clone())
+        });
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(group)
+            .with_topics(Some(topics.collect()));
+        return request.with_groups(vec![group]);
+    }
+    let topics = topics.iter().map(|(topic, indexes)| {
+        OffsetFetchRequestTopic::default()
+            .with_name(name(topic))
+            .with_partition_indexes(indexes.clone())
+    });
+    request.with_group_id(group).with_topics(Some(topics.collect()))
+}
+
+/// Error code and offset by topic and partition.
+type Committed<'a> = BTreeMap<(&'a str, i32), (i16, i64)>;
+
+/// Reads either form of the answer. Empty for a group that does not exist.
+fn committed<'a>(
+    answer: &'a Answer<OffsetFetchResponse>,
+    group: &str,
+) -> Result<Committed<'a>, WireError> {
+    let mut committed = BTreeMap::new();
+    let code = if answer.version >= BATCHED_GROUPS {
+        let said = answer.body.groups.iter().find(|said| said.group_id.as_str() == group);
+        let said =
+            said.ok_or_else(|| answer.invalid(format!("it does not mention group `{group}`")))?;
+        for topic in &said.topics {
+            for p in &topic.partitions {
+                let key = (topic.name.as_str(), p.partition_index);
+                committed.insert(key, (p.error_code, p.committed_offset));
+            }
+        }
+        said.error_code
+    } else {
+        for topic in &answer.body.topics {
+            for p in &topic.partitions {
+                let key = (topic.name.as_str(), p.partition_index);
+                committed.insert(key, (p.error_code, p.committed_offset));
+            }
+        }
+        answer.body.error_code
+    };
+    match code {
+        code::NONE => Ok(committed),
+        code::GROUP_ID_NOT_FOUND => Ok(BTreeMap::new()),
+        code => Err(answer.error(code)),
+    }
+}

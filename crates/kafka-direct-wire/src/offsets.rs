@@ -1,0 +1,300 @@
+//! ListOffsets: where logs begin and end, and which offset a time falls on.
+//!
+//! Contract: one batched request per leader and question; leaders are asked at the same time, and
+//! only what a broker could not answer is asked again.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::join_all;
+use kafka_direct_core::{IsolationLevel, Offset, TopicPartition, Watermarks};
+use kafka_protocol::{
+    messages::{
+        ApiKey, BrokerId, ListOffsetsRequest, ListOffsetsResponse, TopicName,
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+    },
+    protocol::StrBytes,
+};
+use tokio::time::Instant;
+
+use crate::{
+    Cluster, WireError, code, metadata::Refresh, pool::Answer, retry::Retry, topology::Leader,
+};
+
+/// What Kafka takes as a timestamp to mean the end and the start of a log.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+/// A reader, not a replica.
+const CONSUMER: BrokerId = BrokerId(-1);
+
+/// Which end of a log is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListOffset {
+    /// The log start.
+    Earliest,
+    /// The last stable offset.
+    LatestCommitted,
+    /// The high watermark.
+    LatestUncommitted,
+}
+
+impl ListOffset {
+    const fn timestamp(self) -> i64 {
+        match self {
+            Self::Earliest => EARLIEST,
+            Self::LatestCommitted | Self::LatestUncommitted => LATEST,
+        }
+    }
+
+    const fn isolation(self) -> IsolationLevel {
+        match self {
+            Self::LatestCommitted => IsolationLevel::ReadCommitted,
+            Self::Earliest | Self::LatestUncommitted => IsolationLevel::ReadUncommitted,
+        }
+    }
+}
+
+/// One question about many partitions.
+struct Question {
+    /// The timestamp asked for, by partition.
+    timestamps: BTreeMap<TopicPartition, i64>,
+    isolation: IsolationLevel,
+    /// The leader epoch to send instead of the known one.
+    epoch: Option<i32>,
+}
+
+/// The partitions of one leader.
+struct Share {
+    leader: Leader,
+    partitions: Vec<(TopicPartition, i64, Option<i32>)>,
+}
+
+impl Cluster {
+    /// Log start, last stable offset and high watermark of each partition.
+    ///
+    /// Asked in this order, so that a log that only grows and is only trimmed gives them in order.
+    ///
+    /// # Errors
+    /// - `Invalid` if a topic or partition does not exist.
+    /// - `Unauthorized` if this user may not see a topic.
+    /// - `Unavailable` if passing faults did not pass in time; a partition without a leader is one,
+    ///   so leave out those that [`Cluster::topics`] shows without.
+    pub async fn watermarks(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Watermarks>, WireError> {
+        let log_start = self.ends(partitions, ListOffset::Earliest).await?;
+        let last_stable = self.ends(partitions, ListOffset::LatestCommitted).await?;
+        let high = self.ends(partitions, ListOffset::LatestUncommitted).await?;
+        let both = last_stable.into_values().zip(high.into_values());
+        Ok(log_start
+            .into_iter()
+            .zip(both)
+            .map(|((tp, log_start), (last_stable, high))| {
+                (tp, Watermarks { log_start, last_stable, high })
+            })
+            .collect())
+    }
+
+    /// The first offset whose timestamp is at or after the given one, in milliseconds since 1970;
+    /// `None` where no record is that late. Under read_committed only what lies below the last
+    /// stable offset is considered.
+    ///
+    /// # Errors
+    /// As [`Cluster::watermarks`]; `Invalid` for a negative timestamp.
+    pub async fn offsets_for_times(
+        &self,
+        times: &BTreeMap<TopicPartition, i64>,
+        isolation: IsolationLevel,
+    ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, WireError> {
+        if let Some((tp, millis)) = times.iter().find(|(_, millis)| **millis < 0) {
+            return Err(WireError::Config {
+                setting: "timestamp",
+                reason: format!("{tp}: {millis} lies before 1970"),
+            });
+        }
+        let question = Question { timestamps: times.clone(), isolation, epoch: None };
+        let found = self.list_offsets("looking up timestamps", question).await?;
+        let offset = |offset: i64| (offset >= 0).then(|| Offset::new(offset));
+        Ok(found.into_iter().map(|(tp, found)| (tp, offset(found))).collect())
+    }
+
+    /// One end of one partition, told with the leader epoch that the asker knows.
+    pub(crate) async fn list_offset(
+        &self,
+        topic_partition: &TopicPartition,
+        which: ListOffset,
+        epoch: Option<i32>,
+    ) -> Result<Offset, WireError> {
+        let question = Question {
+            timestamps: BTreeMap::from([(topic_partition.clone(), which.timestamp())]),
+            isolation: which.isolation(),
+            epoch,
+        };
+        let operation = format!("asking for the bounds of {topic_partition}");
+        let found = self.list_offsets(operation, question).await?;
+        found.get(topic_partition).copied().map(Offset::new).ok_or_else(|| {
+            WireError::UnknownTopic {
+                topic: Arc::clone(topic_partition.topic_arc()),
+                partition: Some(topic_partition.partition()),
+                reason: "no broker answered for it".into(),
+            }
+        })
+    }
+
+    async fn ends(
+        &self,
+        partitions: &[TopicPartition],
+        which: ListOffset,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, WireError> {
+        let timestamps = partitions.iter().map(|tp| (tp.clone(), which.timestamp())).collect();
+        let question = Question { timestamps, isolation: which.isolation(), epoch: None };
+        let found = self.list_offsets("asking for the bounds of partitions", question).await?;
+        Ok(found.into_iter().map(|(tp, offset)| (tp, Offset::new(offset))).collect())
+    }
+
+    /// Asks until every partition is answered. Exactly the partitions asked for come back.
+    async fn list_offsets(
+        &self,
+        operation: impl Into<String>,
+        mut question: Question,
+    ) -> Result<BTreeMap<TopicPartition, i64>, WireError> {
+        let mut found = BTreeMap::new();
+        let mut retry = Retry::new(&self.inner().config, operation);
+        let mut refresh = Refresh::IfUnknown;
+        while !question.timestamps.is_empty() {
+            let before = found.len();
+            let failure = self.list_offsets_once(&question, refresh, &mut found).await?;
+            question.timestamps.retain(|tp, _| !found.contains_key(tp));
+            if found.len() > before {
+                retry.progress();
+            }
+            if let Some(error) = failure {
+                refresh = Refresh::NewerThan(Instant::now());
+                retry.pause(error).await?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Asks every leader once. Gives a fault that may pass, if there was one; every partition
+    /// without such a fault is in `found`.
+    async fn list_offsets_once(
+        &self,
+        question: &Question,
+        refresh: Refresh,
+        found: &mut BTreeMap<TopicPartition, i64>,
+    ) -> Result<Option<WireError>, WireError> {
+        let topics = question.timestamps.keys().map(TopicPartition::topic_arc);
+        if let Err(error) = self.inner().know(topics, refresh).await {
+            return if error.is_retriable() { Ok(Some(error)) } else { Err(error) };
+        }
+        let (shares, mut failure) = self.shares(question)?;
+        let asked = shares.iter().map(|share| self.ask_leader(question.isolation, share));
+        for (answer, share) in join_all(asked).await.into_iter().zip(&shares) {
+            let results = match answer {
+                Ok(answer) => offsets(&answer, share)?,
+                Err(error) if error.is_retriable() => {
+                    failure = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for (tp, result) in results {
+                match result {
+                    Ok(offset) => {
+                        found.insert(tp, offset);
+                    }
+                    Err(error) if error.is_retriable() => failure = Some(error),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(failure)
+    }
+
+    /// Who leads what. A partition without a leader is in no share.
+    fn shares(&self, question: &Question) -> Result<(Vec<Share>, Option<WireError>), WireError> {
+        let topology = self.inner().topology.lock();
+        let mut shares: BTreeMap<i32, Share> = BTreeMap::new();
+        let mut failure = None;
+        for (tp, timestamp) in &question.timestamps {
+            match topology.leader(tp) {
+                Ok(leader) => {
+                    let epoch = question.epoch.or(leader.epoch);
+                    let share = shares
+                        .entry(leader.node)
+                        .or_insert_with(|| Share { leader, partitions: Vec::new() });
+                    share.partitions.push((tp.clone(), *timestamp, epoch));
+                }
+                Err(error) if error.is_retriable() => failure = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((shares.into_values().collect(), failure))
+    }
+
+    async fn ask_leader(
+        &self,
+        isolation: IsolationLevel,
+        share: &Share,
+    ) -> Result<Answer<ListOffsetsResponse>, WireError> {
+        let config = &self.inner().config;
+        let timeout_ms =
+            i32::try_from(config.get_request_timeout().as_millis()).unwrap_or(i32::MAX);
+        let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+        for (tp, timestamp, epoch) in &share.partitions {
+            topics.entry(tp.topic()).or_default().push(
+                ListOffsetsPartition::default()
+                    .with_partition_index(tp.partition())
+                    .with_current_leader_epoch(epoch.unwrap_or(-1))
+                    .with_timestamp(*timestamp),
+            );
+        }
+        let topics: Vec<ListOffsetsTopic> = topics
+            .into_iter()
+            .map(|(name, partitions)| {
+                ListOffsetsTopic::default()
+                    .with_name(TopicName(StrBytes::from_string(name.to_owned())))
+                    .with_partitions(partitions)
+            })
+            .collect();
+        let request = |_| {
+            ListOffsetsRequest::default()
+                .with_replica_id(CONSUMER)
+                .with_isolation_level(isolation.wire())
+                .with_topics(topics.clone())
+                .with_timeout_ms(timeout_ms)
+        };
+        let at = (&*share.leader.host, share.leader.port);
+        self.inner().pool.ask(config, at, ApiKey::ListOffsets, request).await
+    }
+}
+
+type PartitionAnswer = (TopicPartition, Result<i64, WireError>);
+
+/// What `answer` says about each partition of `share`; an answer that leaves one out is none.
+fn offsets(
+    answer: &Answer<ListOffsetsResponse>,
+    share: &Share,
+) -> Result<Vec<PartitionAnswer>, WireError> {
+    let mut said = BTreeMap::new();
+    for topic in &answer.body.topics {
+        for partition in &topic.partitions {
+            said.insert((topic.name.as_str(), partition.partition_index), partition);
+        }
+    }
+    let judge = |(tp, timestamp, _): &(TopicPartition, i64, Option<i32>)| {
+        let Some(partition) = said.get(&(tp.topic(), tp.partition())) else {
+            return Err(answer.invalid(format!("it does not mention {tp}")));
+        };
+        let result = match partition.error_code {
+            code::NONE if *timestamp < 0 && partition.offset < 0 => {
+                return Err(answer.invalid(format!("{tp}: its offset is {}", partition.offset)));
+            }
+            code::NONE => Ok(partition.offset),
+            code => Err(answer.error(code).about(tp)),
+        };
+        Ok((tp.clone(), result))
+    };
+    share.partitions.iter().map(judge).collect()
+}

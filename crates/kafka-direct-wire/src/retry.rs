@@ -1,0 +1,148 @@
+//! How long passing faults are retried, and what is said when they do not pass.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{Attempt, ClusterConfig, WireError};
+
+/// How many failures an error remembers.
+const REMEMBERED: usize = 5;
+const NEXT: &str = "check that these brokers are up and that their advertised addresses can be \
+                    reached from here, then retry";
+
+/// The patience of one operation. Ask [`Retry::pause`] after each failure.
+#[derive(Debug)]
+pub(crate) struct Retry {
+    operation: String,
+    limit: Duration,
+    first_pause: Duration,
+    longest_pause: Duration,
+    pause: Duration,
+    since: Instant,
+    tries: u32,
+    try_began: Instant,
+    failures: VecDeque<Attempt>,
+}
+
+impl Retry {
+    pub(crate) fn new(config: &ClusterConfig, operation: impl Into<String>) -> Self {
+        let (first_pause, longest_pause) = config.get_retry_backoff();
+        let now = Instant::now();
+        Self {
+            operation: operation.into(),
+            limit: config.get_retry_timeout(),
+            first_pause,
+            longest_pause,
+            pause: first_pause,
+            since: now,
+            tries: 0,
+            try_began: now,
+            failures: VecDeque::new(),
+        }
+    }
+
+    /// Something was achieved: patience starts anew.
+    pub(crate) fn progress(&mut self) {
+        self.since = Instant::now();
+        self.pause = self.first_pause;
+        self.tries = 0;
+        self.failures.clear();
+    }
+
+    /// Waits before the next try; gives the error back if it will not pass, or
+    /// [`WireError::Unavailable`] if it did not pass in time.
+    pub(crate) async fn pause(&mut self, error: WireError) -> Result<(), WireError> {
+        if !error.is_retriable() {
+            return Err(error);
+        }
+        self.tries = self.tries.saturating_add(1);
+        self.remember(error);
+        let elapsed = self.since.elapsed();
+        if elapsed.saturating_add(self.pause) > self.limit {
+            return Err(WireError::Unavailable {
+                operation: std::mem::take(&mut self.operation),
+                tries: self.tries,
+                failures: std::mem::take(&mut self.failures).into(),
+                elapsed,
+                next: NEXT,
+            });
+        }
+        tracing::debug!(
+            operation = %self.operation,
+            tries = self.tries,
+            failure = self.failures.back().map(tracing::field::display),
+            "retrying"
+        );
+        sleep(self.pause).await;
+        self.pause = self.pause.saturating_mul(2).min(self.longest_pause);
+        self.try_began = Instant::now();
+        Ok(())
+    }
+
+    fn remember(&mut self, error: WireError) {
+        match error {
+            WireError::Unavailable { failures, .. } => self.failures.extend(failures),
+            error => self.failures.push_back(error.attempt(self.try_began.elapsed())),
+        }
+        while self.failures.len() > REMEMBERED {
+            self.failures.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use kafka_direct_core::ErrorKind;
+
+    use super::*;
+
+    fn fault() -> WireError {
+        let source = io::Error::from(io::ErrorKind::ConnectionReset);
+        WireError::Connection { address: Arc::from("h:1"), action: "ListOffsets", source }
+    }
+
+    fn patient(seconds: u64) -> Retry {
+        let config = ClusterConfig::new(["h:1"]).retry_timeout(Duration::from_secs(seconds));
+        Retry::new(&config, "the question")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_up_to_the_longest_and_end_within_the_limit() {
+        let (mut retry, began) = (patient(10), Instant::now());
+        let mut pauses = Vec::new();
+        let end = loop {
+            let before = Instant::now();
+            match retry.pause(fault()).await {
+                Ok(()) => pauses.push(before.elapsed().as_millis()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(pauses[..6], [100, 200, 400, 800, 1000, 1000]);
+        assert!(began.elapsed() <= Duration::from_secs(10));
+        assert!(began.elapsed() > Duration::from_secs(8));
+        assert_eq!(end.kind(), ErrorKind::Unavailable);
+        let text = end.to_string();
+        assert!(text.contains("the question") && text.contains("h:1"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_renews_patience() {
+        let (mut retry, began) = (patient(2), Instant::now());
+        for _ in 0..100 {
+            retry.pause(fault()).await.unwrap();
+            retry.progress();
+        }
+        assert!(began.elapsed() >= Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_will_not_pass_is_given_back_at_once() {
+        let error = WireError::Config { setting: "x", reason: String::new() };
+        let began = Instant::now();
+        assert!(matches!(patient(10).pause(error).await, Err(WireError::Config { .. })));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,7 @@
+//! The control half against a scripted cluster: what it asks, how often, on which connection, and
+//! what it makes of bad answers.
+
+mod bootstrap;
+mod control;
+mod framing;
+mod guard;
