@@ -1,0 +1,343 @@
+//! The decoder of one planned range: bytes in, Arrow batches out, no more work than was asked for.
+
+use std::ops::Range;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_schema::SchemaRef;
+use kafka_direct_core::{BatchHeader, Codec, Fetched, Offset, PlannedRange};
+
+use crate::{
+    Counts, DecodeOptions, WorkerError,
+    arena::Arena,
+    input::{Input, KafkaBatch, MAX_BUFFER_BYTES, Scope},
+    record::{self, Cursor, Facts},
+    rows::{Origin, Rows, Source},
+};
+
+/// Decodes one range. Push an answer, take batches until there are none, push the next; at the end
+/// [`RangeDecoder::flush`].
+///
+/// - Batches come in offset order and hold [`DecodeOptions::max_rows`] rows, fewer if
+///   [`DecodeOptions::max_bytes`] is reached first; many small Kafka batches and answers are put
+///   together.
+/// - Records below the range, below the answer's fetch offset, or already decoded are dropped, as
+///   are those at or behind the range's end.
+/// - Keys, values and headers are views: a batch keeps the bytes of the answers it came from alive.
+/// - An error drops the answer it was found in and leaves the rows decoded before as pending; the
+///   decoder then takes the next answer, from where the caller decides to go on.
+#[derive(Debug)]
+pub struct RangeDecoder {
+    scope: Scope,
+    rows: Rows,
+    max_bytes: usize,
+    needs_bytes: bool,
+    needs_records: bool,
+    input: Option<Input>,
+    open: Option<Open>,
+    arena: Arena,
+    arena_history: ArenaHistory,
+    /// Every visible record of the range below it was handed out or is pending.
+    position: Offset,
+    counts: Counts,
+}
+
+/// A Kafka batch whose records are being turned into rows.
+#[derive(Debug)]
+struct Open {
+    header: BatchHeader,
+    body: Body,
+    facts: Facts,
+    cursor: Cursor,
+}
+
+/// Where the records of the open batch stand.
+#[derive(Debug)]
+enum Body {
+    /// Nowhere: only their number is wanted.
+    Counted { left: usize },
+    /// In the answer's bytes.
+    Fetched(Range<usize>),
+    /// In the arena.
+    Arena(Range<usize>),
+    /// In what was the arena before an Arrow batch was handed out.
+    Frozen(Buffer, Range<usize>),
+}
+
+/// What earlier decompression tells about the arena the next will need.
+#[derive(Debug, Default)]
+struct ArenaHistory {
+    compressed_bytes: usize,
+    plain_bytes: usize,
+    records: usize,
+    /// The last arena that was handed out, kept while an answer is decoded: if its batch was
+    /// dropped meanwhile, the memory is used again.
+    last: Option<Buffer>,
+}
+
+impl RangeDecoder {
+    /// A decoder for this range. Options outside their bounds count as the nearest inside.
+    #[must_use]
+    pub fn new(planned: &PlannedRange, options: DecodeOptions) -> Self {
+        let options = options.clamped();
+        Self {
+            scope: Scope::new(planned, options.max_batch_bytes),
+            rows: Rows::new(planned.topic_partition(), &options),
+            max_bytes: options.max_bytes,
+            needs_bytes: options.columns.need_bytes(),
+            needs_records: options.columns.need_records(),
+            input: None,
+            open: None,
+            arena: Arena::default(),
+            arena_history: ArenaHistory::default(),
+            position: planned.range().from(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// The schema of every batch: that of [`schema`](crate::schema()) for the columns asked for.
+    #[must_use]
+    pub const fn schema(&self) -> &SchemaRef {
+        self.rows.schema()
+    }
+
+    /// Whether everything pushed was decoded, so that [`RangeDecoder::push`] may be called.
+    #[must_use]
+    pub const fn needs_input(&self) -> bool {
+        self.input.is_none()
+    }
+
+    /// How many rows wait for a full batch.
+    #[must_use]
+    pub const fn pending_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes the next answer of the range; its bytes are looked at by
+    /// [`RangeDecoder::next_batch`].
+    ///
+    /// # Errors
+    /// `Internal` if [`RangeDecoder::needs_input`] is false; `Invalid` if the answer exceeds 2 GiB.
+    pub fn push(&mut self, fetched: Fetched) -> Result<(), WorkerError> {
+        if self.input.is_some() {
+            return Err(WorkerError::NotHungry {
+                range: self.scope.range.clone(),
+                offset: fetched.fetch_offset,
+            });
+        }
+        self.input = Some(Input::new(&self.scope, fetched, self.position)?);
+        Ok(())
+    }
+
+    /// The next full batch; `None` when everything pushed is decoded, where rows that do not fill a
+    /// batch stay pending. Decodes no further than the batch it returns.
+    ///
+    /// # Errors
+    /// `Corrupt` if the bytes are broken; `Invalid` for message formats before v2 and for a Kafka
+    /// batch that decompresses to more than [`DecodeOptions::max_batch_bytes`].
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
+        let next = self.advance();
+        if next.is_err() {
+            self.abandon();
+        }
+        next
+    }
+
+    /// The pending rows as a batch, however few; `None` if there are none.
+    ///
+    /// # Errors
+    /// `Internal` only.
+    pub fn flush(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
+        if self.rows.len() == 0 {
+            return Ok(None);
+        }
+        self.finish_rows().map(Some)
+    }
+
+    fn advance(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
+        loop {
+            if self.rows.is_full() || (self.open.is_none() && self.arena_is_full()) {
+                return self.finish_rows().map(Some);
+            }
+            if self.open.is_some() {
+                self.fill()?;
+                continue;
+            }
+            let Some(input) = &mut self.input else { return Ok(None) };
+            match input.next_visible(&self.scope, &mut self.counts)? {
+                Some(batch) => self.open(&batch)?,
+                None => self.leave_input(),
+            }
+        }
+    }
+
+    /// Whether one more decompressed batch would keep too much alive, whatever the rows' bytes.
+    fn arena_is_full(&self) -> bool {
+        let most = self.max_bytes.min(MAX_BUFFER_BYTES - DecodeOptions::MAX_BATCH_BYTES);
+        self.rows.len() > 0 && self.arena.len() >= most
+    }
+
+    /// Prepares a Kafka batch for parsing: decompresses it if need be.
+    fn open(&mut self, batch: &KafkaBatch) -> Result<(), WorkerError> {
+        let Some(input) = &mut self.input else { return Ok(()) };
+        let header = batch.header;
+        let count = usize::try_from(header.count).unwrap_or(0);
+        let body = if !self.needs_records && batch.inside {
+            Body::Counted { left: count }
+        } else if batch.codec == Codec::None {
+            self.counts.decompressed_bytes += batch.body.len() as u64;
+            Body::Fetched(batch.body.clone())
+        } else {
+            let source = input.bytes(batch.body.clone());
+            if self.arena.is_unallocated() {
+                let rest = source.len().saturating_add(input.rest_bytes());
+                self.arena_history.prepare(&mut self.arena, rest, self.rows.room(), self.max_bytes);
+            }
+            let plain = self.scope.decompress(batch, source, &mut self.arena)?;
+            self.arena_history.learn(source.len(), plain.len(), count);
+            self.counts.decompressed_bytes += plain.len() as u64;
+            Body::Arena(plain)
+        };
+        let facts = Facts::new(&header, input.lower().get(), self.scope.range.until().get());
+        self.open = Some(Open { header, body, facts, cursor: Cursor::new(header.count) });
+        Ok(())
+    }
+
+    /// Turns records of the open batch into rows until it ends or the rows are full.
+    fn fill(&mut self) -> Result<(), WorkerError> {
+        let Some(Open { header, body, facts, cursor }) = &mut self.open else { return Ok(()) };
+        let (origin, buffer, start, stored) = match body {
+            Body::Counted { left } => {
+                let rows = self.rows.room().min(*left);
+                *left -= rows;
+                let done = *left == 0;
+                self.rows.add_counted(rows);
+                self.rows.end_kafka_batch(header.is_log_append_time());
+                if done {
+                    self.leave_batch();
+                }
+                return Ok(());
+            }
+            Body::Fetched(range) => {
+                let Some(input) = &mut self.input else { return Ok(()) };
+                let buffer = self.needs_bytes.then(|| input.buffer());
+                (Origin::Fetched, buffer, range.start, input.bytes(range.clone()))
+            }
+            Body::Arena(range) => (Origin::Arena, None, range.start, self.arena.get(range.clone())),
+            Body::Frozen(buffer, range) => {
+                let stored = buffer.as_slice().get(range.clone()).unwrap_or_default();
+                (Origin::Frozen, Some(buffer.clone()), range.start, stored)
+            }
+        };
+        let mut index = 0;
+        if self.needs_bytes {
+            index = self.rows.sources.index(origin, || buffer);
+        }
+        if self.rows.wants.headers {
+            let replaced = self.rows.sources.index(Origin::Replaced, || None);
+            self.rows.headers.set_replaced_index(replaced);
+        }
+        let at_most = usize::try_from(cursor.left()).unwrap_or(usize::MAX);
+        self.rows.reserve(at_most.min(stored.len() / record::MIN_RECORD_BYTES));
+        let source = Source::new(stored, index, start);
+        let parsed = record::parse(&mut self.rows, &source, facts, cursor);
+        let longest = self.rows.take_longest();
+        self.rows.sources.note(origin, longest);
+        self.rows.sources.note(Origin::Replaced, longest);
+        self.rows.end_kafka_batch(header.is_log_append_time());
+        match parsed {
+            Ok(true) => self.leave_batch(),
+            Ok(false) => {}
+            Err(reason) => {
+                return Err(self.scope.record_error(header, cursor.done(), reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the open batch, of which nothing wanted is left.
+    fn leave_batch(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        self.position = self.position.max(open.header.next_offset());
+        // Without a view into it, what the batch decompressed to is not needed any more.
+        if let Body::Arena(range) = open.body
+            && !self.rows.sources.is_referenced(Origin::Arena)
+        {
+            self.arena.truncate(range.start);
+        }
+    }
+
+    /// Ends the walk over the answer, whose batches were all passed.
+    fn leave_input(&mut self) {
+        if let Some(input) = &self.input {
+            self.position = self.position.max(input.position());
+        }
+        self.drop_input();
+    }
+
+    fn drop_input(&mut self) {
+        self.input = None;
+        self.rows.sources.forget(Origin::Fetched);
+        self.arena_history.last = None;
+    }
+
+    /// Gives up the answer; the position stays behind the last record that became a row.
+    fn abandon(&mut self) {
+        if let Some(open) = self.open.take() {
+            let parsed = open.header.base_offset.saturating_add(open.cursor.next_delta());
+            self.position = self.position.max(parsed);
+        }
+        self.drop_input();
+    }
+
+    fn finish_rows(&mut self) -> Result<RecordBatch, WorkerError> {
+        let referenced = self.rows.sources.is_referenced(Origin::Arena);
+        let frozen = referenced.then(|| self.arena.freeze());
+        if let Some(buffer) = &frozen {
+            if let Some(Open { body, .. }) = &mut self.open
+                && let Body::Arena(range) = body
+            {
+                *body = Body::Frozen(buffer.clone(), range.clone());
+            }
+            self.arena_history.last = self.input.is_some().then(|| buffer.clone());
+        }
+        let (batch, held) = self.rows.finish(frozen).map_err(|source| WorkerError::Arrow {
+            topic_partition: self.scope.range.topic_partition().clone(),
+            offset: self.position,
+            source,
+        })?;
+        self.counts.records += held.records as u64;
+        self.counts.key_bytes += held.key_bytes;
+        self.counts.value_bytes += held.value_bytes;
+        Ok(batch)
+    }
+}
+
+impl ArenaHistory {
+    /// Notes what one Kafka batch decompressed to.
+    const fn learn(&mut self, compressed: usize, plain: usize, records: usize) {
+        self.compressed_bytes = compressed;
+        self.plain_bytes = plain;
+        self.records = records;
+    }
+
+    /// Gives an arena without memory as much as the next Arrow batch is likely to need: what
+    /// `rest_bytes` decompress to, or `rows` need, or one Kafka batch beyond `max_bytes`.
+    fn prepare(&mut self, arena: &mut Arena, rest_bytes: usize, rows: usize, max_bytes: usize) {
+        if let Some(last) = self.last.take() {
+            arena.revive(last);
+        }
+        let scaled = |by: usize, of: usize| {
+            by.saturating_mul(self.plain_bytes).checked_div(of).unwrap_or_default()
+        };
+        let by_rows = scaled(rows, self.records).min(max_bytes).saturating_add(self.plain_bytes);
+        let likely = scaled(rest_bytes, self.compressed_bytes).min(by_rows);
+        arena.reserve(likely.saturating_add(likely / 16).min(MAX_BUFFER_BYTES));
+    }
+}

@@ -1,0 +1,83 @@
+//! How a range is decoded.
+
+use crate::Columns;
+
+/// Columns and sizes of the Arrow batches, and the bound on one Kafka batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DecodeOptions {
+    /// The columns to build. Default: all but headers.
+    pub columns: Columns,
+    /// Most rows of one Arrow batch, at least 1. Default: 8192.
+    pub max_rows: usize,
+    /// Key, value and header bytes, of the columns asked for, at which an Arrow batch is closed; the
+    /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
+    ///
+    /// Compressed Kafka batches are decompressed whole, so an Arrow batch may keep this many bytes
+    /// plus one decompressed Kafka batch alive.
+    pub max_bytes: usize,
+    /// Most bytes one Kafka batch may decompress to, at least 1 and at most
+    /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.
+    pub max_batch_bytes: usize,
+}
+
+impl DecodeOptions {
+    /// The highest bound on one Kafka batch: 1 GiB.
+    pub const MAX_BATCH_BYTES: usize = 1 << 30;
+
+    /// The defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            columns: Columns::all().without(crate::Column::Headers),
+            max_rows: 8192,
+            max_bytes: 8 << 20,
+            max_batch_bytes: 64 << 20,
+        }
+    }
+
+    /// Sets the columns to build.
+    #[must_use]
+    pub const fn with_columns(mut self, columns: Columns) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// Sets the most rows of one Arrow batch; 0 counts as 1.
+    #[must_use]
+    pub const fn with_max_rows(mut self, rows: usize) -> Self {
+        self.max_rows = rows;
+        self
+    }
+
+    /// Sets the bytes at which an Arrow batch is closed; 0 counts as 1.
+    #[must_use]
+    pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets the most bytes of one decompressed Kafka batch; values outside
+    /// `1..=MAX_BATCH_BYTES` count as the nearest inside.
+    #[must_use]
+    pub const fn with_max_batch_bytes(mut self, bytes: usize) -> Self {
+        self.max_batch_bytes = bytes;
+        self
+    }
+
+    /// The same options with every number inside its bounds.
+    pub(crate) fn clamped(self) -> Self {
+        Self {
+            columns: self.columns,
+            max_rows: self.max_rows.max(1),
+            max_bytes: self.max_bytes.max(1),
+            max_batch_bytes: self.max_batch_bytes.clamp(1, Self::MAX_BATCH_BYTES),
+        }
+    }
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

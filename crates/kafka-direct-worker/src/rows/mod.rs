@@ -1,0 +1,253 @@
+//! The rows of the Arrow batch that is being filled, column by column.
+//!
+//! Columns that were not asked for cost nothing and stay empty. Nulls are remembered by row and
+//! become a bitmap only if there are any.
+
+mod constants;
+mod headers;
+mod sources;
+mod views;
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryViewArray, Int8Array, Int64Array, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, types::TimestampMillisecondType,
+};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, ScalarBuffer};
+use arrow_schema::{ArrowError, SchemaRef};
+use kafka_direct_core::TopicPartition;
+
+use crate::{Column, Columns, DecodeOptions, schema::schema};
+
+use self::{constants::Constants, headers::HeaderRows, views::Views};
+pub(crate) use self::{
+    sources::{Origin, Sources},
+    views::Source,
+};
+
+/// The columns that each record is looked at for.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "one per column, tested in the hot loop")]
+pub(crate) struct Wants {
+    pub(crate) key: bool,
+    pub(crate) value: bool,
+    pub(crate) headers: bool,
+    pub(crate) offset: bool,
+    pub(crate) timestamp: bool,
+}
+
+impl Wants {
+    const fn new(columns: Columns) -> Self {
+        Self {
+            key: columns.contains(Column::Key),
+            value: columns.contains(Column::Value),
+            headers: columns.contains(Column::Headers),
+            offset: columns.contains(Column::Offset),
+            timestamp: columns.contains(Column::Timestamp),
+        }
+    }
+
+    /// Whether these are the columns most reads ask for.
+    pub(crate) const fn is_usual(self) -> bool {
+        self.key && self.value && self.offset && self.timestamp && !self.headers
+    }
+
+    /// Whether a record's bytes are looked at.
+    #[inline(always)]
+    pub(crate) const fn bytes(self) -> bool {
+        self.key || self.value || self.headers
+    }
+}
+
+/// What a finished batch held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) records: usize,
+    pub(crate) key_bytes: u64,
+    pub(crate) value_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) wants: Wants,
+    pub(crate) keys: Views,
+    pub(crate) values: Views,
+    pub(crate) headers: HeaderRows,
+    pub(crate) offsets: Vec<i64>,
+    pub(crate) sources: Sources,
+    timestamps: Vec<i64>,
+    timestamp_nulls: Vec<usize>,
+    timestamp_types: Vec<i8>,
+    constants: Constants,
+    schema: SchemaRef,
+    columns: Columns,
+    len: usize,
+    max_rows: usize,
+    max_bytes: u64,
+    /// Rows of the batch before, which the next is likely to have too.
+    expected: usize,
+}
+
+impl Rows {
+    pub(crate) fn new(topic_partition: &TopicPartition, options: &DecodeOptions) -> Self {
+        Self {
+            wants: Wants::new(options.columns),
+            keys: Views::default(),
+            values: Views::default(),
+            headers: HeaderRows::default(),
+            offsets: Vec::new(),
+            sources: Sources::default(),
+            timestamps: Vec::new(),
+            timestamp_nulls: Vec::new(),
+            timestamp_types: Vec::new(),
+            constants: Constants::new(topic_partition),
+            schema: schema(options.columns),
+            columns: options.columns,
+            len: 0,
+            max_rows: options.max_rows,
+            max_bytes: options.max_bytes as u64,
+            expected: 0,
+        }
+    }
+
+    pub(crate) const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many rows fit before the batch is full.
+    pub(crate) const fn room(&self) -> usize {
+        self.max_rows.saturating_sub(self.len)
+    }
+
+    /// Whether the batch is to be handed out.
+    #[inline(always)]
+    pub(crate) const fn is_full(&self) -> bool {
+        self.len >= self.max_rows
+            || self.keys.bytes() + self.values.bytes() + self.headers.bytes() >= self.max_bytes
+    }
+
+    /// Makes room for as many rows as the next Kafka batch is likely to bring.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let more = if self.len == 0 { more.max(self.expected) } else { more };
+        let more = more.min(self.room());
+        if self.wants.key {
+            self.keys.reserve(more);
+        }
+        if self.wants.value {
+            self.values.reserve(more);
+        }
+        if self.wants.offset {
+            self.offsets.reserve(more);
+        }
+        if self.wants.timestamp {
+            self.timestamps.reserve(more);
+        }
+    }
+
+    /// Adds a timestamp; −1 means that the record has none.
+    #[inline(always)]
+    pub(crate) fn push_timestamp(&mut self, time: i64) {
+        if time == -1 {
+            self.timestamp_nulls.push(self.timestamps.len());
+        }
+        self.timestamps.push(time);
+    }
+
+    /// Ends the row whose columns were added.
+    #[inline(always)]
+    pub(crate) const fn end_row(&mut self) {
+        self.len += 1;
+    }
+
+    /// Adds rows of which nothing but their number is wanted.
+    pub(crate) const fn add_counted(&mut self, rows: usize) {
+        self.len += rows;
+    }
+
+    /// Gives all rows since the last call this timestamp type.
+    pub(crate) fn end_kafka_batch(&mut self, log_append_time: bool) {
+        if self.columns.contains(Column::TimestampType) {
+            self.timestamp_types.resize(self.len, i8::from(log_append_time));
+        }
+    }
+
+    /// The longest key, value or header since the last call, in bytes: up to 12 are kept within
+    /// their views.
+    pub(crate) const fn take_longest(&mut self) -> usize {
+        let (key, value) = (self.keys.take_longest(), self.values.take_longest());
+        let headers = self.headers.take_longest();
+        let body = if key > value { key } else { value };
+        if body > headers { body } else { headers }
+    }
+
+    /// Builds the batch and leaves no row. `arena` is what was the arena, if views point into it.
+    pub(crate) fn finish(
+        &mut self,
+        arena: Option<Buffer>,
+    ) -> Result<(RecordBatch, Held), ArrowError> {
+        let len = std::mem::take(&mut self.len);
+        let held =
+            Held { records: len, key_bytes: self.keys.bytes(), value_bytes: self.values.bytes() };
+        self.expected = len;
+        let replaced = self.headers.take_replaced();
+        let buffers = self.sources.take(arena, replaced);
+        let arrays = self.columns.iter().map(|column| self.array(column, len, &buffers));
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(len));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
+        Ok((batch, held))
+    }
+
+    fn array(
+        &mut self,
+        column: Column,
+        len: usize,
+        buffers: &Arc<[Buffer]>,
+    ) -> Result<ArrayRef, ArrowError> {
+        Ok(match column {
+            Column::Key => binary(&mut self.keys, buffers)?,
+            Column::Value => binary(&mut self.values, buffers)?,
+            Column::Headers => self.headers.take(buffers)?,
+            Column::Topic => self.constants.topic(len)?,
+            Column::Partition => self.constants.partition(len),
+            Column::Offset => {
+                Arc::new(Int64Array::new(std::mem::take(&mut self.offsets).into(), None))
+            }
+            Column::Timestamp => {
+                let nulls = nulls(std::mem::take(&mut self.timestamp_nulls), len);
+                let times = ScalarBuffer::from(std::mem::take(&mut self.timestamps));
+                let times = PrimitiveArray::<TimestampMillisecondType>::try_new(times, nulls)?;
+                Arc::new(times.with_timezone("UTC"))
+            }
+            Column::TimestampType => {
+                Arc::new(Int8Array::new(std::mem::take(&mut self.timestamp_types).into(), None))
+            }
+        })
+    }
+}
+
+fn binary(views: &mut Views, buffers: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
+    let (views, nulls) = views.take();
+    Ok(Arc::new(BinaryViewArray::try_new(views, Arc::clone(buffers), nulls)?))
+}
+
+/// The bitmap of `len` rows of which those in `rows` are null; none if there are none.
+fn nulls(rows: Vec<usize>, len: usize) -> Option<NullBuffer> {
+    if rows.is_empty() {
+        return None;
+    }
+    if rows.len() == len {
+        return Some(NullBuffer::new_null(len));
+    }
+    let mut valid = BooleanBufferBuilder::new(len);
+    valid.append_n(len, true);
+    for row in rows {
+        valid.set_bit(row, false);
+    }
+    Some(NullBuffer::new(valid.finish()))
+}

@@ -1,0 +1,52 @@
+//! How many visible records an answer holds, read as cheaply as can be exact.
+
+use kafka_direct_core::{Codec, Fetched, PlannedRange};
+
+use crate::{
+    Counts, DecodeOptions, WorkerError,
+    arena::Arena,
+    input::{Input, Scope},
+    record::{self, Facts},
+};
+
+/// Counts the records of `fetched` that a [`RangeDecoder`](crate::RangeDecoder) of the same range
+/// would deliver.
+///
+/// A Kafka batch that lies wholly inside the range is counted by its header, after its checksum;
+/// only at the two edges are records decompressed, and only their offsets read. Of the options,
+/// only [`DecodeOptions::max_batch_bytes`] matters.
+///
+/// # Errors
+/// As for [`RangeDecoder::next_batch`](crate::RangeDecoder::next_batch), for what is looked at.
+pub fn scan(
+    planned: &PlannedRange,
+    fetched: &Fetched,
+    options: &DecodeOptions,
+) -> Result<u64, WorkerError> {
+    let scope = Scope::new(planned, options.clone().clamped().max_batch_bytes);
+    let mut input = Input::new(&scope, fetched.clone(), planned.range().from())?;
+    let mut counts = Counts::default();
+    let mut arena = Arena::default();
+    let mut visible = 0u64;
+    while let Some(batch) = input.next_visible(&scope, &mut counts)? {
+        let header = batch.header;
+        if batch.inside {
+            visible = visible.saturating_add(u64::from(header.count.max(0).cast_unsigned()));
+            continue;
+        }
+        let stored = input.bytes(batch.body.clone());
+        arena.truncate(0);
+        let plain = match batch.codec {
+            Codec::None => stored,
+            _ => {
+                let range = scope.decompress(&batch, stored, &mut arena)?;
+                arena.get(range)
+            }
+        };
+        let facts = Facts::new(&header, input.lower().get(), scope.range.until().get());
+        let wanted = record::count(plain, &facts, header.count)
+            .map_err(|(record, reason)| scope.record_error(&header, record, reason))?;
+        visible = visible.saturating_add(wanted);
+    }
+    Ok(visible)
+}

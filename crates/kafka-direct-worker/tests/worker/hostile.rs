@@ -1,0 +1,122 @@
+//! Whatever the bytes, decoding ends, without a panic and within its bounds.
+
+use kafka_direct_core::IsolationLevel;
+use kafka_direct_worker::{Columns, DecodeOptions, RangeDecoder, scan};
+use proptest::{collection::vec, prelude::*};
+
+use crate::{
+    batch_writer::{Batch, CODECS, Rec, encode_all, fetched, seal},
+    reader::{planned, rows},
+};
+
+/// The body of a fuzz target: decodes and scans `bytes` in every way there is.
+pub(crate) fn decode_anything(bytes: &[u8], aborted: &[(i64, i64)]) {
+    for isolation in [IsolationLevel::ReadCommitted, IsolationLevel::ReadUncommitted] {
+        for columns in [Columns::all(), Columns::default(), Columns::none()] {
+            let planned = planned(2, 1 << 40, isolation);
+            let options = DecodeOptions::new()
+                .with_columns(columns)
+                .with_max_rows(7)
+                .with_max_batch_bytes(100_000);
+            let answer = fetched(1, bytes.to_vec(), aborted);
+            let _ = scan(&planned, &answer, &options);
+            let mut decoder = RangeDecoder::new(&planned, options);
+            decoder.push(answer).unwrap();
+            let mut last = -1;
+            let mut check = |batch: arrow_array::RecordBatch| {
+                assert!((1..=7).contains(&batch.num_rows()));
+                if columns == Columns::all() {
+                    for row in rows(&[batch]) {
+                        assert!(row.offset > last && row.offset >= 2);
+                        last = row.offset;
+                    }
+                }
+            };
+            while let Ok(Some(batch)) = decoder.next_batch() {
+                check(batch);
+            }
+            decoder.flush().unwrap().into_iter().for_each(&mut check);
+            assert!(decoder.needs_input());
+        }
+    }
+}
+
+fn seed_log(codec: usize) -> Vec<Batch> {
+    let record = |delta| Rec {
+        delta,
+        time_delta: i64::from(delta) * 100,
+        key: Some(format!("key {delta}").into()),
+        value: Some(vec![b'v'; 30]),
+        headers: vec![(b"h".to_vec(), Some(b"header".to_vec())), (b"n".to_vec(), None)],
+    };
+    vec![
+        Batch::new(0, (0..9).map(record).collect()).with_codec(CODECS[codec]),
+        Batch::new(9, (0..3).map(record).collect()).with_producer(1),
+        Batch::marker(12, 1, false),
+        Batch::new(13, (0..3).map(record).collect()).with_producer(1),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn arbitrary_bytes(bytes in vec(any::<u8>(), 0..400)) {
+        decode_anything(&bytes, &[(1, 0)]);
+    }
+
+    #[test]
+    fn arbitrary_records_under_a_sound_header(
+        plain in vec(any::<u8>(), 0..200),
+        count in 0i32..20,
+        codec in 0usize..5,
+        packed in any::<bool>(),
+    ) {
+        let mut batch = Batch::new(3, vec![]).with_codec(CODECS[codec]);
+        batch.count = Some(count);
+        batch.last_delta = Some(100);
+        *(if packed { &mut batch.plain } else { &mut batch.stored }) = Some(plain);
+        decode_anything(&batch.encode(), &[]);
+    }
+
+    #[test]
+    fn mutated_batches_with_a_checksum_that_matches(
+        codec in 0usize..5,
+        which in 0usize..4,
+        flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        aborted in vec((0i64..3, 0i64..20), 0..4),
+    ) {
+        let mut batches: Vec<Vec<u8>> =
+            seed_log(codec).iter().map(Batch::encode).collect();
+        let batch = &mut batches[which];
+        for (index, byte) in flips {
+            // All but the length, which would only cut the batch.
+            let at = 12 + index.index(batch.len() - 12);
+            batch[at] = byte;
+        }
+        seal(batch);
+        decode_anything(&batches.concat(), &aborted);
+    }
+
+    #[test]
+    fn mutated_records_under_every_codec(
+        codec in 0usize..5,
+        flips in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut batch = seed_log(codec).swap_remove(0);
+        let mut plain = Vec::new();
+        batch.records.iter().for_each(|record| record.encode(&mut plain));
+        for (index, byte) in flips {
+            let at = index.index(plain.len());
+            plain[at] = byte;
+        }
+        batch.plain = Some(plain);
+        decode_anything(&batch.encode(), &[]);
+    }
+
+    #[test]
+    fn cut_answers(codec in 0usize..5, cut in any::<prop::sample::Index>()) {
+        let bytes = encode_all(&seed_log(codec));
+        decode_anything(&bytes[..cut.index(bytes.len())], &[(1, 9)]);
+    }
+}

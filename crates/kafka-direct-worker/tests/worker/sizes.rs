@@ -1,0 +1,167 @@
+//! Batches are as large as was asked for, and memory is bounded and shared, not copied.
+
+use arrow_array::{BinaryViewArray, RecordBatch};
+use kafka_direct_core::{Codec, ErrorKind};
+use kafka_direct_worker::{Column, Columns, DecodeOptions, RangeDecoder, WorkerError, scan};
+
+use crate::{
+    batch_writer::{Batch, CODECS, Rec, compress, encode_all, fetched},
+    reader::{all_columns, column, committed, decode},
+};
+
+fn sizes(batches: &[RecordBatch]) -> Vec<usize> {
+    batches.iter().map(RecordBatch::num_rows).collect()
+}
+
+fn value_log(batches: i64, each: i32, codec: Codec) -> Vec<u8> {
+    let batch = |index| {
+        let records = (0..each).map(|delta| Rec::value(delta, format!("{index:05} {delta:05}")));
+        Batch::new(index * i64::from(each), records.collect()).with_codec(codec)
+    };
+    encode_all(&(0..batches).map(batch).collect::<Vec<_>>())
+}
+
+#[test]
+fn small_kafka_batches_and_answers_are_put_together_and_large_ones_divided() {
+    for codec in CODECS {
+        let options = all_columns().with_max_rows(40);
+        let small = [
+            fetched(0, value_log(60, 1, codec), &[]),
+            fetched(60, vec![], &[]),
+            fetched(0, value_log(100, 1, codec), &[]),
+        ];
+        assert_eq!(sizes(&decode(&committed(0, 1000), &small, &options).unwrap()), [40, 40, 20]);
+        let large = [fetched(0, value_log(1, 100, codec), &[])];
+        assert_eq!(sizes(&decode(&committed(0, 1000), &large, &options).unwrap()), [40, 40, 20]);
+    }
+}
+
+#[test]
+fn max_bytes_closes_a_batch_with_the_record_that_reaches_it() {
+    for codec in CODECS {
+        let answer = [fetched(0, value_log(2, 10, codec), &[])];
+        // Values of 11 bytes.
+        let options = DecodeOptions::new().with_max_bytes(34);
+        let batches = decode(&committed(0, 1000), &answer, &options).unwrap();
+        assert!(sizes(&batches).iter().all(|rows| *rows <= 4), "{:?}", sizes(&batches));
+        assert_eq!(sizes(&batches).iter().sum::<usize>(), 20);
+        let one = options.with_max_bytes(0);
+        assert_eq!(sizes(&decode(&committed(0, 1000), &answer, &one).unwrap()), [1; 20]);
+    }
+}
+
+#[test]
+fn decoding_stops_at_the_batch_that_was_asked_for() {
+    let mut bytes = value_log(3, 10, Codec::Lz4);
+    *bytes.last_mut().unwrap() ^= 1;
+    let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns().with_max_rows(10));
+    decoder.push(fetched(0, bytes, &[])).unwrap();
+    assert!(decoder.next_batch().unwrap().is_some());
+    assert_eq!(decoder.counts().kafka_batches, 1);
+    assert!(decoder.next_batch().unwrap().is_some());
+    assert!(decoder.next_batch().is_err());
+}
+
+#[test]
+fn values_of_uncompressed_batches_are_views_over_the_answer() {
+    let value = vec![7; 100];
+    let batch = Batch::new(0, vec![Rec::value(0, value), Rec::value(1, "short")]);
+    let answer = fetched(0, batch.encode(), &[]);
+    let records = answer.records.clone();
+    let batches = decode(&committed(0, 9), &[answer], &DecodeOptions::new()).unwrap();
+    let values: BinaryViewArray = column(&batches[0], "value");
+    let [buffer] = values.data_buffers() else { panic!("one buffer") };
+    assert_eq!(buffer.as_ptr(), records.as_ptr());
+    assert!(!records.is_unique());
+    drop((batches, values));
+    assert!(records.is_unique());
+}
+
+#[test]
+fn bytes_that_no_view_points_into_are_not_kept_alive() {
+    let key = |delta, key: &str| Rec { key: Some(key.into()), ..Rec::value(delta, vec![7; 100]) };
+    let batch = Batch::new(0, vec![key(0, "short"), key(1, "exactly 12 b")]);
+    let only = |column| DecodeOptions::new().with_columns(Columns::none().with(column));
+    for asked in [Column::Key, Column::Offset, Column::Topic] {
+        let answer = fetched(0, batch.encode(), &[]);
+        let records = answer.records.clone();
+        let batches = decode(&committed(0, 9), &[answer], &only(asked)).unwrap();
+        assert_eq!(sizes(&batches), [2]);
+        assert!(records.is_unique(), "{asked}");
+    }
+}
+
+#[test]
+fn a_batch_over_decompressed_bytes_pins_no_room_it_did_not_need() {
+    let batch = Batch::new(0, vec![Rec::value(0, vec![7; 100])]).with_codec(Codec::Lz4);
+    let answer = fetched(0, batch.encode(), &[]);
+    let batches = decode(&committed(0, 9), &[answer], &DecodeOptions::new()).unwrap();
+    let values: BinaryViewArray = column(&batches[0], "value");
+    assert_eq!(values.data_buffers().len(), 1);
+    assert!(values.data_buffers()[0].capacity() < 400, "{:?}", values.data_buffers()[0].capacity());
+}
+
+#[test]
+fn a_bomb_is_stopped_at_the_bound_and_names_the_setting() {
+    let plain = vec![0; 4 << 20];
+    for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
+        let mut batch = Batch::of_values(5, &["x"]).with_codec(codec);
+        batch.stored = Some(compress(codec, &plain));
+        let options = all_columns().with_max_batch_bytes(1 << 20);
+        let answer = fetched(0, batch.encode(), &[]);
+        let error = decode(&committed(0, 9), std::slice::from_ref(&answer), &options).unwrap_err();
+        assert!(matches!(error, WorkerError::BatchTooLarge { .. }), "{codec:?} {error}");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("`max_batch_bytes`"), "{error}");
+        assert!(error.to_string().contains("offset 5"), "{error}");
+        // At an edge a scan has to look inside as well.
+        let mut edge = batch.clone();
+        edge.base = 0;
+        edge.last_delta = Some(9);
+        let error = scan(&committed(1, 9), &fetched(0, edge.encode(), &[]), &options);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
+
+#[test]
+fn a_batch_of_exactly_the_bound_is_read() {
+    for codec in CODECS {
+        let batch = Batch::of_values(0, &["a", "b"]).with_codec(codec);
+        let bound = Batch::of_values(0, &["a", "b"]).encode().len() - 61;
+        let answer = [fetched(0, batch.encode(), &[])];
+        let options = all_columns().with_max_batch_bytes(bound);
+        assert_eq!(sizes(&decode(&committed(0, 9), &answer, &options).unwrap()), [2], "{codec:?}");
+    }
+}
+
+#[test]
+fn keys_alone_do_not_gather_more_decompressed_bytes_than_max_bytes() {
+    let record = |delta| Rec { key: Some(vec![1; 20]), ..Rec::value(delta, vec![2; 10_000]) };
+    let batch = |index: i64| Batch::new(index, vec![record(0)]).with_codec(Codec::Zstd);
+    let log = encode_all(&(0..50).map(batch).collect::<Vec<_>>());
+    let options = DecodeOptions::new()
+        .with_columns(Columns::none().with(Column::Key))
+        .with_max_bytes(100_000);
+    let batches = decode(&committed(0, 99), &[fetched(0, log, &[])], &options).unwrap();
+    assert_eq!(sizes(&batches), [10; 5]);
+}
+
+#[test]
+fn counts_tell_what_was_done() {
+    let log = [
+        Batch::new(0, vec![Rec { key: Some(b"kk".to_vec()), ..Rec::value(0, "vvv") }]),
+        Batch::of_values(1, &["aborted"]).with_producer(4),
+        Batch::marker(2, 4, false),
+        Batch::of_values(3, &["v"]).with_codec(Codec::Gzip),
+    ];
+    let mut decoder = RangeDecoder::new(&committed(0, 9), DecodeOptions::new());
+    decoder.push(fetched(0, encode_all(&log), &[(4, 1)])).unwrap();
+    assert!(decoder.next_batch().unwrap().is_none());
+    assert_eq!(decoder.counts().records, 0);
+    decoder.flush().unwrap();
+    let counts = *decoder.counts();
+    assert_eq!((counts.records, counts.key_bytes, counts.value_bytes), (2, 2, 4));
+    assert_eq!((counts.kafka_batches, counts.aborted_batches, counts.control_batches), (4, 1, 1));
+    assert_eq!(counts.decompressed_bytes, 12 + 8);
+    assert_eq!(counts.plus(&counts).records, 4);
+}
