@@ -1,1 +1,69 @@
-//! An embedded in-process Kafka broker with fault injection, for demos and tests; never a substitute for Kafka.
+//! An embedded Kafka broker: in this process, in memory, over TCP or over a pipe in memory.
+//!
+//! It is for demos, for fast tests and for injecting faults. **It is never a substitute for
+//! Kafka**: it replicates nothing, keeps nothing on disk, forgets everything when dropped, checks
+//! no credentials, and shares no code with Apache Kafka. What a program must be able to do against
+//! Kafka has to be proved against Kafka.
+//!
+//! ```
+//! use kafka_direct_broker::{ApiKey, Broker, Fault, Record};
+//! # use rskafka::client::{ClientBuilder, partition::UnknownTopicHandling};
+//! #[tokio::main(flavor = "current_thread")] // in a test: #[tokio::test]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let broker = Broker::start().await?;
+//!     broker.create_topic("orders", 1)?;
+//!     broker.append("orders", 0, [Record::new("first"), Record::new("second")])?;
+//!     broker.faults().next(ApiKey::Fetch, Fault::Cut);
+//!     let client = ClientBuilder::new(vec![broker.bootstrap()]).build().await?;
+//!     let orders = client.partition_client("orders", 0, UnknownTopicHandling::Error).await?;
+//!     let (records, _) = orders.fetch_records(0, 1..1_000_000, 1_000).await?;
+//!     assert_eq!((records.len(), broker.faults().intercepted(ApiKey::Fetch)), (2, 1));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! **Promises:** it speaks the versions that [`ApiKey::versions`] names and answers as Apache Kafka
+//! does: whole batches, limits, watermarks, sessions, isolation, leader epochs, topic ids. A
+//! partition holds no more than its cap. No request makes it panic or reserve more than the request
+//! is long, times a constant. Its only clock is tokio's and it draws no random numbers, so under
+//! paused time and in memory it does the same in every run.
+//!
+//! **Does not know:** group membership, transactions (batches of transactions can be appended by
+//! the owner and are then served rightly), idempotence, configurations, quotas, ACLs, TLS, SASL,
+//! compression (a compressed batch is stored and served as it is), message formats before v2, wall
+//! clocks (timestamps come from whoever writes).
+
+mod api;
+mod api_key;
+mod batch_reader;
+mod batch_writer;
+mod broker;
+mod builder;
+mod cluster;
+mod connection;
+mod epochs;
+mod error;
+mod faults;
+mod frame;
+mod guard;
+mod guard_schemas;
+mod log;
+mod node;
+mod owner_appends;
+mod record;
+mod sessions;
+mod settings;
+mod shared;
+mod transactions;
+mod varint;
+
+pub use api_key::ApiKey;
+pub use batch_writer::{BatchWriter, Marker};
+pub use broker::Broker;
+pub use builder::BrokerBuilder;
+pub use error::BrokerError;
+pub use faults::{Corruption, Fault, Faults};
+pub use owner_appends::RawOffsets;
+pub use record::Record;
+pub use settings::{AutoCreate, TailBatches};
+pub use shared::FetchSeen;

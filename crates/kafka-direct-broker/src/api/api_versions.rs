@@ -1,0 +1,32 @@
+//! ApiVersions: what is served, after caps. An unknown version of it is answered in v0 with error
+//! 35, so that a client can fall back (KIP-511).
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{ApiVersionsRequest, ApiVersionsResponse, api_versions_response::ApiVersion},
+};
+
+use super::{Call, Mode};
+use crate::ApiKey;
+
+pub(super) fn answer(call: &Call<'_>, _request: ApiVersionsRequest) -> ApiVersionsResponse {
+    let answer = ApiVersionsResponse::default().with_throttle_time_ms(call.throttle_ms);
+    match call.mode {
+        Mode::Refuse(code) => answer.with_error_code(code),
+        Mode::Empty => answer,
+        Mode::Serve => answer
+            .with_api_keys(ApiKey::ALL.into_iter().filter_map(|api| entry(call, api)).collect()),
+    }
+}
+
+pub(super) fn unsupported(call: &Call<'_>) -> ApiVersionsResponse {
+    ApiVersionsResponse::default()
+        .with_error_code(ResponseError::UnsupportedVersion.code())
+        .with_api_keys(entry(call, ApiKey::ApiVersions).into_iter().collect())
+}
+
+fn entry(call: &Call<'_>, api: ApiKey) -> Option<ApiVersion> {
+    let versions = call.shared.versions.advertised(api)?;
+    let entry = ApiVersion::default().with_api_key(api.number());
+    Some(entry.with_min_version(*versions.start()).with_max_version(*versions.end()))
+}

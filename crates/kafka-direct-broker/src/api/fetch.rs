@@ -1,0 +1,274 @@
+//! Fetch: sessions, the long poll, and what each partition gives.
+//!
+//! Limits are soft for one batch only: the first partition in request order that has data gives its
+//! first batch whole whatever the limits; every later partition whose next batch exceeds what is
+//! left answers error 0, its watermarks and no bytes.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka_direct_core::{Offset, TopicPartition};
+use kafka_protocol::{ResponseError, messages::FetchRequest};
+use tokio::time::Instant;
+
+use super::{Answer, Call, Mode, fetch_answer, topic_id};
+use crate::{
+    cluster::Cluster,
+    sessions::{Asked, Opened, Said, TopicRef, Want},
+    shared::FetchSeen,
+};
+
+/// The broker's own limit of one answer, Apache Kafka's default of `fetch.max.bytes`.
+const MAX_ANSWER_BYTES: i32 = 55 * 1024 * 1024;
+
+/// What one partition answers.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) error: i16,
+    pub(super) high_watermark: i64,
+    pub(super) last_stable: i64,
+    pub(super) log_start: i64,
+    /// Producer and first offset; `None` under read_uncommitted.
+    pub(super) aborted: Option<Vec<(i64, i64)>>,
+    pub(super) records: Vec<bytes::Bytes>,
+    pub(super) bytes: usize,
+}
+
+impl Served {
+    const fn error(code: i16) -> Self {
+        Self {
+            error: code,
+            high_watermark: -1,
+            last_stable: -1,
+            log_start: -1,
+            aborted: None,
+            records: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+/// How the partitions of a request are read.
+struct Reading {
+    max_bytes: usize,
+    committed: bool,
+}
+
+pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
+    let max_bytes = request.max_bytes.min(MAX_ANSWER_BYTES);
+    let min_bytes = usize::try_from(request.min_bytes.min(max_bytes)).unwrap_or(0);
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let reading = Reading {
+        max_bytes: usize::try_from(max_bytes).unwrap_or(0),
+        committed: request.isolation_level == 1,
+    };
+    let asked = asked(call, &request);
+    remember(call, &request, &asked);
+    if let Mode::Refuse(code) = call.mode
+        && is_session_error(code)
+        && call.version >= 7
+    {
+        return fetch_answer::encode(call, code, 0, &[]);
+    }
+    let opened = match call.shared.sessions.get(&call.node).map(|s| s.lock().open(asked)) {
+        Some(Ok(opened)) => opened,
+        Some(Err(error)) => return fetch_answer::encode(call, error.code(), 0, &[]),
+        None => {
+            return fetch_answer::encode(call, ResponseError::UnknownServerError.code(), 0, &[]);
+        }
+    };
+    let served = poll(call, &opened, &reading, min_bytes, wait).await;
+    let mut said = Vec::with_capacity(served.len());
+    for (want, served) in opened.wants.iter().zip(served) {
+        if must_be_said(call, &opened, want, &served) {
+            said.push((want, served));
+        }
+    }
+    fetch_answer::encode(call, 0, opened.session_id, &said)
+}
+
+const fn is_session_error(code: i16) -> bool {
+    matches!(code, 70 | 71 | 106)
+}
+
+/// The request in the session cache's terms.
+fn asked(call: &Call<'_>, request: &FetchRequest) -> Asked {
+    let by_id = call.version >= 13;
+    let reference = |name: &str, id: uuid::Uuid| {
+        if by_id { TopicRef::Id(id.into_bytes()) } else { TopicRef::Name(name.into()) }
+    };
+    let mut wants = Vec::new();
+    let cluster = call.shared.cluster.lock();
+    for topic in &request.topics {
+        let topic_ref = reference(&topic.topic, topic.topic_id);
+        let name = topic_id(topic.topic_id).and_then(|id| cluster.name_of(id)).map(Arc::clone);
+        wants.extend(topic.partitions.iter().map(|partition| Want {
+            topic: topic_ref.clone(),
+            partition: partition.partition,
+            name: name.clone(),
+            leader_epoch: partition.current_leader_epoch,
+            offset: partition.fetch_offset,
+            max_bytes: partition.partition_max_bytes,
+        }));
+    }
+    drop(cluster);
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let topic_ref = reference(&topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |partition| (topic_ref.clone(), *partition))
+    });
+    Asked {
+        session_id: request.session_id,
+        epoch: request.session_epoch,
+        by_id,
+        forgotten: forgotten.collect(),
+        wants,
+    }
+}
+
+fn remember(call: &Call<'_>, request: &FetchRequest, asked: &Asked) {
+    let partitions = asked.wants.iter().map(|want| {
+        let name = match (&want.name, &want.topic) {
+            (Some(name), _) | (None, TopicRef::Name(name)) => Arc::clone(name),
+            (None, TopicRef::Id(id)) => uuid::Uuid::from_bytes(*id).to_string().into(),
+        };
+        (TopicPartition::new(name, want.partition), Offset::new(want.offset))
+    });
+    call.shared.saw(FetchSeen {
+        node: call.node,
+        version: call.version,
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        max_wait_ms: request.max_wait_ms,
+        max_bytes: request.max_bytes,
+        partitions: partitions.collect(),
+    });
+}
+
+/// Reads until there is enough to say or `wait` is over.
+async fn poll(
+    call: &Call<'_>,
+    opened: &Opened,
+    reading: &Reading,
+    min_bytes: usize,
+    wait: Duration,
+) -> Vec<Served> {
+    let deadline = Instant::now() + wait;
+    let mut changes = call.shared.changed.subscribe();
+    loop {
+        changes.borrow_and_update();
+        let served = read(call, &opened.wants, reading);
+        let bytes: usize = served.iter().map(|served| served.bytes).sum();
+        let enough = bytes >= min_bytes
+            || wait.is_zero()
+            || opened.wants.is_empty()
+            || call.mode != Mode::Serve
+            || served.iter().any(|served| served.error != 0);
+        if enough {
+            return served;
+        }
+        tokio::select! {
+            biased;
+            changed = changes.changed() => if changed.is_err() { return served },
+            () = tokio::time::sleep_until(deadline) => return served,
+        }
+    }
+}
+
+/// Reads every wanted partition once, in order.
+fn read(call: &Call<'_>, wants: &[Want], reading: &Reading) -> Vec<Served> {
+    let mut cluster = call.shared.cluster.lock();
+    let mut left = reading.max_bytes;
+    let mut at_least_one = true;
+    let mut all = Vec::with_capacity(wants.len());
+    for want in wants {
+        let served = match call.mode {
+            Mode::Refuse(code) => Served::error(code),
+            Mode::Empty => one(call, &mut cluster, want, reading, 0, false),
+            Mode::Serve => one(call, &mut cluster, want, reading, left, at_least_one),
+        };
+        at_least_one &= served.bytes == 0;
+        left = left.saturating_sub(served.bytes);
+        all.push(served);
+    }
+    all
+}
+
+fn one(
+    call: &Call<'_>,
+    cluster: &mut Cluster,
+    want: &Want,
+    reading: &Reading,
+    left: usize,
+    at_least_one: bool,
+) -> Served {
+    let found = name(cluster, want).and_then(|name| {
+        let partition = cluster.led(&name, want.partition, call.node, want.leader_epoch)?;
+        let log = &partition.log;
+        if !(log.start()..=log.end()).contains(&want.offset) {
+            return Err(ResponseError::OffsetOutOfRange);
+        }
+        Ok(log)
+    });
+    let log = match found {
+        Ok(log) => log,
+        Err(error) => return Served::error(error.code()),
+    };
+    let marks = log.watermarks();
+    let until = if reading.committed { marks.last_stable } else { marks.high };
+    let limit = usize::try_from(want.max_bytes).unwrap_or(0).min(left);
+    let tail = call.shared.settings.tail_batches;
+    let found = log.read(want.offset, until.get(), limit, at_least_one, tail);
+    let aborted = reading.committed.then(|| {
+        if found.records.is_empty() {
+            Vec::new()
+        } else {
+            log.transactions.aborted(want.offset, found.next).collect()
+        }
+    });
+    Served {
+        error: 0,
+        high_watermark: marks.high.get(),
+        last_stable: marks.last_stable.get(),
+        log_start: marks.log_start.get(),
+        aborted,
+        records: found.records,
+        bytes: found.bytes,
+    }
+}
+
+/// The name of the wanted topic. A topic that was re-created while a session knew it is told apart
+/// from one that never was.
+fn name(cluster: &Cluster, want: &Want) -> Result<Arc<str>, ResponseError> {
+    match &want.topic {
+        TopicRef::Name(name) => Ok(Arc::clone(name)),
+        TopicRef::Id(id) => {
+            let known = kafka_direct_core::TopicId::from_bytes(*id);
+            match known.and_then(|id| cluster.name_of(id)) {
+                Some(name) => Ok(Arc::clone(name)),
+                None if want
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| cluster.topics.contains_key(name)) =>
+                {
+                    Err(ResponseError::InconsistentTopicId)
+                }
+                None => Err(ResponseError::UnknownTopicId),
+            }
+        }
+    }
+}
+
+/// Notes the answer in the session, if there is one.
+fn must_be_said(call: &Call<'_>, opened: &Opened, want: &Want, served: &Served) -> bool {
+    if opened.session_id == 0 {
+        return true;
+    }
+    let said = (served.error == 0)
+        .then_some(Said { high_watermark: served.high_watermark, log_start: served.log_start });
+    let has_records = opened.incremental && served.bytes > 0;
+    let news = call
+        .shared
+        .sessions
+        .get(&call.node)
+        .is_none_or(|sessions| sessions.lock().say(opened.session_id, want, said, has_records));
+    news || !opened.incremental
+}

@@ -1,0 +1,118 @@
+//! OffsetFetch: reads groups' progress, one group before v8 and several since. A partition without
+//! a commit answers −1.
+
+use std::collections::BTreeMap;
+
+use kafka_direct_core::TopicPartition;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        OffsetFetchRequest, OffsetFetchResponse, TopicName,
+        offset_fetch_response::{
+            OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+            OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+        },
+    },
+};
+
+use super::{Call, Mode, text};
+use crate::cluster::{Cluster, Committed};
+
+type Asked = Option<Vec<(TopicName, Vec<i32>)>>;
+type Told = Vec<(TopicName, Vec<(i32, Committed)>)>;
+
+pub(super) fn answer(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let answer = OffsetFetchResponse::default().with_throttle_time_ms(call.throttle_ms);
+    if call.mode == Mode::Empty {
+        return answer;
+    }
+    let cluster = call.shared.cluster.lock();
+    if call.version < 8 {
+        let asked = request.topics.map(|topics| {
+            topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
+        });
+        let code = code(call, &cluster, &request.group_id);
+        let topics = tell(&cluster, &request.group_id, asked);
+        let topics = topics.into_iter().map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|p| old_partition(call.version, code, p));
+            OffsetFetchResponseTopic::default()
+                .with_name(name)
+                .with_partitions(partitions.collect())
+        });
+        let topics = topics.collect();
+        // v1 has no place for a code but the partitions.
+        return if call.version >= 2 { answer.with_error_code(code) } else { answer }
+            .with_topics(topics);
+    }
+    let groups = request.groups.into_iter().map(|group| {
+        let asked = group.topics.map(|topics| {
+            topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
+        });
+        let code = code(call, &cluster, &group.group_id);
+        let answer = OffsetFetchResponseGroup::default().with_error_code(code);
+        let topics = if code == 0 { tell(&cluster, &group.group_id, asked) } else { Vec::new() };
+        let topics = topics.into_iter().map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|(index, committed)| {
+                OffsetFetchResponsePartitions::default()
+                    .with_partition_index(index)
+                    .with_committed_offset(committed.offset)
+                    .with_committed_leader_epoch(committed.leader_epoch)
+                    .with_metadata(Some(text(&committed.metadata)))
+            });
+            OffsetFetchResponseTopics::default()
+                .with_name(name)
+                .with_partitions(partitions.collect())
+        });
+        answer.with_topics(topics.collect()).with_group_id(group.group_id)
+    });
+    let groups = groups.collect();
+    answer.with_groups(groups)
+}
+
+fn code(call: &Call<'_>, cluster: &Cluster, group: &str) -> i16 {
+    call.outcome(|| {
+        let here = cluster.coordinator(group) == Some(call.node);
+        here.then_some(()).ok_or(ResponseError::NotCoordinator)
+    })
+}
+
+fn old_partition(
+    version: i16,
+    code: i16,
+    (index, committed): (i32, Committed),
+) -> OffsetFetchResponsePartition {
+    let committed = if code == 0 { committed } else { nothing() };
+    let answer = OffsetFetchResponsePartition::default()
+        .with_partition_index(index)
+        .with_committed_offset(committed.offset)
+        .with_metadata(Some(text(&committed.metadata)))
+        .with_error_code(code);
+    if version >= 5 { answer.with_committed_leader_epoch(committed.leader_epoch) } else { answer }
+}
+
+const fn nothing() -> Committed {
+    Committed { offset: -1, leader_epoch: -1, metadata: String::new() }
+}
+
+/// What the group committed for the partitions asked, or for all it has.
+fn tell(cluster: &Cluster, group: &str, asked: Asked) -> Told {
+    let committed = cluster.groups.get(group);
+    let Some(asked) = asked else {
+        let mut topics: BTreeMap<&str, Vec<(i32, Committed)>> = BTreeMap::new();
+        for (partition, offset) in committed.into_iter().flatten() {
+            let told = topics.entry(partition.topic()).or_default();
+            told.push((partition.partition(), offset.clone()));
+        }
+        return topics.into_iter().map(|(name, told)| (text(name).into(), told)).collect();
+    };
+    let one = |(name, indexes): (TopicName, Vec<i32>)| {
+        let told = indexes.into_iter().map(|index| {
+            let key = TopicPartition::new(&**name, index);
+            let offset = committed.and_then(|offsets| offsets.get(&key)).cloned();
+            (index, offset.unwrap_or_else(nothing))
+        });
+        let told = told.collect();
+        (name, told)
+    };
+    asked.into_iter().map(one).collect()
+}

@@ -1,0 +1,270 @@
+//! The one state all nodes share: topics, their partitions and leaders, and groups' offsets.
+//!
+//! It sits behind a lock that is never held across an await and never while bytes are copied.
+//! Every node is a replica of every partition, so a leader can move without copying anything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use kafka_direct_core::{Offset, TopicId, TopicPartition, Watermarks};
+use kafka_protocol::ResponseError;
+
+use crate::{BrokerError, log::Log};
+
+/// Most partitions of one topic.
+pub(crate) const MAX_PARTITIONS: i32 = 100_000;
+
+/// A partition with its leader.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) leader: Option<i32>,
+    pub(crate) epoch: i32,
+    pub(crate) log: Log,
+}
+
+impl Partition {
+    /// Whether `node` may answer for the partition to a client that knows `client_epoch` (−1: none).
+    ///
+    /// The epoch is judged first, as Apache Kafka does.
+    pub(crate) fn admit(&self, node: i32, client_epoch: i32) -> Result<(), ResponseError> {
+        match client_epoch {
+            epoch if epoch >= 0 && epoch < self.epoch => Err(ResponseError::FencedLeaderEpoch),
+            epoch if epoch > self.epoch => Err(ResponseError::UnknownLeaderEpoch),
+            _ if self.leader != Some(node) => Err(ResponseError::NotLeaderOrFollower),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new leader takes over at the end of the log.
+    pub(crate) fn elect(&mut self, leader: Option<i32>) {
+        self.leader = leader;
+        self.epoch = self.epoch.saturating_add(1);
+        self.log.epochs.begin(self.epoch, self.log.end());
+    }
+}
+
+/// A topic with its partitions by index.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: Vec<Partition>,
+}
+
+impl Topic {
+    pub(crate) fn partition(&self, index: i32) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(index).ok()?)
+    }
+
+    pub(crate) fn partition_mut(&mut self, index: i32) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(index).ok()?)
+    }
+}
+
+/// What a group committed for a partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+}
+
+/// Everything that changes while the broker runs.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) topics: BTreeMap<Arc<str>, Topic>,
+    names: HashMap<TopicId, Arc<str>>,
+    pub(crate) groups: BTreeMap<String, BTreeMap<TopicPartition, Committed>>,
+    pub(crate) running: BTreeSet<i32>,
+    nodes: i32,
+    cap_bytes: usize,
+    /// First half of every topic id, so that ids differ between clusters.
+    id_prefix: u64,
+    topics_created: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(cluster_id: &str, nodes: i32, cap_bytes: usize) -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            names: HashMap::new(),
+            groups: BTreeMap::new(),
+            running: BTreeSet::new(),
+            nodes,
+            cap_bytes,
+            id_prefix: hash(cluster_id.as_bytes()),
+            topics_created: 0,
+        }
+    }
+
+    /// The name of the topic with this id.
+    pub(crate) fn name_of(&self, id: TopicId) -> Option<&Arc<str>> {
+        self.names.get(&id)
+    }
+
+    /// Creates a topic; partition `p` is led by node `p % nodes + 1` unless `leaders` says
+    /// otherwise. Ids depend only on the cluster id and on how many topics were created before.
+    pub(crate) fn create(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        leaders: &[i32],
+    ) -> Result<TopicId, ResponseError> {
+        if !is_topic_name(name) {
+            return Err(ResponseError::InvalidTopicException);
+        }
+        if self.topics.contains_key(name) {
+            return Err(ResponseError::TopicAlreadyExists);
+        }
+        if !(1..=MAX_PARTITIONS).contains(&partitions) {
+            return Err(ResponseError::InvalidPartitions);
+        }
+        self.topics_created = self.topics_created.saturating_add(1);
+        let mut id = [0; 16];
+        let (first, second) = id.split_at_mut(8);
+        first.copy_from_slice(&self.id_prefix.to_be_bytes());
+        second.copy_from_slice(&self.topics_created.to_be_bytes());
+        let Some(id) = TopicId::from_bytes(id) else {
+            return Err(ResponseError::UnknownServerError);
+        };
+        let partitions = (0..partitions)
+            .map(|index| {
+                let named = usize::try_from(index).ok().and_then(|at| leaders.get(at)).copied();
+                let leader =
+                    named.unwrap_or_else(|| index.checked_rem(self.nodes).unwrap_or(0) + 1);
+                Partition { leader: Some(leader), epoch: 0, log: Log::new(self.cap_bytes) }
+            })
+            .collect();
+        let name: Arc<str> = name.into();
+        self.names.insert(id, Arc::clone(&name));
+        self.topics.insert(name, Topic { id, partitions });
+        Ok(id)
+    }
+
+    /// Deletes a topic and what groups committed for it.
+    pub(crate) fn delete(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.names.remove(&topic.id);
+        for offsets in self.groups.values_mut() {
+            offsets.retain(|partition, _| partition.topic() != name);
+        }
+        Some(topic)
+    }
+
+    /// The partition, if `node` may answer for it.
+    pub(crate) fn led(
+        &mut self,
+        topic: &str,
+        index: i32,
+        node: i32,
+        client_epoch: i32,
+    ) -> Result<&mut Partition, ResponseError> {
+        let partition = self.topics.get_mut(topic).and_then(|topic| topic.partition_mut(index));
+        let partition = partition.ok_or(ResponseError::UnknownTopicOrPartition)?;
+        partition.admit(node, client_epoch)?;
+        Ok(partition)
+    }
+
+    /// The partition, whoever leads it, for the broker's owner.
+    pub(crate) fn owned(&mut self, topic: &str, index: i32) -> Result<&mut Partition, BrokerError> {
+        let Some(found) = self.topics.get_mut(topic) else {
+            return Err(BrokerError::UnknownTopic { topic: topic.to_owned() });
+        };
+        let partitions = found.partitions.len();
+        found.partition_mut(index).ok_or_else(|| BrokerError::UnknownPartition {
+            topic_partition: TopicPartition::new(topic, index),
+            partitions,
+        })
+    }
+
+    /// The node that keeps a group's offsets, among those that run.
+    pub(crate) fn coordinator(&self, group: &str) -> Option<i32> {
+        let nodes = u64::try_from(self.running.len()).ok()?;
+        let at = usize::try_from(hash(group.as_bytes()).checked_rem(nodes)?).ok()?;
+        self.running.iter().nth(at).copied()
+    }
+
+    /// The three watermarks of a partition.
+    pub(crate) fn watermarks(
+        &mut self,
+        topic: &str,
+        index: i32,
+    ) -> Result<Watermarks, BrokerError> {
+        Ok(self.owned(topic, index)?.log.watermarks())
+    }
+
+    /// Checks that `offset` lies in `[from, until]`.
+    pub(crate) fn inside(
+        topic: &str,
+        index: i32,
+        offset: Offset,
+        from: i64,
+        until: i64,
+    ) -> Result<i64, BrokerError> {
+        if (from..=until).contains(&offset.get()) {
+            return Ok(offset.get());
+        }
+        Err(BrokerError::OffsetOutside {
+            topic_partition: TopicPartition::new(topic, index),
+            offset,
+            from: Offset::new(from),
+            until: Offset::new(until),
+        })
+    }
+}
+
+/// Whether Kafka would take `name` for a topic.
+pub(crate) fn is_topic_name(name: &str) -> bool {
+    (1..=249).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// FNV-1a: the same on every machine and in every run.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_spread_and_a_namesake_gets_another_id() {
+        let mut cluster = Cluster::new("c", 3, 1000);
+        let first = cluster.create("t", 4, &[]).unwrap();
+        let leaders: Vec<_> = cluster.topics["t"].partitions.iter().map(|p| p.leader).collect();
+        assert_eq!(leaders, [Some(1), Some(2), Some(3), Some(1)]);
+        assert_eq!(cluster.create("t", 1, &[]), Err(ResponseError::TopicAlreadyExists));
+        cluster.delete("t").unwrap();
+        let second = cluster.create("t", 4, &[]).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(cluster.name_of(first), None);
+        assert_eq!(cluster.name_of(second).map(|name| &**name), Some("t"));
+    }
+
+    #[test]
+    fn epochs_are_judged_before_leadership() {
+        let mut cluster = Cluster::new("c", 2, 1000);
+        cluster.create("t", 1, &[]).unwrap();
+        cluster.owned("t", 0).unwrap().elect(Some(2));
+        let mut admit = |node, epoch| cluster.led("t", 0, node, epoch).err();
+        assert_eq!(admit(2, 1), None);
+        assert_eq!(admit(2, -1), None);
+        assert_eq!(admit(1, -1), Some(ResponseError::NotLeaderOrFollower));
+        assert_eq!(admit(1, 0), Some(ResponseError::FencedLeaderEpoch));
+        assert_eq!(admit(2, 2), Some(ResponseError::UnknownLeaderEpoch));
+    }
+
+    #[test]
+    fn names_kafka_refuses_are_refused() {
+        for name in ["", ".", "..", "a b", "ä", &"x".repeat(250)] {
+            assert!(!is_topic_name(name), "{name}");
+        }
+        assert!(is_topic_name("Orders_v1.a-b"));
+    }
+}
