@@ -1,0 +1,236 @@
+//! One planned range as a stream of Arrow batches.
+
+use arrow_array::RecordBatch;
+use futures::{Stream, stream};
+use kafka_direct_core::{DataLossPolicy, Offset, OffsetRange, PlannedRange, Reset};
+use kafka_direct_wire::{Cluster, FetchOptions, RangeFetch};
+use kafka_direct_worker::{Columns, Counts, DecodeOptions, RangeDecoder, WorkerError};
+use tokio::time::Instant;
+
+use crate::Error;
+
+/// How ranges are read: what becomes of lost data, which columns, how large the batches.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// What to do about offsets that no longer exist. Default: fail.
+    pub on_data_loss: DataLossPolicy,
+    /// When to give up. Default: never.
+    pub deadline: Option<Instant>,
+    /// Columns and sizes of the Arrow batches.
+    pub decode: DecodeOptions,
+}
+
+impl ReadOptions {
+    /// The defaults: fail on data loss, no deadline, all columns but headers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what to do about lost offsets.
+    #[must_use]
+    pub const fn with_on_data_loss(mut self, policy: DataLossPolicy) -> Self {
+        self.on_data_loss = policy;
+        self
+    }
+
+    /// Sets the total deadline.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets columns and sizes of the Arrow batches.
+    #[must_use]
+    pub fn with_decode(mut self, decode: DecodeOptions) -> Self {
+        self.decode = decode;
+        self
+    }
+
+    pub(crate) fn fetch(&self) -> FetchOptions {
+        let Self { on_data_loss, deadline, .. } = self;
+        FetchOptions::new().with_on_data_loss(*on_data_loss).with_deadline(*deadline)
+    }
+}
+
+/// Reads one planned range; the plan and a cluster connection are all it takes, so any process may
+/// do it. Nothing is asked of the cluster before the first batch is.
+#[must_use]
+pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOptions) -> Batches {
+    Batches {
+        fetch: cluster.fetch(planned.clone(), options.fetch()),
+        decoder: RangeDecoder::new(&planned, options.decode.clone()),
+        decode: options.decode.clone(),
+        planned,
+        attempt: 1,
+        asked_again_at: None,
+        finished: Counts::default(),
+        failed: None,
+    }
+}
+
+/// The Arrow batches of one range, in order, each record once. Dropping it cancels the read.
+#[derive(Debug)]
+pub struct Batches {
+    fetch: RangeFetch,
+    decoder: RangeDecoder,
+    decode: DecodeOptions,
+    planned: PlannedRange,
+    attempt: u32,
+    /// The offset of a corrupt batch that was asked for a second time.
+    asked_again_at: Option<Offset>,
+    /// Counts of decoders that were replaced.
+    finished: Counts,
+    /// Tells the task's owner that the engine failed, not the closure.
+    failed: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
+}
+
+impl Batches {
+    pub(crate) fn with_attempt(
+        mut self,
+        attempt: u32,
+        failed: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    ) -> Self {
+        self.attempt = attempt;
+        self.failed = Some(failed);
+        self
+    }
+
+    /// The range these batches are from.
+    #[must_use]
+    pub const fn range(&self) -> &OffsetRange {
+        self.planned.range()
+    }
+
+    /// Which attempt at this range this is, from 1: above 1 the closure failed before, and what it
+    /// did with the same records then may have to be undone.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What was decoded so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.finished.plus(self.decoder.counts())
+    }
+
+    /// Where the engine stands: every record below this offset was fetched, most were delivered.
+    /// At the end of the range it is the achieved end.
+    #[must_use]
+    pub fn position(&self) -> Offset {
+        self.fetch.position()
+    }
+
+    /// Jumps over lost offsets under the policy `resume`.
+    #[must_use]
+    pub fn resets(&self) -> &[Reset] {
+        self.fetch.resets()
+    }
+
+    /// The next batch; `None` at the end of the range.
+    ///
+    /// # Errors
+    /// By kind as for the wire's [`RangeFetch::ready`] and the worker's [`WorkerError`]. Batches
+    /// that were handed out before stay right.
+    ///
+    /// # Cancel safety
+    /// Safe: no record is lost when the future is dropped.
+    pub async fn try_next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        loop {
+            if let Some(batch) = self.next_buffered()? {
+                return Ok(Some(batch));
+            }
+            if !self.ready().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits until [`Batches::next_buffered`] has something to decode (`true`) or the range has
+    /// ended (`false`), holding nothing decoded meanwhile.
+    ///
+    /// With this a reader of many partitions can wait for all of them and decode few at a time.
+    ///
+    /// # Errors
+    /// As [`Batches::try_next`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&mut self) -> Result<bool, Error> {
+        if !self.decoder.needs_input() || self.decoder.pending_rows() > 0 {
+            return Ok(true);
+        }
+        let ready = self.fetch.ready().await;
+        ready.map_err(|error| self.fail(error))
+    }
+
+    /// The next batch out of what has already arrived; `None` when more has to be waited for or
+    /// the range has ended. Rows that do not fill a batch are handed out rather than kept.
+    ///
+    /// # Errors
+    /// As [`Batches::try_next`].
+    pub fn next_buffered(&mut self) -> Result<Option<RecordBatch>, Error> {
+        loop {
+            match self.decoder.next_batch() {
+                Ok(Some(batch)) => return Ok(Some(batch)),
+                Ok(None) => {}
+                Err(error) => {
+                    if let Some(batch) = self.ask_again(error)? {
+                        return Ok(Some(batch));
+                    }
+                    continue;
+                }
+            }
+            if let Some(fetched) = self.fetch.try_next() {
+                let pushed = self.decoder.push(fetched);
+                pushed.map_err(|error| self.fail(error))?;
+                continue;
+            }
+            let flushed = self.decoder.flush();
+            return flushed.map_err(|error| self.fail(error));
+        }
+    }
+
+    /// A batch whose checksum does not match is fetched once more: the fault may be the network's.
+    /// Rows decoded before it are handed out.
+    fn ask_again(&mut self, error: WorkerError) -> Result<Option<RecordBatch>, Error> {
+        let Some(offset) = error.checksum_mismatch_at() else { return Err(self.fail(error)) };
+        if self.asked_again_at.replace(offset) == Some(offset) {
+            return Err(self.fail(error));
+        }
+        tracing::warn!(range = %self.range(), %error, "fetching a corrupt batch again");
+        let flushed = self.decoder.flush();
+        let rest = flushed.map_err(|error| self.fail(error))?;
+        self.finished = self.counts();
+        self.decoder = RangeDecoder::new(&self.planned, self.decode.clone());
+        self.fetch.seek(offset);
+        Ok(rest)
+    }
+
+    fn fail(&self, error: impl Into<Error>) -> Error {
+        if let Some(failed) = &self.failed {
+            failed.store(true, std::sync::atomic::Ordering::Release);
+        }
+        error.into()
+    }
+
+    /// The same batches as a [`Stream`].
+    pub fn into_stream(self) -> impl Stream<Item = Result<RecordBatch, Error>> + Send {
+        stream::try_unfold(self, |mut batches| async move {
+            Ok(batches.try_next().await?.map(|batch| (batch, batches)))
+        })
+    }
+
+    /// The schema of the batches.
+    #[must_use]
+    pub fn schema(&self) -> arrow_schema::SchemaRef {
+        kafka_direct_worker::schema(self.columns())
+    }
+
+    const fn columns(&self) -> Columns {
+        self.decode.columns
+    }
+}

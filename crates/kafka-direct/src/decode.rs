@@ -1,0 +1,206 @@
+//! Typed records for those who want values, not columns: Spark's key and value decoder classes.
+//!
+//! A [`Decoder`] turns the bytes of a key or a value into something else; [`records`] walks an Arrow
+//! batch with one for each. Null and empty stay different: every decoder is given an `Option`.
+//!
+//! ```
+//! use kafka_direct::decode::{Decoder, Json, Utf8};
+//!
+//! assert_eq!(Utf8.decode(Some(b"abc"))?, Some("abc".to_owned()));
+//! assert_eq!(Utf8.decode(None)?, None);
+//! let json = Json::<Vec<u32>>::new();
+//! assert_eq!(json.decode(Some(b"[1,2]"))?, Some(vec![1, 2]));
+//! assert!(json.decode(Some(b"{")).is_err());
+//! # Ok::<(), kafka_direct::BoxError>(())
+//! ```
+
+use std::marker::PhantomData;
+
+use arrow_array::{
+    Array, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray, cast::AsArray, types::Int32Type,
+};
+use serde_json::from_slice;
+
+use crate::{BoxError, Column, Columns, Error};
+
+/// Turns the bytes of a key or value into an [`Decoder::Output`].
+///
+/// Implemented for closures too: `|bytes: Option<&[u8]>| -> Result<T, BoxError>`.
+pub trait Decoder {
+    /// What the bytes become.
+    type Output;
+    /// What the bytes should have been, for error messages.
+    const WANTED: &'static str;
+
+    /// Decodes one key or value; `None` is Kafka's null, which is not the same as empty.
+    ///
+    /// # Errors
+    /// Whatever makes the bytes unfit.
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Output, BoxError>;
+}
+
+impl<T, F> Decoder for F
+where
+    F: Fn(Option<&[u8]>) -> Result<T, BoxError>,
+{
+    type Output = T;
+    const WANTED: &'static str = "what its decoder accepts";
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<T, BoxError> {
+        self(bytes)
+    }
+}
+
+/// The bytes as they are, copied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RawBytes;
+
+impl Decoder for RawBytes {
+    type Output = Option<Vec<u8>>;
+    const WANTED: &'static str = "bytes";
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Output, BoxError> {
+        Ok(bytes.map(<[u8]>::to_vec))
+    }
+}
+
+/// Text; anything that is not UTF-8 is an error.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Utf8;
+
+impl Decoder for Utf8 {
+    type Output = Option<String>;
+    const WANTED: &'static str = "UTF-8 text";
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Output, BoxError> {
+        Ok(bytes.map(|bytes| std::str::from_utf8(bytes).map(str::to_owned)).transpose()?)
+    }
+}
+
+/// JSON to any type that serde can read.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(PhantomData<fn() -> T>);
+
+impl<T> Json<T> {
+    /// A decoder to `T`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Json<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: serde::de::DeserializeOwned> Decoder for Json<T> {
+    type Output = Option<T>;
+    const WANTED: &'static str = "the expected JSON";
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Output, BoxError> {
+        Ok(bytes.map(from_slice).transpose()?)
+    }
+}
+
+/// One record with its key and value decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record<K, V> {
+    /// Topic.
+    pub topic: String,
+    /// Partition index, from 0.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since 1970-01-01 UTC; `None` if the record has no timestamp.
+    pub timestamp: Option<i64>,
+    /// The decoded key.
+    pub key: K,
+    /// The decoded value.
+    pub value: V,
+}
+
+/// The columns that [`records`] needs; ask for no others when reading records.
+#[must_use]
+pub fn columns() -> Columns {
+    [
+        Column::Key,
+        Column::Value,
+        Column::Topic,
+        Column::Partition,
+        Column::Offset,
+        Column::Timestamp,
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// The columns of one batch, found and typed once.
+struct Parts<'a> {
+    key: &'a BinaryViewArray,
+    value: &'a BinaryViewArray,
+    topic_keys: &'a Int32Array,
+    topics: &'a StringArray,
+    partition: &'a Int32Array,
+    offset: &'a Int64Array,
+    timestamp: &'a TimestampMillisecondArray,
+}
+
+impl<'a> Parts<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let topic = batch.column_by_name("topic")?.as_dictionary_opt::<Int32Type>()?;
+        Some(Self {
+            key: batch.column_by_name("key")?.as_binary_view_opt()?,
+            value: batch.column_by_name("value")?.as_binary_view_opt()?,
+            topic_keys: topic.keys(),
+            topics: topic.values().as_string_opt()?,
+            partition: batch.column_by_name("partition")?.as_primitive_opt()?,
+            offset: batch.column_by_name("offset")?.as_primitive_opt()?,
+            timestamp: batch.column_by_name("timestamp")?.as_primitive_opt()?,
+        })
+    }
+
+    fn record<K: Decoder, V: Decoder>(
+        &self,
+        row: usize,
+        keys: &K,
+        values: &V,
+    ) -> Result<Record<K::Output, V::Output>, Error> {
+        let topic = usize::try_from(self.topic_keys.value(row)).unwrap_or_default();
+        let topic = self.topics.value(topic).to_owned();
+        let (partition, offset) = (self.partition.value(row), self.offset.value(row));
+        let timestamp = self.timestamp.is_valid(row).then(|| self.timestamp.value(row));
+        let at = |array: &'a BinaryViewArray| array.is_valid(row).then(|| array.value(row));
+        let poison = |part, wanted, source| Error::Poison {
+            topic: topic.clone(),
+            partition,
+            offset,
+            part,
+            wanted,
+            source,
+        };
+        let key = keys.decode(at(self.key)).map_err(|e| poison("key", K::WANTED, e))?;
+        let value = values.decode(at(self.value)).map_err(|e| poison("value", V::WANTED, e))?;
+        Ok(Record { topic, partition, offset, timestamp, key, value })
+    }
+}
+
+/// The records of `batch`, decoded one by one as they are asked for.
+///
+/// # Errors
+/// The call fails with [`Error::Setting`] if the batch lacks one of [`columns`]; an item fails with
+/// [`Error::Poison`] if its key or value does not decode, and the next items are still good.
+pub fn records<'a, K: Decoder, V: Decoder>(
+    batch: &'a RecordBatch,
+    keys: &'a K,
+    values: &'a V,
+) -> Result<impl Iterator<Item = Result<Record<K::Output, V::Output>, Error>> + 'a, Error> {
+    let parts = Parts::of(batch).ok_or_else(|| Error::Setting {
+        setting: "columns",
+        reason: "a column that records need was not read; read `decode::columns()`".to_owned(),
+    })?;
+    Ok((0..batch.num_rows()).map(move |row| parts.record(row, keys, values)))
+}

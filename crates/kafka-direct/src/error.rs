@@ -1,0 +1,96 @@
+//! The library's error: what failed, where, and what the caller should do.
+
+use kafka_direct_core::{CoreError, ErrorKind, OffsetRange};
+use kafka_direct_driver::DriverError;
+use kafka_direct_wire::WireError;
+use kafka_direct_worker::WorkerError;
+
+/// Any error, as a caller's closure may return it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a batch could not be planned or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The cluster could not give what was asked for.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The selection does not fit the topics' logs.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// Fetched bytes could not be decoded.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A value contradicts itself.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// A setting that cannot work.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The plan was made for something else than what is there.
+    #[error("the plan does not belong here: {reason}; make a new plan")]
+    ForeignPlan {
+        /// What differs.
+        reason: String,
+        /// [`ErrorKind::Invalid`] for another cluster, [`ErrorKind::OffsetLost`] for a topic that
+        /// was re-created.
+        kind: ErrorKind,
+    },
+    /// A caller's closure failed every attempt it had.
+    #[error("{range}: the closure failed {attempts} times")]
+    Closure {
+        /// The range it was given.
+        range: OffsetRange,
+        /// How many attempts were made.
+        attempts: u32,
+        /// What the last attempt returned.
+        source: BoxError,
+    },
+    /// A caller's closure panicked.
+    #[error("{range}: the closure panicked; its attempt was not repeated")]
+    ClosurePanicked {
+        /// The range it was given.
+        range: OffsetRange,
+    },
+    /// A key or value could not be decoded.
+    #[error("{topic}-{partition} offset {offset}: the {part} is not {wanted}")]
+    Poison {
+        /// The record's topic.
+        topic: String,
+        /// The record's partition.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// `key` or `value`.
+        part: &'static str,
+        /// What the decoder wanted.
+        wanted: &'static str,
+        /// What the decoder said.
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// What the caller should do.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Wire(error) => error.kind(),
+            Self::Driver(error) => error.kind(),
+            Self::Worker(error) => error.kind(),
+            Self::Core(error) => error.kind(),
+            Self::Setting { .. } => ErrorKind::Invalid,
+            Self::ForeignPlan { kind, .. } => *kind,
+            Self::Closure { source, .. } => {
+                source.downcast_ref::<Self>().map_or(ErrorKind::Internal, Self::kind)
+            }
+            Self::ClosurePanicked { .. } => ErrorKind::Internal,
+            Self::Poison { .. } => ErrorKind::Corrupt,
+        }
+    }
+}
