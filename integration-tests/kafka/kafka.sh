@@ -54,7 +54,7 @@ classes_ready() { [[ -f $home/classes.stamp && -z $(find "$here/oracle" -name '*
 # Tests call this from several processes at once, hence the lock; when all is in place it costs nothing.
 install() {
   libs_ready && classes_ready && have_java && return
-  if ! command -v setsid flock >/dev/null; then die "needs setsid and flock (package util-linux)"; fi
+  if ! { command -v setsid && command -v flock; } >/dev/null; then die "needs setsid and flock (package util-linux)"; fi
   mkdir -p "$home"
   (
     flock 9
@@ -97,6 +97,7 @@ launch() { # DIR N: start broker N and return at once
   # shellcheck disable=SC2016
   setsid bash -c 'echo $$ >"$0" && exec java "$@"' "$dir/$n.pid" "${jvm[@]}" -cp "$broker_cp" \
     kafka.Kafka "$dir/$n.properties" </dev/null >"$dir/$n.log" 2>&1 &
+  disown # or bash reports its end by signal
 }
 
 # Printed after the broker has caught up with the metadata, is unfenced and accepts requests.
@@ -121,6 +122,11 @@ end_broker() { # DIR N SIGNAL: and wait for its end; KILL if the signal is not o
       sleep 0.1
     done
     signal=KILL
+  done
+  # The command line goes first, the sockets a moment later.
+  for _ in {1..50}; do
+    grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$pid/status" || break
+    sleep 0.1
   done
   rm -f "$1/$2.pid"
 }

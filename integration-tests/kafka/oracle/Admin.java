@@ -102,11 +102,11 @@ public final class Admin {
         for (String kv : a.subList(3, a.size())) configs.put(kv.split("=", 2)[0], kv.split("=", 2)[1]);
         int partitions = Integer.parseInt(a.get(1));
         NewTopic topic = new NewTopic(a.get(0), Optional.of(partitions), Optional.of(Short.parseShort(a.get(2))));
-        create(admin, List.of(topic.configs(configs)));
+        createAll(admin, List.of(topic.configs(configs)));
     }
 
     /** Creates topics and waits until the brokers' metadata names a leader of every partition. */
-    static void create(org.apache.kafka.clients.admin.Admin admin, List<NewTopic> topics) throws Exception {
+    static void createAll(org.apache.kafka.clients.admin.Admin admin, List<NewTopic> topics) throws Exception {
         admin.createTopics(topics).all().get();
         for (NewTopic topic : topics) {
             for (int tries = 0; ; tries++) {
@@ -138,7 +138,7 @@ public final class Admin {
                 random.nextBytes(value);
                 for (int j = 64; j < value.length / 2 + 64 && j < value.length; j++) value[j] = value[j - 64];
                 byte[] key = a.size() > 5 ? Kit.utf8(a.get(5) + i) : null;
-                // The producer serialises before send returns: the array can be used again.
+                // The record is copied into its batch before send returns: the array can be used again.
                 sent.add(producer.send(new ProducerRecord<>(tp.topic(), tp.partition(), key, value)));
                 if (i == n - 1) producer.flush();
                 if (sent.size() < 10_000 && i < n - 1) continue;

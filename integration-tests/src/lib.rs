@@ -1,0 +1,59 @@
+//! One guarantee suite, two kinds of cluster.
+//!
+//! **Promises:** every function of [`suite`] states one property, needs only a [`TestCluster`] and
+//! passes on the embedded broker and on real Apache Kafka alike.
+//!
+//! **Does not know:** which of the two it runs on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a failed step is a failed test"
+)]
+
+pub mod cluster;
+pub mod rows;
+pub mod suite;
+
+/// Runs every property of the suite against a cluster: `guarantees!(expression)`, where the
+/// expression is awaited to a [`cluster::TestCluster`].
+#[macro_export]
+macro_rules! guarantees {
+    ($cluster:expr) => {
+        $crate::guarantees! { @each $cluster;
+            reading::every_record_of_the_log_is_read_once,
+            reading::every_cut_gives_exactly_the_records_inside,
+            reading::pieces_give_what_the_whole_gives,
+            reading::all_codecs_give_the_same_records,
+            reading::counting_and_taking_agree_with_collecting,
+            reading::a_plan_reads_the_same_after_more_was_written,
+            reading::partitions_without_data_are_no_task,
+            reading::many_topics_are_one_batch,
+            reading::typed_records_are_decoded_or_named,
+            starts::starts_and_ends_resolve_to_offsets,
+            starts::a_group_start_reads_from_its_commit,
+            starts::an_offset_outside_the_log_is_refused_or_clamped,
+            starts::a_trimmed_log_is_lost_data_or_a_recorded_reset,
+            starts::unknown_topics_and_partitions_are_named_and_not_created,
+            plans::a_plan_of_another_cluster_is_refused,
+            plans::a_plan_of_a_recreated_topic_is_refused,
+            tasks::a_closure_that_fails_is_run_again_from_the_start,
+            tasks::a_closure_that_panics_ends_the_batch,
+            tasks::at_most_the_set_number_of_ranges_run_at_once,
+            memory::readers_that_nobody_polls_do_not_stop_the_others,
+            memory::the_budget_bounds_what_is_queued,
+            memory::batches_kept_for_ever_do_not_stop_the_read,
+        }
+    };
+    (@each $cluster:expr; $($module:ident :: $name:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let cluster = $cluster.await;
+                $crate::suite::$module::$name(&cluster).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,25 @@
+//! The guarantees, one function each, by subject.
+
+pub mod memory;
+pub mod plans;
+pub mod reading;
+pub mod starts;
+pub mod tasks;
+
+use kafka_direct::{Cluster, Columns, KafkaRdd, KafkaRddBuilder};
+
+use crate::rows::{Row, rows};
+
+/// A selection of one topic with every column.
+fn all_columns(cluster: &Cluster, topic: &str) -> KafkaRddBuilder {
+    KafkaRdd::builder(cluster).topic(topic).columns(Columns::all())
+}
+
+/// Everything a batch holds, in plan order.
+async fn read(rdd: &KafkaRdd) -> Vec<Row> {
+    rows(&rdd.collect().await.unwrap())
+}
+
+fn offsets(rows: &[Row]) -> Vec<i64> {
+    rows.iter().map(|row| row.offset).collect()
+}

@@ -1,0 +1,28 @@
+//! The guarantee suite on the embedded broker, and what only a broker with faults can show.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step is a failed test"
+)]
+
+use kafka_direct_broker::{AutoCreate, Broker};
+use kafka_direct_integration_tests::{cluster::TestCluster, guarantees};
+
+mod faults;
+mod simulation;
+
+/// A broker of the test's own. It creates topics that metadata requests name, if they let it.
+struct Embedded(Broker);
+
+impl TestCluster for Embedded {
+    fn bootstrap(&self) -> Vec<String> {
+        self.0.addresses()
+    }
+}
+
+async fn embedded() -> Embedded {
+    Embedded(Broker::builder().auto_create_topics(AutoCreate::Partitions(1)).start().await.unwrap())
+}
+
+guarantees!(embedded());

@@ -1,0 +1,179 @@
+//! Answers that are cut, empty, late, refused or rubbish.
+
+use std::time::Duration;
+
+use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
+use kafka_direct_broker::{ApiKey, Fault};
+
+use super::{broker, connect, connect_with, offsets, whole};
+
+fn twice(count: i64) -> Vec<i64> {
+    (0..count).chain(0..count).collect()
+}
+
+#[tokio::test]
+async fn an_answer_cut_anywhere_loses_and_doubles_nothing() {
+    let broker = broker(2, 50, 7).await;
+    let rdd = whole(&connect(&broker).await).await;
+    for bytes in (0..2600).step_by(53) {
+        broker.faults().next(ApiKey::Fetch, Fault::CutAfter(bytes));
+        assert_eq!(offsets(&rdd).await.unwrap(), twice(50), "cut after {bytes}");
+    }
+    assert!(broker.faults().intercepted(ApiKey::Fetch) > 40);
+}
+
+#[tokio::test]
+async fn a_flipped_byte_anywhere_is_noticed_and_mended_by_asking_again() {
+    let broker = broker(1, 50, 7).await;
+    let rdd = whole(&connect(&broker).await).await;
+    for at in (0..1300).step_by(17) {
+        broker.faults().clear();
+        broker.faults().next(ApiKey::Fetch, Fault::flip_byte(at));
+        let read = tokio::time::timeout(Duration::from_secs(20), offsets(&rdd)).await;
+        match read.unwrap_or_else(|_| panic!("hangs with byte {at} flipped")) {
+            Ok(offsets) => assert_eq!(offsets, (0..50).collect::<Vec<_>>(), "byte {at}"),
+            Err(error) => {
+                // A field that no checksum covers may say that offsets are lost; never less.
+                assert!(!matches!(error.kind(), ErrorKind::Internal), "byte {at}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn empty_answers_are_never_the_end() {
+    let broker = broker(3, 40, 4).await;
+    let rdd = whole(&connect(&broker).await).await;
+    for count in [1, 2] {
+        for _ in 0..count {
+            broker.faults().next(ApiKey::Fetch, Fault::Empty);
+        }
+        assert_eq!(offsets(&rdd).await.unwrap().len(), 120, "{count} empty answers");
+    }
+    broker.faults().every(ApiKey::Fetch, Fault::Empty);
+    let read = offsets(&rdd).await;
+    // The answers' own watermarks reach the end of every range, so a client can only take them for
+    // holes or give up; it must end either way.
+    assert!(read.is_err() || read.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn passing_error_codes_resume_at_the_position() {
+    let broker = broker(2, 30, 3).await;
+    let rdd = whole(&connect(&broker).await).await;
+    // unknown topic, leader not available, not leader, replica not available, storage error, fenced
+    // and unknown epoch, offset not available, unknown topic id
+    for code in [3, 5, 6, 9, 56, 74, 75, 78, 100] {
+        for _ in 0..3 {
+            broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(code));
+        }
+        assert_eq!(offsets(&rdd).await.unwrap(), twice(30), "code {code}");
+    }
+}
+
+#[tokio::test]
+async fn an_out_of_range_answer_inside_the_log_is_asked_again() {
+    let broker = broker(1, 30, 3).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(1));
+    assert_eq!(offsets(&rdd).await.unwrap().len(), 30);
+}
+
+#[tokio::test]
+async fn refused_access_is_unauthorized_at_once() {
+    let broker = broker(1, 30, 3).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
+    let error = offsets(&rdd).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(broker.requests(ApiKey::Fetch) <= 2);
+}
+
+#[tokio::test]
+async fn lasting_faults_end_as_unavailable_and_say_what_was_tried() {
+    let broker = broker(1, 30, 3).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.faults().every(ApiKey::Fetch, Fault::Cut);
+    let error = offsets(&rdd).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = error.to_string();
+    assert!(text.contains("t-0 [0, 30)") && text.contains(&broker.addresses()[0]), "{text}");
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_read_that_makes_no_progress() {
+    let broker = broker(1, 30, 3).await;
+    let cluster = connect(&broker).await;
+    broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_secs(60)));
+    let rdd = KafkaRdd::builder(&cluster).topic("t").deadline(Duration::from_millis(300));
+    let error = rdd.build().await.unwrap().collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("deadline"), "{error}");
+}
+
+#[tokio::test]
+async fn rubbish_and_hostile_sizes_are_refused_without_memory_or_a_hang() {
+    let broker = broker(1, 30, 3).await;
+    let rdd = whole(&connect(&broker).await).await;
+    let frame = |body: &[u8]| [&(body.len() as u32).to_be_bytes()[..], body].concat();
+    let count = [&[0; 4][..], &[0; 10], &[0x7f, 0xff, 0xff, 0xff, 0, 0]].concat();
+    let endless = vec![0xff; 64];
+    for raw in [vec![0x7f, 0xff, 0xff, 0xff], vec![0xff; 8], frame(b"HTTP/1.1"), frame(&count), frame(&endless)]
+    {
+        broker.faults().every(ApiKey::Fetch, Fault::Raw(raw.clone().into()));
+        let read = tokio::time::timeout(Duration::from_secs(20), offsets(&rdd)).await;
+        let error = read.expect("no hang").unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable),
+            "{raw:?}: {error}"
+        );
+        broker.faults().clear();
+        assert_eq!(offsets(&rdd).await.unwrap().len(), 30, "the cluster is usable after {raw:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_throttle_is_waited_out() {
+    let broker = broker(1, 30, 3).await;
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(400)).await;
+    let rdd = whole(&cluster).await;
+    broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(150)));
+    assert_eq!(offsets(&rdd).await.unwrap().len(), 30);
+    assert!(cluster.fetch_metrics().throttled >= Duration::from_millis(150));
+}
+
+#[tokio::test]
+async fn both_ways_to_name_a_topic_read_the_same() {
+    for versions in [4..=4, 7..=7, 11..=11, 12..=12, 13..=13, 15..=15, 16..=16, 17..=17] {
+        let broker = broker(2, 30, 3).await;
+        broker.cap_versions(ApiKey::Fetch, versions.clone());
+        let rdd = whole(&connect(&broker).await).await;
+        assert_eq!(offsets(&rdd).await.unwrap(), twice(30), "Fetch {versions:?}");
+        assert_eq!(broker.fetches()[0].version, *versions.end());
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_out_of_reach_names_every_server_and_why() {
+    let config = ClusterConfig::new(["127.0.0.1:1", "127.0.0.1:2"]);
+    let error = Cluster::connect(config).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let text = error.to_string();
+    assert!(text.contains("127.0.0.1:1") && text.contains("127.0.0.1:2"), "{text}");
+    assert!(text.to_lowercase().contains("refused"), "{text}");
+}
+
+#[tokio::test]
+async fn a_dropped_read_stops_asking() {
+    let broker = broker(4, 3000, 3).await;
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(500)).await;
+    let rdd = whole(&cluster).await;
+    broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_millis(5)));
+    let read = tokio::time::timeout(Duration::from_millis(100), rdd.collect()).await;
+    assert!(read.is_err(), "the read was to be slow");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let asked = broker.requests(ApiKey::Fetch);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(broker.requests(ApiKey::Fetch), asked);
+    assert_eq!(cluster.fetch_metrics().queued_bytes, 0);
+}

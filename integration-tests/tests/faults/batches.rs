@@ -1,0 +1,130 @@
+//! Batches that are broken, odd or hostile.
+
+use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
+use kafka_direct_broker::{BatchWriter, Broker, Record, RawOffsets};
+
+use super::{connect, connect_with, offsets, whole};
+
+fn records(count: i64) -> Vec<Record> {
+    (0..count).map(|n| Record::new(format!("value {n}"))).collect()
+}
+
+/// Serves `bytes` as the batch `[0, 5)` between nothing and a good batch `[5, 8)`.
+async fn serve(bytes: Vec<u8>) -> Broker {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let raw = RawOffsets::Unchecked { base: 0, next: 5 };
+    broker.append_raw("t", 0, bytes, raw).unwrap();
+    broker.append("t", 0, records(3)).unwrap();
+    broker
+}
+
+async fn kind_of(bytes: Vec<u8>, name: &str, words: &str) -> ErrorKind {
+    let broker = serve(bytes).await;
+    let rdd = whole(&connect(&broker).await).await;
+    let read = tokio::time::timeout(std::time::Duration::from_secs(20), offsets(&rdd)).await;
+    let error = read.unwrap_or_else(|_| panic!("{name} hangs")).expect_err(name);
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    assert!(text.contains(words) && text.contains("t-0"), "{name}: {text}");
+    error.kind()
+}
+
+fn sound() -> Vec<u8> {
+    BatchWriter::new().write(&records(5)).unwrap().to_vec()
+}
+
+fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = sound();
+    change(&mut bytes);
+    let crc = crc_of(&bytes);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+fn crc_of(batch: &[u8]) -> u32 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &batch[21..]) as u32
+}
+
+#[tokio::test]
+async fn broken_batches_are_named_by_partition_offset_and_fault() {
+    use ErrorKind::{Corrupt, Invalid};
+    let mut flipped = sound();
+    flipped[70] ^= 1;
+    assert_eq!(kind_of(flipped, "wrong crc", "CRC-32C").await, Corrupt);
+    assert_eq!(kind_of(changed(|b| b[16] = 1), "format v1", "format v1").await, Invalid);
+    assert_eq!(kind_of(changed(|b| b[16] = 9), "magic 9", "format 9").await, Corrupt);
+    assert_eq!(kind_of(changed(|b| b[22] = 7), "codec 7", "codec 7").await, Corrupt);
+    let negative = changed(|b| b[8..12].copy_from_slice(&(-1i32).to_be_bytes()));
+    assert_eq!(kind_of(negative, "negative length", "-1 bytes").await, Corrupt);
+    let lying = changed(|b| b[61] = 0x7f);
+    assert_eq!(kind_of(lying, "lying record length", "record 0").await, Corrupt);
+    let endless = changed(|b| b[61..].fill(0xff));
+    assert_eq!(kind_of(endless, "endless varint", "record 0").await, Corrupt);
+    let more = changed(|b| b[57..61].copy_from_slice(&4i32.to_be_bytes()));
+    assert_eq!(kind_of(more, "fewer records than bytes", "t-0").await, Corrupt);
+    let rubbish = changed(|b| b[22] = 4);
+    assert_eq!(kind_of(rubbish, "not zstd", "zstd").await, Corrupt);
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let back = RawOffsets::Unchecked { base: 0, next: 10 };
+    broker.append_raw("t", 0, [sound(), sound()].concat(), back).unwrap();
+    let rdd = whole(&connect(&broker).await).await;
+    assert_eq!(offsets(&rdd).await.unwrap_err().kind(), Corrupt, "a base offset that goes back");
+}
+
+#[tokio::test]
+async fn a_decompression_bomb_is_stopped_at_the_bound_and_the_setting_is_named() {
+    let bomb = zstd::bulk::compress(&vec![0; 32 << 20], 3).unwrap();
+    let bytes = changed(|b| {
+        b.truncate(61);
+        b.extend(&bomb);
+        let length = i32::try_from(b.len() - 12).unwrap();
+        b[8..12].copy_from_slice(&length.to_be_bytes());
+        b[22] = 4;
+    });
+    let broker = serve(bytes).await;
+    let cluster = connect(&broker).await;
+    let decode = DecodeOptions::new().with_max_batch_bytes(1 << 20);
+    let rdd = KafkaRdd::builder(&cluster).topic("t").decode(decode).build().await.unwrap();
+    let error = rdd.collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("max_batch_bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_over_every_limit_is_read_and_one_over_the_bound_names_the_setting() {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 2).unwrap();
+    for partition in 0..2 {
+        for _ in 0..3 {
+            broker.append("t", partition, [Record::new(vec![7; 3 << 20])]).unwrap();
+        }
+    }
+    let small = |config: kafka_direct::ClusterConfig| {
+        config.memory_budget_bytes(1 << 20).fetch_max_bytes(1 << 20).partition_max_bytes(1000)
+    };
+    let rdd = whole(&connect_with(&broker, small).await).await;
+    assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2, 0, 1, 2]);
+    broker.append("t", 0, [Record::new(vec![7; 9 << 20])]).unwrap();
+    let bounded = connect_with(&broker, |config| small(config).max_batch_bytes(1 << 20)).await;
+    let error = offsets(&whole(&bounded).await).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("max_batch_bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn many_tiny_batches_become_few_arrow_batches() {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    for n in 0..20_000 {
+        broker.append("t", 0, [Record::new(format!("value {n}"))]).unwrap();
+    }
+    let batches = whole(&connect(&broker).await).await.collect().await.unwrap();
+    assert!(batches.len() <= 8, "{}", batches.len());
+    assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 20_000);
+}

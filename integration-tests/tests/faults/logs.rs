@@ -1,0 +1,173 @@
+//! Logs that change under a read: holes, transactions, truncation, deletion.
+
+use kafka_direct::{ErrorKind, IsolationLevel, KafkaRdd, ResetCause};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Marker, RawOffsets, Record};
+
+use super::{broker, connect, connect_with, offsets, resume, whole};
+
+fn values(count: i64) -> Vec<Record> {
+    (0..count).map(|n| Record::new(format!("value {n}"))).collect()
+}
+
+async fn empty() -> Broker {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    broker
+}
+
+fn keep(broker: &Broker, batch: bytes::Bytes) {
+    broker.append_raw("t", 0, batch, RawOffsets::Keep).unwrap();
+}
+
+#[tokio::test]
+async fn holes_of_compaction_anywhere_are_stepped_over() {
+    let broker = empty().await;
+    // 3 and 5 of [2, 8); then nothing before 20; then an empty batch over [30, 36).
+    let sparse = BatchWriter::new().base_offset(2).offset_deltas([1, 3]).last_offset_delta(5);
+    keep(&broker, sparse.write(&values(2)).unwrap());
+    keep(&broker, BatchWriter::new().base_offset(20).write(&values(2)).unwrap());
+    keep(&broker, BatchWriter::new().base_offset(30).last_offset_delta(5).write(&[]).unwrap());
+    let cluster = connect(&broker).await;
+    let rdd = whole(&cluster).await;
+    assert_eq!(offsets(&rdd).await.unwrap(), [3, 5, 20, 21]);
+    assert_eq!(rdd.count().await.unwrap(), 4);
+    for from in 0..36 {
+        let range = kafka_direct::OffsetRange::new(
+            kafka_direct::TopicPartition::new("t", 0),
+            from.max(rdd.partitions()[0].range().from().get()),
+            36,
+        );
+        let cut = KafkaRdd::builder(&cluster).columns(kafka_direct::Columns::all());
+        let cut = cut.ranges([range.unwrap()]).build().await.unwrap();
+        let expected: Vec<i64> = [3, 5, 20, 21].into_iter().filter(|o| *o >= from).collect();
+        assert_eq!(offsets(&cut).await.unwrap(), expected, "from {from}");
+        assert_eq!(cut.count().await.unwrap(), expected.len() as u64, "count from {from}");
+    }
+}
+
+#[tokio::test]
+async fn aborted_tails_and_markers_end_promptly() {
+    let broker = empty().await;
+    broker.append("t", 0, values(3)).unwrap();
+    let aborted = BatchWriter::new().transaction(7, 0);
+    keep(&broker, aborted.clone().base_offset(3).write(&values(4)).unwrap());
+    keep(&broker, aborted.base_offset(7).marker(Marker::Abort).unwrap());
+    let cluster = connect(&broker).await;
+    let rdd = whole(&cluster).await;
+    assert_eq!(rdd.span(), 8);
+    assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2]);
+    assert_eq!(rdd.count().await.unwrap(), 3);
+    let all = KafkaRdd::builder(&cluster).topic("t").columns(kafka_direct::Columns::all());
+    let all = all.isolation(IsolationLevel::ReadUncommitted).build().await.unwrap();
+    assert_eq!(offsets(&all).await.unwrap(), [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn an_open_transaction_withholds_offsets_and_the_plan_says_so() {
+    let broker = empty().await;
+    broker.append("t", 0, values(3)).unwrap();
+    let open = BatchWriter::new().transaction(7, 0);
+    keep(&broker, open.base_offset(3).write(&values(4)).unwrap());
+    broker.append("t", 0, values(2)).unwrap();
+    let rdd = whole(&connect(&broker).await).await;
+    assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2]);
+    assert_eq!(rdd.plan().partitions()[0].watermarks.withheld(), 6);
+}
+
+#[tokio::test]
+async fn truncation_is_lost_data_or_a_recorded_reset_at_the_end_that_exists() {
+    let broker = broker(1, 40, 4).await;
+    let cluster = connect(&broker).await;
+    let rdd = whole(&cluster).await;
+    broker.truncate("t", 0, 20).unwrap();
+    let error = offsets(&rdd).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetLost);
+    assert!(error.to_string().contains("truncated, it has [0, 20)"), "{error}");
+    let (read, resets, _) = resume(&cluster, &rdd).await.unwrap();
+    assert_eq!(read, (0..20).collect::<Vec<_>>());
+    assert_eq!(resets[0].cause, ResetCause::Truncated);
+    assert_eq!((resets[0].from.get(), resets[0].to.get()), (20, 40));
+}
+
+#[tokio::test]
+async fn a_log_that_grew_again_after_truncation_is_not_mistaken_for_the_old_one() {
+    let broker = broker(1, 40, 4).await;
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
+    let rdd = whole(&cluster).await;
+    let mut batches = rdd.read_partition(0).unwrap();
+    let mut read = 0;
+    while read < 24 {
+        read += batches.try_next().await.unwrap().unwrap().num_rows();
+    }
+    broker.truncate("t", 0, 8).unwrap();
+    for _ in 0..10 {
+        broker.append("t", 0, values(4)).unwrap();
+    }
+    let error = loop {
+        match batches.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the range ended although its log was replaced"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+}
+
+#[tokio::test]
+async fn a_topic_deleted_mid_read_is_lost_data() {
+    let broker = broker(1, 4000, 4).await;
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
+    let rdd = whole(&cluster).await;
+    let mut batches = rdd.read_partition(0).unwrap();
+    batches.try_next().await.unwrap().unwrap();
+    broker.delete_topic("t").unwrap();
+    let error = loop {
+        match batches.try_next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the range ended although its topic was deleted"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::OffsetLost);
+    assert!(error.to_string().contains("deleted"), "{error}");
+}
+
+#[tokio::test]
+async fn a_topic_recreated_mid_read_is_never_read_as_the_old_one() {
+    for versions in [4..=12, 13..=17] {
+        let broker = broker(1, 4000, 4).await;
+        broker.cap_versions(ApiKey::Fetch, versions.clone());
+        let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
+        let rdd = whole(&cluster).await;
+        let mut batches = rdd.read_partition(0).unwrap();
+        batches.try_next().await.unwrap().unwrap();
+        broker.recreate_topic("t").unwrap();
+        let error = loop {
+            match batches.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("the range ended although its topic was re-created"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::OffsetLost, "{versions:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_lagging_high_watermark_is_waited_for() {
+    let broker = broker(1, 40, 4).await;
+    let cluster = connect(&broker).await;
+    let rdd = whole(&cluster).await;
+    broker.set_high_watermark("t", 0, Some(20.into())).unwrap();
+    let mut batches = rdd.read_partition(0).unwrap();
+    let mut read = 0;
+    while read < 20 {
+        read += batches.try_next().await.unwrap().unwrap().num_rows();
+    }
+    assert_eq!(read, 20);
+    broker.set_high_watermark("t", 0, None).unwrap();
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 40);
+}

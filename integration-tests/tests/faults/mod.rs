@@ -1,0 +1,71 @@
+//! What a broker can do wrong, and what a reader makes of it.
+
+mod answers;
+mod batches;
+mod leaders;
+mod logs;
+
+use std::time::Duration;
+
+use kafka_direct::{
+    BoxError, Cluster, ClusterConfig, Columns, DataLossPolicy, Error, KafkaRdd, Reset,
+};
+use kafka_direct_broker::{Broker, Record};
+use kafka_direct_integration_tests::rows::rows;
+
+/// A broker with topic `t`: `partitions` of `count` records, `size` to a batch.
+async fn broker(partitions: i32, count: i64, size: usize) -> Broker {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", partitions).unwrap();
+    fill(&broker, partitions, count, size);
+    broker
+}
+
+fn fill(broker: &Broker, partitions: i32, count: i64, size: usize) {
+    for partition in 0..partitions {
+        let numbers: Vec<i64> = (0..count).collect();
+        for batch in numbers.chunks(size) {
+            let records: Vec<Record> =
+                batch.iter().map(|n| Record::new(format!("value {n}"))).collect();
+            broker.append("t", partition, records).unwrap();
+        }
+    }
+}
+
+/// A connection that retries fast and gives up within a second.
+async fn connect(broker: &Broker) -> Cluster {
+    connect_with(broker, |config| config).await
+}
+
+async fn connect_with(
+    broker: &Broker,
+    settings: impl FnOnce(ClusterConfig) -> ClusterConfig,
+) -> Cluster {
+    let config = ClusterConfig::new(broker.addresses())
+        .retry_backoff(Duration::from_millis(2), Duration::from_millis(10))
+        .retry_timeout(Duration::from_secs(1))
+        .request_timeout(Duration::from_secs(5));
+    Cluster::connect(settings(config)).await.unwrap()
+}
+
+async fn whole(cluster: &Cluster) -> KafkaRdd {
+    KafkaRdd::builder(cluster).topic("t").columns(Columns::all()).build().await.unwrap()
+}
+
+/// The offsets of every partition in plan order.
+async fn offsets(rdd: &KafkaRdd) -> Result<Vec<i64>, Error> {
+    Ok(rows(&rdd.collect().await?).iter().map(|row| row.offset).collect())
+}
+
+/// Reads partition 0 under the policy `resume`: offsets, resets and the achieved end.
+async fn resume(cluster: &Cluster, rdd: &KafkaRdd) -> Result<(Vec<i64>, Vec<Reset>, i64), BoxError> {
+    let builder = KafkaRdd::builder(cluster).columns(Columns::all());
+    let builder = builder.on_data_loss(DataLossPolicy::Resume);
+    let rdd = builder.build_from_plan(rdd.plan().clone()).await?;
+    let mut batches = rdd.read_partition(0).ok_or("no range")?;
+    let mut offsets = Vec::new();
+    while let Some(batch) = batches.try_next().await? {
+        offsets.extend(rows(&[batch]).iter().map(|row| row.offset));
+    }
+    Ok((offsets, batches.resets().to_vec(), batches.position().get()))
+}

@@ -1,0 +1,27 @@
+//! The guarantee suite on real Apache Kafka, and the fixtures read record by record against the
+//! reference Java client. Fails without a broker: run it through `integration-tests/kafka/kafka.sh`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step is a failed test"
+)]
+
+use kafka_direct_integration_tests::{cluster::TestCluster, guarantees};
+
+mod oracle;
+
+/// The broker that `kafka.sh run` started.
+struct Kafka(Vec<String>);
+
+impl TestCluster for Kafka {
+    fn bootstrap(&self) -> Vec<String> {
+        self.0.clone()
+    }
+}
+
+async fn kafka() -> Kafka {
+    Kafka(oracle::bootstrap().split(',').map(str::to_owned).collect())
+}
+
+guarantees!(kafka());

@@ -1,0 +1,353 @@
+//! The repository's own rules, as far as neither rustc nor clippy can check them.
+//!
+//! Each test collects everything that breaks its rule and names it, so one run is enough.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken rule is a failed test"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Lines of one source file, the inline tests module left out.
+const SOURCE_LINES: usize = 500;
+const README_LINES: usize = 150;
+const ARCHITECTURE_LINES: usize = 250;
+const ADR_LINES: usize = 60;
+
+/// Crates in floor order: a crate depends only on crates of lower floors.
+const FLOORS: &[&[&str]] = &[
+    &["kafka-direct-core"],
+    &["kafka-direct-driver", "kafka-direct-wire", "kafka-direct-worker", "kafka-direct-broker"],
+    &["kafka-direct"],
+    &["kafka-direct-cli"],
+];
+
+/// What a pure crate must not depend on, not even for its tests.
+const PURE: &[(&str, &[&str])] = &[
+    ("kafka-direct-core", &["tokio", "kafka-protocol", "futures", "arrow-array"]),
+    ("kafka-direct-driver", &["tokio", "kafka-protocol", "futures", "arrow-array"]),
+    ("kafka-direct-worker", &["tokio", "kafka-protocol", "futures"]),
+];
+
+/// Names that say nothing about what a module is for.
+const EMPTY_NAMES: &[&str] = &[
+    "common",
+    "data",
+    "helper",
+    "helpers",
+    "info",
+    "manager",
+    "misc",
+    "processor",
+    "util",
+    "utils",
+];
+
+/// Never looked at: what a build or the version control leaves behind.
+const SKIPPED: &[&str] = &["target", ".git", "node_modules"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The path as people write it, from the root on.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+/// Every file below `folder`, in order; nothing if the folder does not exist.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut entries: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let mut files = Vec::new();
+    for path in entries {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_symlink() || SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// All Rust sources of the project.
+fn sources() -> Vec<PathBuf> {
+    let folders = ["crates", "integration-tests", "benches"];
+    let files = folders.iter().flat_map(|folder| files_below(&root().join(folder)));
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// Folders of the crates, in order.
+fn crates() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("crates")).unwrap();
+    let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.is_dir());
+    folders.sort();
+    folders
+}
+
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// The crate's `lib.rs`, or `main.rs` where there is no library.
+fn crate_root(folder: &Path) -> PathBuf {
+    let lib = folder.join("src/lib.rs");
+    if lib.exists() { lib } else { folder.join("src/main.rs") }
+}
+
+/// Names in the dependency sections of a manifest: `(name, is_for_tests)`.
+fn dependencies(manifest: &str) -> Vec<(String, bool)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if let Some(header) = line.strip_prefix('[') {
+            section = header.trim_end_matches(']').to_owned();
+            if let Some((kind, name)) = section.split_once("dependencies.") {
+                found.push((name.to_owned(), kind.contains("dev-")));
+            }
+        } else if section.ends_with("dependencies") && !line.starts_with('#') {
+            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            if !name.is_empty() {
+                found.push((name.to_owned(), section.contains("dev-")));
+            }
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn check(broken: &[String]) {
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn every_source_file_is_short_and_opens_with_what_it_is_for() {
+    let mut broken = Vec::new();
+    for file in sources() {
+        let text = read(&file);
+        let body = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let lines = body.lines().count();
+        if lines > SOURCE_LINES {
+            broken.push(format!("{}: {lines} lines, at most {SOURCE_LINES}", shown(&file)));
+        }
+        if !text.starts_with("//! ") {
+            broken.push(format!("{}: does not open with `//!`", shown(&file)));
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn no_module_has_a_name_that_says_nothing() {
+    let mut broken = Vec::new();
+    for file in sources() {
+        for line in read(&file).lines() {
+            let declared = ["mod ", "pub mod ", "pub(crate) mod ", "pub(super) mod "]
+                .iter()
+                .find_map(|start| line.strip_prefix(start));
+            let name = declared.map(|rest| rest.trim_end_matches([';', '{', ' ']));
+            if let Some(name) = name.filter(|name| EMPTY_NAMES.contains(name)) {
+                broken.push(format!("{}: module `{name}`", shown(&file)));
+            }
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn nothing_is_left_for_later_and_no_path_of_a_machine_is_named() {
+    // Taken apart, so that this file does not break its own rule.
+    let markers = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
+    let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("../sha", "red")];
+    let mut broken = Vec::new();
+    for file in files_below(&root()) {
+        // What is not text cannot be broken by a word.
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for (number, line) in (1..).zip(text.lines()) {
+            let mut words = line.split(|letter: char| !letter.is_alphanumeric());
+            if let Some(word) = words.find(|word| markers.contains(word)) {
+                broken.push(format!("{}:{number}: {word}", shown(&file)));
+            }
+            if let Some(path) = paths.iter().find(|path| line.contains(**path)) {
+                broken.push(format!("{}:{number}: names {path}", shown(&file)));
+            }
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn a_crates_folder_is_its_name_and_its_root_says_what_it_promises() {
+    let mut broken = Vec::new();
+    for folder in crates() {
+        let name = folder_name(&folder);
+        let manifest = read(&folder.join("Cargo.toml"));
+        if !manifest.lines().any(|line| line == format!("name = \"{name}\"")) {
+            broken.push(format!("crates/{name}: the package has another name than the folder"));
+        }
+        if !manifest.contains("[lints]\nworkspace = true") {
+            broken.push(format!("crates/{name}: does not take the workspace's lints"));
+        }
+        let text = read(&crate_root(&folder));
+        let opening: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        for promise in ["Promises", "Does not know"] {
+            if !opening.iter().any(|line| line.contains(promise)) {
+                broken.push(format!("{}: no `{promise}`", shown(&crate_root(&folder))));
+            }
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn crates_depend_only_on_lower_floors() {
+    let floor = |name: &str| FLOORS.iter().position(|crates| crates.contains(&name));
+    let mut broken = Vec::new();
+    for folder in crates() {
+        let name = folder_name(&folder);
+        let Some(own) = floor(&name) else {
+            broken.push(format!("{name}: has no floor; give it one in this test"));
+            continue;
+        };
+        for (other, for_tests) in dependencies(&read(&folder.join("Cargo.toml"))) {
+            // A test may look sideways (at the embedded broker), never up.
+            let allowed = floor(&other).is_none_or(|f| f < own || (for_tests && f == own));
+            if !allowed {
+                broken.push(format!("{name} depends on {other}, which is not on a lower floor"));
+            }
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn pure_crates_stay_pure() {
+    let mut broken = Vec::new();
+    for (name, banned) in PURE {
+        let manifest = read(&root().join("crates").join(name).join("Cargo.toml"));
+        for (other, _) in dependencies(&manifest) {
+            if banned.contains(&other.as_str()) {
+                broken.push(format!("{name} depends on {other}"));
+            }
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn documents_keep_to_their_length() {
+    let mut limits = vec![
+        (root().join("README.md"), README_LINES),
+        (root().join("ARCHITECTURE.md"), ARCHITECTURE_LINES),
+    ];
+    limits.extend(files_below(&root().join("docs/adr")).into_iter().map(|file| (file, ADR_LINES)));
+    let mut broken = Vec::new();
+    for (file, most) in limits {
+        let lines = read(&file).lines().count();
+        if lines > most {
+            broken.push(format!("{}: {lines} lines, at most {most}", shown(&file)));
+        }
+    }
+    check(&broken);
+}
+
+/// The text of each fenced block of `language` in a document.
+fn fenced(markdown: &str, language: &str) -> Vec<String> {
+    let opening = format!("```{language}\n");
+    let blocks = markdown.split(&opening).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The examples in a file's own documentation, as a reader of the rendered page sees them.
+fn doctests(source: &str) -> Vec<String> {
+    let text: String = source
+        .lines()
+        .take_while(|line| line.starts_with("//!"))
+        .map(|line| line.trim_start_matches("//!"))
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .collect();
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks
+        .map(|block| {
+            let shown =
+                block.lines().skip(1).filter(|line| *line != "#" && !line.starts_with("# "));
+            shown.map(|line| format!("{line}\n")).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_rust_example_of_the_readme_is_a_doctest() {
+    let examples = fenced(&read(&root().join("README.md")), "rust");
+    assert!(!examples.is_empty(), "README.md has no example");
+    let tested = doctests(&read(&root().join("crates/kafka-direct/src/lib.rs")));
+    for example in examples {
+        assert!(
+            tested.contains(&example),
+            "this example of README.md is no doctest of crates/kafka-direct/src/lib.rs:\n{example}"
+        );
+    }
+}
+
+#[test]
+fn every_link_of_a_document_leads_to_a_file() {
+    let mut broken = Vec::new();
+    let files = files_below(&root());
+    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "md")) {
+        let text = read(file);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            let is_elsewhere = path.is_empty() || path.contains("://");
+            if !is_elsewhere && !file.parent().unwrap().join(path).exists() {
+                broken.push(format!("{}: {target} leads nowhere", shown(file)));
+            }
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn the_code_map_names_every_source_file_and_no_other() {
+    let map = read(&root().join("ARCHITECTURE.md"));
+    let mut broken = Vec::new();
+    for folder in crates() {
+        let name = folder_name(&folder);
+        let heading = format!("\n### {name}\n");
+        let Some(section) = map.split(&heading).nth(1) else {
+            broken.push(format!("ARCHITECTURE.md has no heading for {name}"));
+            continue;
+        };
+        let section = section.split("\n#").next().unwrap_or_default();
+        let src = folder.join("src");
+        for file in files_below(&src) {
+            let path = file.strip_prefix(&src).unwrap();
+            let own = format!("`{}`", path.display());
+            // A folder of like files may be told in one line.
+            let whole = format!("`{}/*`", path.parent().unwrap().display());
+            if !section.contains(&own) && !section.contains(&whole) {
+                broken.push(format!("ARCHITECTURE.md: {name} does not tell what {own} is for"));
+            }
+        }
+        for named in section.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs")) {
+            if !src.join(named).exists() {
+                broken.push(format!("ARCHITECTURE.md: {name} has no `{named}`"));
+            }
+        }
+    }
+    check(&broken);
+}
