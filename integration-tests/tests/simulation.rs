@@ -7,7 +7,7 @@ use kafka_direct::{
     Cluster, ClusterConfig, Columns, Connecting, DecodeOptions, IsolationLevel, KafkaRdd, Stream,
     Transport,
 };
-use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record, TailBatches};
 use kafka_direct_integration_tests::rows::rows;
 
 /// A small generator of its own, so that a seed means the same for ever (splitmix64).
@@ -131,7 +131,8 @@ fn plan_faults(random: &mut Random, broker: &Broker) {
 async fn run(seed: u64) {
     let mut random = Random(seed);
     let nodes = 1 + random.below(3) as usize;
-    let broker = Arc::new(Broker::builder().in_memory().nodes(nodes).start().await.unwrap());
+    let tail = if random.chance(50) { TailBatches::Cut } else { TailBatches::Whole };
+    let broker = Arc::new(Broker::builder().in_memory().nodes(nodes).tail_batches(tail).start().await.unwrap());
     let partitions = 1 + random.below(5) as i32;
     broker.create_topic("t", partitions).unwrap();
     let logs: Vec<Log> = (0..partitions).map(|p| write_log(&mut random, &broker, p)).collect();

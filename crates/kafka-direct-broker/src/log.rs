@@ -293,8 +293,8 @@ mod tests {
         assert_eq!(log.watermarks().last_stable.get(), 5);
         log.truncate(3);
         assert_eq!((log.end(), log.watermarks().last_stable.get()), (3, 3));
-        assert_eq!(append(&mut log, 1), 3);
-        assert_eq!(log.watermarks().last_stable.get(), 4);
+        assert_eq!(append(&mut log, 5), 3);
+        assert_eq!(log.watermarks().last_stable.get(), 8);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
-use kafka_direct_core::{BatchHeader, Codec, Fetched, Offset, PlannedRange};
+use kafka_direct_core::{Codec, Fetched, Offset, PlannedRange};
 
 use crate::{
     Counts, DecodeOptions, WorkerError,
@@ -45,7 +45,9 @@ pub struct RangeDecoder {
 /// A Kafka batch whose records are being turned into rows.
 #[derive(Debug)]
 struct Open {
-    header: BatchHeader,
+    base: Offset,
+    /// The position behind it.
+    next: Offset,
     body: Body,
     facts: Facts,
     cursor: Cursor,
@@ -70,9 +72,9 @@ struct ArenaHistory {
     compressed_bytes: usize,
     plain_bytes: usize,
     records: usize,
-    /// The last arena that was handed out, kept while an answer is decoded: if its batch was
-    /// dropped meanwhile, the memory is used again.
-    last: Option<Buffer>,
+    /// The last arenas that were handed out, kept while an answer is decoded: once their batches
+    /// were dropped, the memory is used again. Two, since the next batch often begins in the last.
+    kept: [Option<Buffer>; 2],
 }
 
 impl RangeDecoder {
@@ -205,20 +207,27 @@ impl RangeDecoder {
             Body::Arena(plain)
         };
         let facts = Facts::new(&header, input.lower().get(), self.scope.range.until().get());
-        self.open = Some(Open { header, body, facts, cursor: Cursor::new(header.count) });
+        self.open = Some(Open {
+            base: header.base_offset,
+            next: header.next_offset(),
+            body,
+            facts,
+            cursor: Cursor::new(header.count),
+        });
         Ok(())
     }
 
     /// Turns records of the open batch into rows until it ends or the rows are full.
     fn fill(&mut self) -> Result<(), WorkerError> {
-        let Some(Open { header, body, facts, cursor }) = &mut self.open else { return Ok(()) };
-        let (origin, buffer, start, stored) = match body {
+        let Some(Open { base, body, facts, cursor, .. }) = &mut self.open else { return Ok(()) };
+        let sources = &mut self.rows.sources;
+        let (origin, index, start, stored) = match body {
             Body::Counted { left } => {
                 let rows = self.rows.room().min(*left);
                 *left -= rows;
                 let done = *left == 0;
                 self.rows.add_counted(rows);
-                self.rows.end_kafka_batch(header.is_log_append_time());
+                self.rows.end_kafka_batch(facts.is_log_append_time());
                 if done {
                     self.leave_batch();
                 }
@@ -226,19 +235,23 @@ impl RangeDecoder {
             }
             Body::Fetched(range) => {
                 let Some(input) = &mut self.input else { return Ok(()) };
-                let buffer = self.needs_bytes.then(|| input.buffer());
-                (Origin::Fetched, buffer, range.start, input.bytes(range.clone()))
+                let index = if self.needs_bytes {
+                    sources.index(Origin::Fetched, || Some(input.buffer()))
+                } else {
+                    0
+                };
+                (Origin::Fetched, index, range.start, input.bytes(range.clone()))
             }
-            Body::Arena(range) => (Origin::Arena, None, range.start, self.arena.get(range.clone())),
+            Body::Arena(range) => {
+                let index = sources.index(Origin::Arena, || None);
+                (Origin::Arena, index, range.start, self.arena.get(range.clone()))
+            }
             Body::Frozen(buffer, range) => {
                 let stored = buffer.as_slice().get(range.clone()).unwrap_or_default();
-                (Origin::Frozen, Some(buffer.clone()), range.start, stored)
+                let index = sources.index(Origin::Frozen, || Some(buffer.clone()));
+                (Origin::Frozen, index, range.start, stored)
             }
         };
-        let mut index = 0;
-        if self.needs_bytes {
-            index = self.rows.sources.index(origin, || buffer);
-        }
         if self.rows.wants.headers {
             let replaced = self.rows.sources.index(Origin::Replaced, || None);
             self.rows.headers.set_replaced_index(replaced);
@@ -249,13 +262,15 @@ impl RangeDecoder {
         let parsed = record::parse(&mut self.rows, &source, facts, cursor);
         let longest = self.rows.take_longest();
         self.rows.sources.note(origin, longest);
-        self.rows.sources.note(Origin::Replaced, longest);
-        self.rows.end_kafka_batch(header.is_log_append_time());
+        if self.rows.wants.headers {
+            self.rows.sources.note(Origin::Replaced, longest);
+        }
+        self.rows.end_kafka_batch(facts.is_log_append_time());
         match parsed {
             Ok(true) => self.leave_batch(),
             Ok(false) => {}
             Err(reason) => {
-                return Err(self.scope.record_error(header, cursor.done(), reason));
+                return Err(self.scope.record_error(*base, cursor.done(), reason));
             }
         }
         Ok(())
@@ -264,7 +279,7 @@ impl RangeDecoder {
     /// Closes the open batch, of which nothing wanted is left.
     fn leave_batch(&mut self) {
         let Some(open) = self.open.take() else { return };
-        self.position = self.position.max(open.header.next_offset());
+        self.position = self.position.max(open.next);
         // Without a view into it, what the batch decompressed to is not needed any more.
         if let Body::Arena(range) = open.body
             && !self.rows.sources.is_referenced(Origin::Arena)
@@ -284,13 +299,13 @@ impl RangeDecoder {
     fn drop_input(&mut self) {
         self.input = None;
         self.rows.sources.forget(Origin::Fetched);
-        self.arena_history.last = None;
+        self.arena_history.kept = Default::default();
     }
 
     /// Gives up the answer; the position stays behind the last record that became a row.
     fn abandon(&mut self) {
         if let Some(open) = self.open.take() {
-            let parsed = open.header.base_offset.saturating_add(open.cursor.next_delta());
+            let parsed = open.base.saturating_add(open.cursor.next_delta());
             self.position = self.position.max(parsed);
         }
         self.drop_input();
@@ -305,7 +320,9 @@ impl RangeDecoder {
             {
                 *body = Body::Frozen(buffer.clone(), range.clone());
             }
-            self.arena_history.last = self.input.is_some().then(|| buffer.clone());
+            if self.input.is_some() {
+                self.arena_history.keep(buffer.clone());
+            }
         }
         let (batch, held) = self.rows.finish(frozen).map_err(|source| WorkerError::Arrow {
             topic_partition: self.scope.range.topic_partition().clone(),
@@ -327,11 +344,17 @@ impl ArenaHistory {
         self.records = records;
     }
 
+    fn keep(&mut self, buffer: Buffer) {
+        let [before, last] = &mut self.kept;
+        *before = last.replace(buffer);
+    }
+
     /// Gives an arena without memory as much as the next Arrow batch is likely to need: what
     /// `rest_bytes` decompress to, or `rows` need, or one Kafka batch beyond `max_bytes`.
     fn prepare(&mut self, arena: &mut Arena, rest_bytes: usize, rows: usize, max_bytes: usize) {
-        if let Some(last) = self.last.take() {
-            arena.revive(last);
+        let [before, _] = &mut self.kept;
+        if let Some(buffer) = before.take() {
+            arena.revive(buffer);
         }
         let scaled = |by: usize, of: usize| {
             by.saturating_mul(self.plain_bytes).checked_div(of).unwrap_or_default()

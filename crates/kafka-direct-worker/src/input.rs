@@ -49,16 +49,11 @@ impl Scope {
 
     pub(crate) fn record_error(
         &self,
-        header: &BatchHeader,
+        offset: Offset,
         record: u64,
         reason: &'static str,
     ) -> WorkerError {
-        WorkerError::Record {
-            range: self.range.clone(),
-            offset: header.base_offset,
-            record,
-            reason,
-        }
+        WorkerError::Record { range: self.range.clone(), offset, record, reason }
     }
 
     /// Decompresses `source`, the records of the batch with this header, into `arena`.
@@ -148,6 +143,7 @@ impl Input {
     }
 
     /// The next batch with records to look at; `None` when there is none left.
+    #[inline]
     pub(crate) fn next_visible(
         &mut self,
         scope: &Scope,
@@ -190,6 +186,7 @@ impl Input {
         Ok(None)
     }
 
+    #[inline]
     fn next_header(
         &mut self,
         scope: &Scope,
@@ -220,6 +217,7 @@ impl Input {
     }
 
     /// Compares the checksum; only then does the walk count the batch as passed.
+    #[inline]
     fn check(
         &mut self,
         scope: &Scope,
@@ -255,8 +253,9 @@ impl Input {
                 arena.get(range)
             }
         };
-        let key = record::marker_key(plain)
-            .ok_or_else(|| scope.record_error(&batch.header, 0, "no transaction marker"))?;
+        let key = record::marker_key(plain).ok_or_else(|| {
+            scope.record_error(batch.header.base_offset, 0, "no transaction marker")
+        })?;
         if let Some(aborts) = &mut self.aborts {
             aborts.marker(batch.header.producer_id, key);
         }

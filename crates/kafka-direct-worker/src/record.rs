@@ -39,6 +39,7 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    #[inline]
     pub(crate) fn new(header: &BatchHeader, lower: i64, until: i64) -> Self {
         let base = header.base_offset.get();
         Self {
@@ -49,6 +50,11 @@ impl Facts {
             from_delta: lower.saturating_sub(base),
             until_delta: until.saturating_sub(base),
         }
+    }
+
+    /// Whether the broker set the timestamps.
+    pub(crate) const fn is_log_append_time(&self) -> bool {
+        self.append_time.is_some()
     }
 }
 

@@ -45,7 +45,7 @@ pub fn scan(
         };
         let facts = Facts::new(&header, input.lower().get(), scope.range.until().get());
         let wanted = record::count(plain, &facts, header.count)
-            .map_err(|(record, reason)| scope.record_error(&header, record, reason))?;
+            .map_err(|(record, reason)| scope.record_error(header.base_offset, record, reason))?;
         visible = visible.saturating_add(wanted);
     }
     Ok(visible)

@@ -90,7 +90,10 @@ async fn a_client_that_goes_away_ends_its_long_poll() {
     }
     assert_eq!(alive(), 2);
     drop(client);
-    while alive() > 1 {
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while alive() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), ended).await.unwrap();
 }

@@ -24,52 +24,74 @@ struct Slot {
     origin: Origin,
     /// `None` for what becomes a buffer only at the end.
     buffer: Option<Buffer>,
-    /// Whether it is still what its origin means: a later answer has a slot of its own.
-    current: bool,
     referenced: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     slots: Vec<Slot>,
+    /// Per origin: the slot of what it means now. A later answer has a slot of its own.
+    current: [Option<u32>; 4],
+}
+
+impl Origin {
+    const fn place(self) -> usize {
+        match self {
+            Self::Fetched => 0,
+            Self::Arena => 1,
+            Self::Frozen => 2,
+            Self::Replaced => 3,
+        }
+    }
 }
 
 impl Sources {
     /// The index views use for this origin, which takes its place with `buffer` if it has none.
+    #[inline]
     pub(crate) fn index(&mut self, origin: Origin, buffer: impl FnOnce() -> Option<Buffer>) -> u32 {
-        let known = self.slots.iter().rposition(|slot| slot.origin == origin && slot.current);
-        let index = known.unwrap_or_else(|| {
-            self.slots.push(Slot { origin, buffer: buffer(), current: true, referenced: false });
-            self.slots.len() - 1
-        });
-        u32::try_from(index).unwrap_or(u32::MAX)
+        if let Some(Some(index)) = self.current.get(origin.place()) {
+            return *index;
+        }
+        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        self.slots.push(Slot { origin, buffer: buffer(), referenced: false });
+        if let Some(current) = self.current.get_mut(origin.place()) {
+            *current = Some(index);
+        }
+        index
+    }
+
+    fn slot(&self, origin: Origin) -> Option<usize> {
+        let index = *self.current.get(origin.place())?;
+        index.map(|index| index as usize)
     }
 
     /// Notes the longest view made over this origin; short ones do not point into it.
+    #[inline]
     pub(crate) fn note(&mut self, origin: Origin, longest: usize) {
         if longest <= MAX_INLINE_BYTES {
             return;
         }
-        if let Some(slot) = self.slots.iter_mut().rfind(|s| s.origin == origin && s.current) {
+        if let Some(slot) = self.slot(origin).and_then(|slot| self.slots.get_mut(slot)) {
             slot.referenced = true;
         }
     }
 
     /// Whether any view points into it.
     pub(crate) fn is_referenced(&self, origin: Origin) -> bool {
-        self.slots.iter().any(|slot| slot.origin == origin && slot.current && slot.referenced)
+        self.slot(origin).and_then(|slot| self.slots.get(slot)).is_some_and(|slot| slot.referenced)
     }
 
     /// What is viewed under this origin from here on is another buffer.
     pub(crate) fn forget(&mut self, origin: Origin) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.origin == origin) {
-            slot.current = false;
+        if let Some(current) = self.current.get_mut(origin.place()) {
+            *current = None;
         }
     }
 
     /// The buffers in the order of their indices. Those that no view points into are left empty, so
     /// that they are not kept alive.
     pub(super) fn take(&mut self, arena: Option<Buffer>, replaced: Vec<u8>) -> Arc<[Buffer]> {
+        self.current = [None; 4];
         if !self.slots.iter().any(|slot| slot.referenced) {
             self.slots.clear();
             return Arc::new([]);

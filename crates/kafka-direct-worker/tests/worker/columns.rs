@@ -13,7 +13,8 @@ fn log() -> Vec<u8> {
         delta: i32::try_from(index).unwrap(),
         time_delta: i64::try_from(index).unwrap() - 1001,
         key: index.is_multiple_of(2).then(|| vec![b'k'; 10 + index % 5]),
-        value: (!index.is_multiple_of(3)).then(|| format!("a value of record {index}").into_bytes()),
+        value: (!index.is_multiple_of(3))
+            .then(|| format!("a value of record {index}").into_bytes()),
         headers: vec![(b"header".to_vec(), None); index % 3],
     };
     let batch =

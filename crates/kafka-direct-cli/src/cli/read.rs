@@ -1,0 +1,124 @@
+//! Flags of `read` and `plan`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use kafka_direct::{Column, Columns};
+
+use super::{ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
+use crate::size;
+
+const READ_HELP: &str = "\
+JSON lines carry topic, partition, offset, timestamp (milliseconds, null if the record has none),
+timestamp_type (0 set by the producer, 1 by the broker), key, value and headers. What is not UTF-8
+is null, and key_base64 or value_base64 carries it. Records of one partition stay in order;
+partitions are interleaved.
+
+Examples:
+  kafka-direct read -b localhost:9092 -t orders
+  kafka-direct read -b localhost:9092 -t orders -o -10 --format table
+  kafka-direct read -b localhost:9092 -t orders --from @2025-01-01T00:00:00Z --output day.jsonl
+  kafka-direct read -b localhost:9092 -t orders --plan job.json --output out/";
+
+/// Flags of `read`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = format!("{OFFSETS_HELP}\n\n{READ_HELP}"))]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What is printed, where, and when to stop.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t = Format::Jsonl, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Columns: key, value, topic, partition, offset, timestamp, timestamp_type, headers
+    /// [default: what the format needs]
+    #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
+    pub(crate) columns: Vec<Column>,
+    /// Stop after so many records, taking partitions in order
+    #[arg(short = 'c', long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Write to this file, which appears only when it is complete; or with a trailing slash (or if
+    /// it is a folder) one file per planned range, skipping those that are complete
+    #[arg(long, value_name = "FILE|DIR/")]
+    pub(crate) output: Option<PathBuf>,
+    /// If the file is absent, keep the plan there; if it is there, read exactly what it says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+    /// With a folder that is complete: read it all again
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Give up after this time: `30s`, `5m`, `2h`
+    #[arg(long, value_parser = size::duration, value_name = "D")]
+    pub(crate) deadline: Option<Duration>,
+    /// Exit with code 1 if there was no record
+    #[arg(long)]
+    pub(crate) fail_if_empty: bool,
+    /// No progress and no remarks on stderr, errors only
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = OFFSETS_HELP)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// Print the plan as JSON, as `read --plan FILE` takes it
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON object per record and line
+    Jsonl,
+    /// A table for people, 1000 records unless --limit says otherwise
+    Table,
+    /// Values only, each followed by a line feed; a null value is an empty line
+    Raw,
+    /// Arrow IPC stream (needs the feature `full`)
+    Arrow,
+}
+
+impl Format {
+    /// The ending of files in this form.
+    pub(crate) const fn extension(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Table => "txt",
+            Self::Raw => "raw",
+            Self::Arrow => "arrow",
+        }
+    }
+
+    /// The columns that are read when none are named.
+    pub(crate) fn default_columns(self) -> Columns {
+        match self {
+            Self::Jsonl | Self::Arrow => Columns::all(),
+            Self::Table => Columns::default().without(Column::TimestampType),
+            Self::Raw => Columns::none().with(Column::Value),
+        }
+    }
+}
+
+impl OutputArgs {
+    /// The columns to read.
+    pub(crate) fn columns(&self) -> Columns {
+        if self.columns.is_empty() {
+            return self.format.default_columns();
+        }
+        self.columns.iter().copied().collect()
+    }
+}

@@ -1,0 +1,293 @@
+//! `kafka-direct demo`: reading without a receiver, shown on a broker inside this process.
+//!
+//! Contract: nothing outside this process is needed or touched; every record that was written is
+//! verified when read, and one that is changed, missing, doubled or out of order ends the demo as
+//! a failed verification.
+
+mod payload;
+
+use std::{sync::Arc, time::Duration};
+
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanCount;
+use kafka_direct::{
+    Cluster, ClusterConfig, Column, Columns, Error, KafkaRdd, PlanTable,
+    arrow::array::{RecordBatch, cast::AsArray as _, types::Int64Type},
+};
+use kafka_direct_broker::{Broker, BrokerError, Record};
+use parking_lot::Mutex;
+use tokio::{task::JoinSet, time::Instant};
+
+use self::payload::{Sums, VALUE_BYTES, Verifier, put};
+use crate::{cli::DemoArgs, exit::Failure, output, progress::Progress, signal};
+
+const TOPIC: &str = "demo";
+/// All records are held in memory.
+const MOST_RECORDS: u64 = 50_000_000;
+/// About 128 KiB of Kafka batch, as a tuned producer sends.
+const RECORDS_PER_BATCH: u64 = 1150;
+/// Timestamp of every partition's first record, 2025-01-01; each next is a millisecond later.
+const FIRST_TIMESTAMP: i64 = 1_735_689_600_000;
+/// Records shown at the end.
+const SHOWN: usize = 5;
+
+/// Runs the demo.
+pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    if args.records > MOST_RECORDS {
+        return Err(Failure::usage(format!(
+            "the demo holds all its records in memory; --records takes at most {MOST_RECORDS}"
+        )));
+    }
+    say(
+        "kafka-direct demo: a Kafka broker inside this process. No Docker, no cluster, no network.",
+    )?;
+
+    let partitions = args.topic_partitions;
+    // The broker's usual cap would trim what the demo is about to verify.
+    let broker =
+        Broker::builder().partition_cap_bytes(usize::MAX).start().await.map_err(broker_failed)?;
+    let broker = Arc::new(broker);
+    broker.create_topic(TOPIC, partitions).map_err(broker_failed)?;
+    let began = Instant::now();
+    let written = write(&broker, args.records, partitions).await?;
+    say(&format!(
+        "\n1  WRITE   {} records of {VALUE_BYTES} bytes into topic `{TOPIC}`, {partitions} partition{}, in {}",
+        HumanCount(args.records),
+        if partitions == 1 { "" } else { "s" },
+        seconds(began.elapsed())
+    ))?;
+
+    let cluster = ClusterConfig::new([broker.bootstrap()]);
+    let cluster = Cluster::connect(cluster).await.map_err(Error::from)?;
+    let columns = Columns::none().with(Column::Value).with(Column::Offset);
+    let rdd = KafkaRdd::builder(&cluster).topic(TOPIC).columns(columns).build().await?;
+    say(
+        "\n2  PLAN    Which offsets make up the batch is decided once, before anything is read.\n           Each range below becomes one task:\n",
+    )?;
+    say(&indented(&PlanTable(rdd.plan()).to_string()))?;
+
+    say(
+        "\n3  READ    Every task fetches its own range straight from the partition's leader.\n           No receiver, no consumer group, no second copy of the data: Kafka is the log.\n",
+    )?;
+    let began = Instant::now();
+    let read = read(&rdd, &written).await?;
+    let took = began.elapsed();
+
+    say("4  VERIFY  Each record carries its place and a checksum:\n")?;
+    say(&indented(&verified(&read)))?;
+    say(&format!("\n           {}", rates(&read, took)))?;
+    say(
+        "           Count, order and checksums match what was written: every record exactly once.",
+    )?;
+
+    let columns = columns.with(Column::Partition).with(Column::Timestamp);
+    let some = KafkaRdd::builder(&cluster).topic(TOPIC).columns(columns).build().await?;
+    let shown = shown(&some.take(SHOWN).await?);
+    if !shown.is_empty() {
+        say("\n5  LOOK    The first records:\n")?;
+        say(&indented(&shown))?;
+    }
+    next(&broker, &args)?;
+    if args.keep {
+        let signal = signal::stopped().await;
+        say(&format!("\nstopped by signal {signal}; the broker and its records are gone"))?;
+    }
+    Ok(())
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    output::data(&format!("{text}\n"))
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("   {line}")).collect();
+    lines.join("\n")
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
+fn broker_failed(error: BrokerError) -> Failure {
+    Failure::Unmet { message: format!("the embedded broker: {error}"), kind: error.kind() }
+}
+
+/// Fills all partitions at the same time; gives what each got.
+async fn write(broker: &Arc<Broker>, records: u64, partitions: i32) -> Result<Vec<Sums>, Failure> {
+    let mut writers = JoinSet::new();
+    let count = u64::from(partitions.unsigned_abs()).max(1);
+    for (partition, number) in (0..partitions).zip(0u64..) {
+        let share = records / count + u64::from(number < records % count);
+        let broker = Arc::clone(broker);
+        writers.spawn_blocking(move || (number, fill(&broker, partition, share)));
+    }
+    let mut written = Vec::new();
+    while let Some(writer) = writers.join_next().await {
+        let (number, sums) =
+            writer.map_err(|_| Failure::unmet("a task that wrote records panicked"))?;
+        written.push((number, sums.map_err(broker_failed)?));
+    }
+    written.sort_by_key(|(number, _)| *number);
+    Ok(written.into_iter().map(|(_, sums)| sums).collect())
+}
+
+fn fill(broker: &Broker, partition: i32, records: u64) -> Result<Sums, BrokerError> {
+    let mut sums = Sums::default();
+    while sums.records < records {
+        let first = sums.records;
+        let count = RECORDS_PER_BATCH.min(records - first);
+        let mut values = Vec::new();
+        for sequence in first..first + count {
+            sums.add(put(&mut values, partition, sequence));
+        }
+        let values = bytes::Bytes::from(values);
+        let stamps = FIRST_TIMESTAMP.saturating_add_unsigned(first)..;
+        let batch: Vec<Record> = (0..values.len())
+            .step_by(VALUE_BYTES)
+            .zip(stamps)
+            .map(|(at, stamp)| {
+                Record::new(values.slice(at..at + VALUE_BYTES)).with_timestamp(stamp)
+            })
+            .collect();
+        broker.append(TOPIC, partition, batch)?;
+    }
+    Ok(sums)
+}
+
+/// What was read of each partition: all of it, verified.
+async fn read(rdd: &KafkaRdd, written: &[Sums]) -> Result<Vec<(i32, Sums)>, Failure> {
+    let progress = Arc::new(Progress::new(rdd.plan(), false));
+    let results = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::new(written.to_vec());
+    let bars = Arc::clone(&progress);
+    let verified = Arc::clone(&results);
+    let work = rdd.for_each_partition(move |planned, mut batches| {
+        let (bars, verified, all) = (Arc::clone(&bars), Arc::clone(&verified), Arc::clone(&all));
+        async move {
+            let partition = planned.topic_partition().partition();
+            let mut verifier = Verifier::new(partition);
+            while let Some(batch) = batches.try_next().await? {
+                if let Err(wrong) = verifier.take(&batch) {
+                    verified.lock().push(Err(wrong));
+                    return Ok(());
+                }
+                bars.update(&planned, &batches);
+            }
+            bars.finish(&planned);
+            let expected = usize::try_from(partition).ok().and_then(|at| all.get(at).copied());
+            let expected = expected.unwrap_or_default();
+            verified.lock().push(verifier.finish(expected).map(|()| (partition, expected)));
+            Ok(())
+        }
+    });
+    let done = work.await;
+    progress.clear();
+    done?;
+    let results = std::mem::take(&mut *results.lock());
+    let mut read = results
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|wrong| Failure::unmet(format!("verification failed: {wrong}")))?;
+    read.sort_by_key(|(partition, _)| *partition);
+    let total = |sums: &mut dyn Iterator<Item = u64>| sums.fold(0, u64::wrapping_add);
+    let (sent, got) = (
+        total(&mut written.iter().map(|sums| sums.records)),
+        total(&mut read.iter().map(|(_, sums)| sums.records)),
+    );
+    if sent != got {
+        return Err(Failure::unmet(format!(
+            "verification failed: {sent} records were written, {got} were read"
+        )));
+    }
+    Ok(read)
+}
+
+fn verified(read: &[(i32, Sums)]) -> String {
+    const MOST: usize = 16;
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["partition", "records", "order", "checksums"]);
+    for (partition, sums) in read.iter().take(MOST) {
+        let records = HumanCount(sums.records).to_string();
+        table.add_row([partition.to_string(), records, "ok".to_owned(), "ok".to_owned()]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let more = read.len().saturating_sub(MOST);
+    let table = table.trim_fmt();
+    if more == 0 { table } else { format!("{table}\n... {more} more, all ok") }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rates for a person")]
+fn rates(read: &[(i32, Sums)], took: Duration) -> String {
+    let records: u64 = read.iter().map(|(_, sums)| sums.records).sum();
+    let bytes = records.saturating_mul(u64::try_from(VALUE_BYTES).unwrap_or(0)) as f64;
+    let seconds_taken = took.as_secs_f64().max(1e-6);
+    let rate = Duration::try_from_secs_f64(records as f64 / seconds_taken)
+        .map_or(0, |rate| rate.as_secs());
+    format!(
+        "{} records, {:.1} MB of values in {}: {} records/s, {:.0} MB/s",
+        HumanCount(records),
+        bytes / 1e6,
+        seconds(took),
+        HumanCount(rate),
+        bytes / 1e6 / seconds_taken
+    )
+}
+
+/// A few records as a table.
+fn shown(batches: &[RecordBatch]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["partition", "offset", "value"]);
+    for batch in batches {
+        let column = |name| batch.column_by_name(name);
+        let (Some(values), Some(offsets), Some(partitions)) =
+            (column("value"), column("offset"), column("partition"))
+        else {
+            continue;
+        };
+        let (Some(values), Some(offsets), Some(partitions)) = (
+            values.as_binary_view_opt(),
+            offsets.as_primitive_opt::<Int64Type>(),
+            partitions.as_primitive_opt::<kafka_direct::arrow::array::types::Int32Type>(),
+        ) else {
+            continue;
+        };
+        for ((value, offset), partition) in
+            values.iter().zip(offsets.values()).zip(partitions.values())
+        {
+            let value = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+            table.add_row([partition.to_string(), offset.to_string(), value]);
+        }
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index < 2 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    if table.row_count() == 0 { String::new() } else { table.trim_fmt() }
+}
+
+/// What to type after this.
+fn next(broker: &Broker, args: &DemoArgs) -> Result<(), Failure> {
+    say("\nNEXT    On a Kafka of yours (it is only read; nothing is committed or created):\n")?;
+    say("   kafka-direct topics -b localhost:9092")?;
+    say("   kafka-direct read -b localhost:9092 -t TOPIC --from -10 --format table")?;
+    say(
+        "   kafka-direct read -b localhost:9092 -t TOPIC --output out/     # a file per range, safe to re-run",
+    )?;
+    if !args.keep {
+        return say("\n   Or run `kafka-direct demo --keep` and read from the broker in here.");
+    }
+    let address = broker.bootstrap();
+    say(
+        "\n   Or from the broker in here, in another terminal, until you press Ctrl-C in this one:\n",
+    )?;
+    say(&format!("   kafka-direct plan -b {address} -t {TOPIC}"))?;
+    say(&format!("   kafka-direct read -b {address} -t {TOPIC} --from -3 --format table"))
+}

@@ -1,0 +1,263 @@
+//! The demo's records: 100 bytes of JSON that say who they are and carry their own checksum.
+//!
+//! `{"partition":    3,"sequence":    249999,"letters":"…26…","crc32c":"1a2b3c4d"}`, the checksum
+//! being over everything before its own digits. Record `sequence` of a partition stands at offset
+//! `sequence`.
+
+use std::fmt;
+
+use kafka_direct::arrow::array::{ArrayRef, RecordBatch, cast::AsArray as _, types::Int64Type};
+
+/// Size of every value.
+pub(super) const VALUE_BYTES: usize = 100;
+/// Bytes the checksum covers.
+const COVERED_BYTES: usize = 90;
+const LETTERS: usize = 26;
+
+/// Writes one value at the end of `out`; gives its checksum.
+pub(super) fn put(out: &mut Vec<u8>, partition: i32, sequence: u64) -> u32 {
+    let start = out.len();
+    out.extend_from_slice(b"{\"partition\":");
+    put_padded::<5>(out, u64::from(partition.unsigned_abs()));
+    out.extend_from_slice(b",\"sequence\":");
+    put_padded::<10>(out, sequence);
+    out.extend_from_slice(b",\"letters\":\"");
+    put_letters(out, partition, sequence);
+    out.extend_from_slice(b"\",\"crc32c\":\"");
+    let checksum = crc32c(out.get(start..).unwrap_or_default());
+    for nibble in (0..8).rev() {
+        let digit = (checksum >> (nibble * 4)) & 0xf;
+        out.push(
+            char::from_digit(digit, 16).map_or(b'?', |digit| u8::try_from(digit).unwrap_or(b'?')),
+        );
+    }
+    out.extend_from_slice(b"\"}");
+    checksum
+}
+
+/// `number` in `N` columns, blanks first.
+fn put_padded<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b' '; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits);
+}
+
+/// Letters that look random and are the same in every run (splitmix64).
+fn put_letters(out: &mut Vec<u8>, partition: i32, sequence: u64) {
+    let seed = sequence ^ (u64::from(partition.unsigned_abs()) << 40);
+    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^= mixed >> 27;
+    for _ in 0..LETTERS {
+        mixed =
+            mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        out.push(b'a' + u8::try_from((mixed >> 33) % 26).unwrap_or(0));
+    }
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    u32::try_from(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes)).unwrap_or(0)
+}
+
+/// The partition, sequence and checksum a value carries; `None` if it is not one of the demo's or
+/// its checksum does not match.
+fn parse(value: &[u8]) -> Option<(i32, u64, u32)> {
+    if value.len() != VALUE_BYTES {
+        return None;
+    }
+    let number = |at: std::ops::Range<usize>| -> Option<u64> {
+        let digits = value.get(at)?.trim_ascii_start();
+        let digit = |sum: u64, digit: &u8| {
+            digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
+        };
+        digits.iter().try_fold(0, digit)
+    };
+    let stated = value.get(COVERED_BYTES..COVERED_BYTES + 8)?;
+    let stated = u32::from_str_radix(std::str::from_utf8(stated).ok()?, 16).ok()?;
+    let found = crc32c(value.get(..COVERED_BYTES)?);
+    let partition = i32::try_from(number(13..18)?).ok()?;
+    (stated == found).then_some((partition, number(30..40)?, found))
+}
+
+/// How many records, and the sum of their checksums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) records: u64,
+    pub(super) checksums: u64,
+}
+
+impl Sums {
+    pub(super) fn add(&mut self, checksum: u32) {
+        self.records += 1;
+        self.checksums = self.checksums.wrapping_add(u64::from(checksum));
+    }
+}
+
+/// What is wrong with what was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// A record that is none of the demo's, or was changed.
+    Changed { partition: i32, offset: i64 },
+    /// Another record than the next one.
+    Misplaced { partition: i32, offset: i64, expected: u64, found: (i32, u64) },
+    /// All records are right, and not all are there.
+    Missing { partition: i32, written: Sums, read: Sums },
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { partition, offset } => {
+                write!(f, "demo-{partition} offset {offset}: the record's checksum does not match")
+            }
+            Self::Misplaced { partition, offset, expected, found: (from, sequence) } => write!(
+                f,
+                "demo-{partition} offset {offset}: expected record {expected}, found record {sequence} of partition {from}"
+            ),
+            Self::Missing { partition, written, read } => write!(
+                f,
+                "demo-{partition}: {} records with checksum sum {} were written, {} with {} were read",
+                written.records, written.checksums, read.records, read.checksums
+            ),
+        }
+    }
+}
+
+/// Checks every record of one partition: unchanged, in order, none twice, none missing.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    partition: i32,
+    sums: Sums,
+}
+
+impl Verifier {
+    pub(super) fn new(partition: i32) -> Self {
+        Self { partition, sums: Sums::default() }
+    }
+
+    /// Takes in the next batch, of the columns `value` and `offset`.
+    pub(super) fn take(&mut self, batch: &RecordBatch) -> Result<(), Wrong> {
+        let partition = self.partition;
+        let column = |name| batch.column_by_name(name).map(ArrayRef::as_ref);
+        let nothing = Wrong::Changed { partition, offset: -1 };
+        let (Some(values), Some(offsets)) = (column("value"), column("offset")) else {
+            return Err(nothing);
+        };
+        let (Some(values), Some(offsets)) =
+            (values.as_binary_view_opt(), offsets.as_primitive_opt::<Int64Type>())
+        else {
+            return Err(nothing);
+        };
+        for (value, offset) in values.iter().zip(offsets.values().iter().copied()) {
+            let Some((from, sequence, checksum)) = value.and_then(parse) else {
+                return Err(Wrong::Changed { partition, offset });
+            };
+            let expected = self.sums.records;
+            if from != partition || sequence != expected || u64::try_from(offset) != Ok(expected) {
+                let found = (from, sequence);
+                return Err(Wrong::Misplaced { partition, offset, expected, found });
+            }
+            self.sums.add(checksum);
+        }
+        Ok(())
+    }
+
+    /// Whether that was all.
+    pub(super) fn finish(self, written: Sums) -> Result<(), Wrong> {
+        let Self { partition, sums: read } = self;
+        if read == written { Ok(()) } else { Err(Wrong::Missing { partition, written, read }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kafka_direct::arrow::{
+        array::{BinaryViewArray, Int64Array},
+        schema::{DataType, Field, Schema},
+    };
+
+    use super::*;
+
+    const RECORDS: u64 = 20;
+
+    fn stream() -> (Vec<(i64, Vec<u8>)>, Sums) {
+        let mut sums = Sums::default();
+        let records = (0..RECORDS).map(|sequence| {
+            let mut value = Vec::new();
+            sums.add(put(&mut value, 3, sequence));
+            assert_eq!(value.len(), VALUE_BYTES);
+            (i64::try_from(sequence).unwrap(), value)
+        });
+        (records.collect(), sums)
+    }
+
+    fn verify(records: &[(i64, Vec<u8>)], written: Sums) -> Result<(), Wrong> {
+        let schema = Schema::new(vec![
+            Field::new("value", DataType::BinaryView, true),
+            Field::new("offset", DataType::Int64, false),
+        ]);
+        let schema = Arc::new(schema);
+        let mut verifier = Verifier::new(3);
+        for part in records.chunks(7) {
+            let values = BinaryViewArray::from_iter_values(part.iter().map(|(_, value)| value));
+            let offsets = Int64Array::from_iter_values(part.iter().map(|(offset, _)| *offset));
+            let columns: Vec<ArrayRef> = vec![Arc::new(values), Arc::new(offsets)];
+            verifier.take(&RecordBatch::try_new(Arc::clone(&schema), columns).unwrap())?;
+        }
+        verifier.finish(written)
+    }
+
+    #[test]
+    fn an_unchanged_stream_passes() {
+        let (records, written) = stream();
+        assert_eq!(verify(&records, written), Ok(()));
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        for at in 0..VALUE_BYTES - 2 {
+            let (mut records, written) = stream();
+            records[9].1[at] ^= 1;
+            assert!(verify(&records, written).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_lost_a_doubled_a_swapped_and_a_foreign_record_are_noticed() {
+        let changes: [fn(&mut Vec<(i64, Vec<u8>)>); 6] = [
+            |records| drop(records.pop()),
+            |records| drop(records.remove(4)),
+            |records| records.insert(5, records[4].clone()),
+            |records| records.swap(4, 5),
+            |records| records[4].0 += 1,
+            |records| {
+                records[4].1.clear();
+                put(&mut records[4].1, 2, 4);
+            },
+        ];
+        for change in changes {
+            let (mut records, written) = stream();
+            change(&mut records);
+            assert!(verify(&records, written).is_err());
+        }
+    }
+
+    #[test]
+    fn values_are_json() {
+        let mut value = Vec::new();
+        put(&mut value, 7, 12_345);
+        let value: serde_json::Value = serde_json::from_slice(&value).unwrap();
+        assert_eq!(
+            (value["partition"].as_i64(), value["sequence"].as_i64()),
+            (Some(7), Some(12_345))
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! How a run ends: every failure, the exit code it maps to, and how it is told on stderr.
+
+use std::{error::Error as _, io, process::ExitCode};
+
+use kafka_direct::{Error, ErrorKind};
+
+use crate::output;
+
+/// What a shell reports for a process that died of a closed pipe (128 + SIGPIPE).
+const CLOSED_PIPE: u8 = 141;
+
+/// Why a run did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The library could not plan or read.
+    #[error(transparent)]
+    Read(#[from] Error),
+    /// What was typed, or read from a file or stdin, cannot be done.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// A file, stdin or stdout failed.
+    #[error("{action} failed")]
+    Io {
+        /// What was being done, to which file.
+        action: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something was expected and did not hold.
+    #[error("{message}")]
+    Unmet {
+        /// What did not hold.
+        message: String,
+        /// What the caller should do.
+        kind: ErrorKind,
+    },
+    /// Writing records failed.
+    #[error("writing to {target} failed")]
+    Produce {
+        /// Topic and partition.
+        target: String,
+        /// What the producer said.
+        source: rskafka::client::error::Error,
+    },
+    /// Whoever read stdout has gone: nothing to say, and to nobody.
+    #[error("stdout was closed")]
+    ClosedPipe,
+    /// A signal asked to stop; its number.
+    #[error("stopped by signal {signal}")]
+    Signalled {
+        /// 2 for SIGINT, 15 for SIGTERM.
+        signal: u8,
+    },
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into() }
+    }
+
+    /// A verification that failed, or an expectation that was not met: exit code 1.
+    pub(crate) fn unmet(message: impl Into<String>) -> Self {
+        Self::Unmet { message: message.into(), kind: ErrorKind::Internal }
+    }
+
+    /// The failure of `action` on a file or stream; a closed pipe is told from the rest.
+    pub(crate) fn io(action: impl Into<String>, source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::BrokenPipe {
+            return Self::ClosedPipe;
+        }
+        Self::Io { action: action.into(), source }
+    }
+
+    /// The process's exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Read(error) => code(error.kind()),
+            Self::Usage { .. } => 2,
+            Self::Io { .. } => 1,
+            Self::Unmet { kind, .. } => code(*kind),
+            Self::Produce { source, .. } => code(crate::produce::kind(source)),
+            Self::ClosedPipe => CLOSED_PIPE,
+            Self::Signalled { signal } => signal.saturating_add(128),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        let kind = match self {
+            Self::Read(error) => error.kind(),
+            Self::Produce { source, .. } => crate::produce::kind(source),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                return Some("free space and run it again; nothing incomplete was left behind");
+            }
+            // These say themselves what to do, or there is nothing.
+            Self::Usage { .. }
+            | Self::Unmet { .. }
+            | Self::Io { .. }
+            | Self::ClosedPipe
+            | Self::Signalled { .. } => return None,
+        };
+        hint(kind)
+    }
+}
+
+/// An error that a closure handed through the library comes out as itself.
+pub(crate) fn unwrap_closure(error: Error) -> Failure {
+    match error {
+        Error::Closure { range, attempts, source } => match source.downcast::<Failure>() {
+            Ok(own) => *own,
+            Err(source) => Failure::Read(Error::Closure { range, attempts, source }),
+        },
+        other => Failure::Read(other),
+    }
+}
+
+const fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Invalid => 2,
+        ErrorKind::OffsetLost => 3,
+        ErrorKind::Fenced => 4,
+        ErrorKind::Corrupt => 5,
+        ErrorKind::Unauthorized => 6,
+        ErrorKind::Unavailable => 7,
+        ErrorKind::Cancelled => 130,
+        _ => 1,
+    }
+}
+
+const fn hint(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::Unavailable => Some(
+            "the same command may succeed later; check the addresses, that the brokers run, and the network between",
+        ),
+        ErrorKind::OffsetLost => Some(
+            "`kafka-direct offsets` shows what exists; `--on-data-loss resume` reads that and says what was skipped",
+        ),
+        ErrorKind::Fenced => Some("something else owns this work; do not retry"),
+        ErrorKind::Unauthorized => Some("check the user's credentials and ACLs"),
+        ErrorKind::Corrupt => Some(
+            "the stored or received bytes are broken; check the broker's disk and log, or read around the offset",
+        ),
+        _ => None,
+    }
+}
+
+/// Tells `failure` on stderr, one line a cause, and gives its exit code.
+pub(crate) fn report(failure: &Failure) -> ExitCode {
+    if !matches!(failure, Failure::ClosedPipe | Failure::Signalled { .. }) {
+        output::error(&format!("error: {failure}"));
+        let mut last = failure.to_string();
+        let mut cause = failure.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if text != last {
+                output::error(&format!("caused by: {text}"));
+            }
+            last = text;
+            cause = error.source();
+        }
+        if let Some(hint) = failure.hint() {
+            output::error(&format!("hint: {hint}"));
+        }
+    }
+    ExitCode::from(failure.code())
+}
+
+/// Prints clap's help, version or complaint where it belongs.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        output::error(error.render().to_string().trim_end());
+        return ExitCode::from(2);
+    }
+    match output::data(&error.render().to_string()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(&failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_the_documented_code() {
+        for (kind, expected) in [
+            (ErrorKind::Internal, 1),
+            (ErrorKind::Invalid, 2),
+            (ErrorKind::OffsetLost, 3),
+            (ErrorKind::Fenced, 4),
+            (ErrorKind::Corrupt, 5),
+            (ErrorKind::Unauthorized, 6),
+            (ErrorKind::Unavailable, 7),
+        ] {
+            let failure = Failure::Unmet { message: String::new(), kind };
+            assert_eq!(failure.code(), expected, "{kind}");
+        }
+        assert_eq!(Failure::Signalled { signal: 2 }.code(), 130);
+        assert_eq!(Failure::Signalled { signal: 15 }.code(), 143);
+        assert_eq!(Failure::usage("x").code(), 2);
+    }
+}

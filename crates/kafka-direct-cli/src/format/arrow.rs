@@ -1,0 +1,40 @@
+//! Arrow IPC in its streaming form: one schema, then batches of all partitions.
+
+use arrow_ipc::writer::StreamWriter;
+use kafka_direct::{Columns, arrow::array::RecordBatch};
+
+use crate::exit::Failure;
+
+/// One stream. Batches name their topic through a dictionary, which is replaced when it changes.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    writer: StreamWriter<Vec<u8>>,
+}
+
+impl Stream {
+    pub(super) fn new(columns: Columns) -> Result<Self, Failure> {
+        let schema = kafka_direct_worker::schema(columns);
+        StreamWriter::try_new(Vec::new(), &schema).map(|writer| Self { writer }).map_err(failed)
+    }
+
+    pub(super) fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+        out.append(self.writer.get_mut());
+        Ok(())
+    }
+
+    pub(super) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Failure> {
+        self.writer.write(batch).map_err(failed)?;
+        out.append(self.writer.get_mut());
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+        self.writer.finish().map_err(failed)?;
+        out.append(self.writer.get_mut());
+        Ok(())
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::io("encoding Arrow IPC", std::io::Error::other(error))
+}

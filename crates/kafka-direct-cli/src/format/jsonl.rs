@@ -1,0 +1,126 @@
+//! One JSON object per record and line.
+//!
+//! Fields stand in a fixed order and only for columns that were read: topic, partition, offset,
+//! timestamp, timestamp_type, key, value, headers. Bytes that are not UTF-8 make their field null,
+//! and `<field>_base64` behind it carries them.
+
+use kafka_direct::arrow::array::{Array as _, BinaryViewArray, RecordBatch};
+
+use super::{Flush, json_text, rows::Rows};
+use crate::exit::Failure;
+
+/// Appends every row of `batch`.
+pub(super) fn encode(
+    batch: &RecordBatch,
+    out: &mut Vec<u8>,
+    full: &mut Flush<'_>,
+) -> Result<(), Failure> {
+    let rows = Rows::new(batch)?;
+    let mut numbers = itoa::Buffer::new();
+    let mut topic = TopicField::default();
+    for row in 0..rows.len {
+        let mut line = Line { out, fields: 0 };
+        if let Some(topics) = &rows.topic {
+            let text = topic.of(topics.indices.value(row), || topics.name(row));
+            line.field("topic").extend_from_slice(text);
+        }
+        if let Some(partition) = rows.partition {
+            let number = numbers.format(partition.value(row));
+            line.field("partition").extend_from_slice(number.as_bytes());
+        }
+        if let Some(offset) = rows.offset {
+            let number = numbers.format(offset.value(row));
+            line.field("offset").extend_from_slice(number.as_bytes());
+        }
+        if let Some(timestamp) = rows.timestamp {
+            let text =
+                if timestamp.is_null(row) { "null" } else { numbers.format(timestamp.value(row)) };
+            line.field("timestamp").extend_from_slice(text.as_bytes());
+        }
+        if let Some(kind) = rows.timestamp_type {
+            let number = numbers.format(kind.value(row));
+            line.field("timestamp_type").extend_from_slice(number.as_bytes());
+        }
+        if let Some(keys) = rows.key {
+            bytes(line.field("key"), "key", at(keys, row));
+        }
+        if let Some(values) = rows.value {
+            bytes(line.field("value"), "value", at(values, row));
+        }
+        if let Some(headers) = &rows.headers {
+            let out = line.field("headers");
+            out.push(b'[');
+            for (index, (key, value)) in headers.of(row).enumerate() {
+                out.extend_from_slice(if index == 0 { b"{\"key\":" } else { b",{\"key\":" });
+                json_text::string(key, out);
+                out.extend_from_slice(b",\"value\":");
+                bytes(out, "value", value);
+                out.push(b'}');
+            }
+            out.push(b']');
+        }
+        line.end();
+        full(out)?;
+    }
+    Ok(())
+}
+
+fn at(array: &BinaryViewArray, row: usize) -> Option<&[u8]> {
+    (!array.is_null(row)).then(|| array.value(row))
+}
+
+/// Appends a field's bytes, and the base64 field behind it where they are not UTF-8.
+fn bytes(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
+    let Some(bytes) = bytes else {
+        out.extend_from_slice(b"null");
+        return;
+    };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json_text::string(text, out),
+        Err(_) => {
+            out.extend_from_slice(b"null,\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"_base64\":");
+            json_text::base64(bytes, out);
+        }
+    }
+}
+
+/// An object being written.
+struct Line<'a> {
+    out: &'a mut Vec<u8>,
+    fields: usize,
+}
+
+impl Line<'_> {
+    /// Begins a field; its value follows.
+    fn field(&mut self, name: &str) -> &mut Vec<u8> {
+        self.out.extend_from_slice(if self.fields == 0 { b"{\"" } else { b",\"" });
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.fields = self.fields.saturating_add(1);
+        self.out
+    }
+
+    fn end(self) {
+        self.out.extend_from_slice(if self.fields == 0 { b"{}\n" } else { b"}\n" });
+    }
+}
+
+/// The topic's name as JSON; it rarely changes within a batch.
+#[derive(Default)]
+struct TopicField {
+    index: Option<i32>,
+    text: Vec<u8>,
+}
+
+impl TopicField {
+    fn of<'a>(&mut self, index: i32, name: impl FnOnce() -> &'a str) -> &[u8] {
+        if self.index != Some(index) {
+            self.text.clear();
+            json_text::string(name(), &mut self.text);
+            self.index = Some(index);
+        }
+        &self.text
+    }
+}

@@ -1,0 +1,225 @@
+//! The directory a job writes into: whose it is, what is finished, what a killed run left.
+//!
+//! Layout: one file per planned range, `plan.json`, and `receipt.json` once everything is there;
+//! in the hidden folder `.kafka-direct` the lock, the job's settings and, until the receipt is
+//! written, a receipt per finished range.
+//!
+//! Contract: one process at a time; a range is finished if and only if its file is there *and*
+//! matches its own receipt byte for byte, so no order of writes has to be trusted; the presence of
+//! `receipt.json` says that the job is done.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use kafka_direct::{BatchPlan, ErrorKind};
+
+use super::{
+    durable,
+    kill::Kill,
+    names, plan_file,
+    receipt::{self, RangeReceipt, Receipt},
+    settings::JobSettings,
+};
+use crate::exit::Failure;
+
+const STATE_FOLDER: &str = ".kafka-direct";
+/// The plan of a folder.
+pub(crate) const PLAN_FILE: &str = "plan.json";
+
+/// A locked job directory.
+#[derive(Debug)]
+pub(crate) struct JobDirectory {
+    path: PathBuf,
+    state: PathBuf,
+    /// Held until the last task that writes has ended.
+    _lock: File,
+    pub(crate) kill: Kill,
+}
+
+impl JobDirectory {
+    /// Creates the directory where it is missing, locks it, and removes temporary files of runs
+    /// that were killed.
+    pub(crate) fn open(path: &Path, kill: Kill) -> Result<Self, Failure> {
+        let state = path.join(STATE_FOLDER);
+        if !state.is_dir() {
+            kill.step()?;
+            fs::create_dir_all(&state).map_err(durable::failed("creating", &state))?;
+            durable::sync_parent(&state)?;
+            durable::sync_parent(path)?;
+        }
+        let lock_path = state.join("lock");
+        kill.step()?;
+        let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = lock.map_err(durable::failed("creating", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!(
+                    "another process is writing into {}; wait until it has ended, or choose another folder",
+                    path.display()
+                );
+                return Err(Failure::Unmet { message, kind: ErrorKind::Unavailable });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(durable::failed("locking", &lock_path)(error));
+            }
+        }
+        let directory = Self { path: path.to_owned(), state, _lock: lock, kill };
+        directory.sweep(&directory.path)?;
+        directory.sweep(&directory.state)?;
+        Ok(directory)
+    }
+
+    fn sweep(&self, folder: &Path) -> Result<(), Failure> {
+        for name in names_in(folder)? {
+            if durable::is_temporary(&name) {
+                self.kill.step()?;
+                durable::remove(&folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses if the directory belongs to a job with other settings, or to another plan.
+    pub(crate) fn refuse_others(
+        &self,
+        settings: &JobSettings,
+        plan: Option<&BatchPlan>,
+    ) -> Result<(), Failure> {
+        // Settings without a plan were written by a run that came no further.
+        let Some(here) = self.plan()? else { return Ok(()) };
+        let path = self.settings_path();
+        let begun = durable::read(&path)?.map(|text| JobSettings::from_json(&text, &path));
+        let flags = begun.transpose()?.and_then(|begun| begun.difference(settings));
+        let ranges = plan.and_then(|plan| plan_file::difference(&here, plan));
+        match flags.or(ranges) {
+            Some(difference) => Err(self.foreign(&difference)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the directory belong to the job with these settings and this plan, or else gives those
+    /// it was begun with; with the text of its plan.
+    pub(crate) fn claim(
+        &self,
+        settings: &JobSettings,
+        plan: &BatchPlan,
+    ) -> Result<(JobSettings, String), Failure> {
+        let path = self.settings_path();
+        let here = plan_file::read(&self.plan_path())?;
+        let begun = match (&here, durable::read(&path)?) {
+            (Some(_), Some(text)) => JobSettings::from_json(&text, &path)?,
+            _ => {
+                durable::replace(&path, receipt::to_json(settings).as_bytes(), &self.kill)?;
+                settings.clone()
+            }
+        };
+        match here {
+            Some((_, text)) => Ok((begun, text)),
+            None => Ok((begun, plan_file::create(&self.plan_path(), plan, &self.kill)?.1)),
+        }
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.state.join("settings.json")
+    }
+
+    fn plan_path(&self) -> PathBuf {
+        self.path.join(PLAN_FILE)
+    }
+
+    /// The directory's plan, if it has one.
+    pub(crate) fn plan(&self) -> Result<Option<BatchPlan>, Failure> {
+        Ok(plan_file::read(&self.plan_path())?.map(|(plan, _)| plan))
+    }
+
+    /// Refuses if a file of a range that is not among `ours` lies here: whoever reads the directory
+    /// would take it for a part of this job.
+    pub(crate) fn refuse_foreign_ranges(&self, ours: &[String]) -> Result<(), Failure> {
+        for name in names_in(&self.path)? {
+            if names::is_range_file(&name) && !ours.contains(&name) {
+                return Err(self.foreign(&format!("its file {name} is no range of the plan")));
+            }
+        }
+        Ok(())
+    }
+
+    fn foreign(&self, difference: &str) -> Failure {
+        Failure::usage(format!(
+            "{} belongs to another job: {difference}; choose another folder, or empty this one",
+            self.path.display()
+        ))
+    }
+
+    /// The receipt of the whole job, if it is done.
+    pub(crate) fn receipt(&self) -> Result<Option<Receipt>, Failure> {
+        let path = self.receipt_path();
+        durable::read(&path)?.map(|text| Receipt::from_json(&text, &path)).transpose()
+    }
+
+    fn receipt_path(&self) -> PathBuf {
+        self.path.join("receipt.json")
+    }
+
+    /// Takes back that anything is finished; files stay until they are replaced.
+    pub(crate) fn forget(&self) -> Result<(), Failure> {
+        self.kill.step()?;
+        durable::remove(&self.receipt_path())?;
+        self.remove_range_receipts()
+    }
+
+    /// The receipt of a range whose file is finished.
+    pub(crate) fn finished(&self, file: &str) -> Option<RangeReceipt> {
+        let text = fs::read_to_string(self.range_receipt_path(file)).ok()?;
+        let receipt: RangeReceipt = serde_json::from_str(&text).ok()?;
+        (receipt.file == file && receipt.matches(&self.path.join(file))).then_some(receipt)
+    }
+
+    fn range_receipt_path(&self, file: &str) -> PathBuf {
+        self.state.join(format!("{file}.receipt"))
+    }
+
+    /// Notes what the file of a range is going to hold.
+    pub(crate) fn note(&self, receipt: &RangeReceipt) -> Result<(), Failure> {
+        let path = self.range_receipt_path(&receipt.file);
+        self.kill.step()?;
+        // Torn or lost, it matches no file, and the range is read again: no need to sync.
+        fs::write(&path, receipt::to_json(receipt)).map_err(durable::failed("writing", &path))
+    }
+
+    /// Where the file of a range is to be.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Declares the job done.
+    pub(crate) fn finish(&self, receipt: &Receipt) -> Result<(), Failure> {
+        durable::replace(&self.receipt_path(), receipt::to_json(receipt).as_bytes(), &self.kill)?;
+        self.remove_range_receipts()
+    }
+
+    /// Removes the ranges' own receipts, of which `receipt.json` holds copies.
+    pub(crate) fn remove_range_receipts(&self) -> Result<(), Failure> {
+        for name in names_in(&self.state)? {
+            if name.ends_with(".receipt") {
+                self.kill.step()?;
+                let path = self.state.join(name);
+                fs::remove_file(&path).map_err(durable::failed("removing", &path))?;
+            }
+        }
+        durable::sync_parent(&self.state.join("lock"))
+    }
+}
+
+/// The names in a folder, those that are no UTF-8 apart: no job wrote them.
+fn names_in(folder: &Path) -> Result<Vec<String>, Failure> {
+    let entries = fs::read_dir(folder).map_err(durable::failed("listing", folder))?;
+    entries
+        .filter_map(|entry| match entry {
+            Ok(entry) => entry.file_name().into_string().ok().map(Ok),
+            Err(error) => Some(Err(durable::failed("listing", folder)(error))),
+        })
+        .collect()
+}

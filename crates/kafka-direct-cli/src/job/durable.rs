@@ -1,0 +1,167 @@
+//! Files that appear whole or not at all, and survive a power cut once they have appeared.
+//!
+//! Contract: a temporary name is told from every other by its suffix, so what a killed run left
+//! can be swept; a file gets its final name only after its bytes are on disk, and callers go on
+//! only after the name is too.
+
+use std::{
+    fs::{self, File},
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::kill::Kill;
+use crate::{atomic_file::sync_folder, exit::Failure};
+
+/// The end of every temporary name; no file of anybody else is called so.
+const TEMPORARY_SUFFIX: &str = ".kafka-direct-tmp";
+
+/// The temporary name beside `path`: hidden, and with `tag` if several processes may write at once.
+pub(crate) fn temporary(path: &Path, tag: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}{tag}{TEMPORARY_SUFFIX}"))
+}
+
+/// Whether a file of this name was left by a run that was killed.
+pub(crate) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(TEMPORARY_SUFFIX)
+}
+
+/// Gives `path` these bytes, replacing what is there. For directories that the caller has locked.
+pub(crate) fn replace(path: &Path, bytes: &[u8], kill: &Kill) -> Result<(), Failure> {
+    let temporary = temporary(path, "");
+    kill.step()?;
+    let written = write(&temporary, bytes).and_then(|()| {
+        kill.step()?;
+        fs::rename(&temporary, path).map_err(failed("renaming to", path))
+    });
+    if written.is_err() && !kill.is_over() {
+        drop(fs::remove_file(&temporary));
+    }
+    written?;
+    sync_parent(path)
+}
+
+/// Gives `path` these bytes unless it exists already (`false`): of many processes that race, one
+/// wins, and nobody ever sees a part of the file.
+pub(crate) fn create_if_absent(path: &Path, bytes: &[u8], kill: &Kill) -> Result<bool, Failure> {
+    let created = loop {
+        // The losers must not touch the winner's temporary file, so each has a name of its own.
+        let tag = format!(".{:016x}", RandomState::new().build_hasher().finish());
+        let temporary = temporary(path, &tag);
+        kill.step()?;
+        let linked = write(&temporary, bytes).and_then(|()| {
+            kill.step()?;
+            Ok(fs::hard_link(&temporary, path))
+        });
+        if !kill.is_over() {
+            drop(fs::remove_file(&temporary));
+        }
+        match linked? {
+            Ok(()) => break true,
+            Err(_) if path.exists() => break false,
+            // Somebody swept the temporary file, having seen a `path` that is gone again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("creating", path)(error)),
+        }
+    };
+    kill.step()?;
+    sync_parent(path)?;
+    Ok(created)
+}
+
+/// Removes temporary files of `path` that killed runs left. Only once `path` exists: a process
+/// that still races for it finds it there.
+pub(crate) fn sweep_temporaries_of(path: &Path) {
+    let Some(name) = path.file_name() else { return };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(&prefix) && is_temporary(&name) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut file = File::create(path).map_err(failed("creating", path))?;
+    file.write_all(bytes).map_err(failed("writing", path))?;
+    file.sync_all().map_err(failed("syncing", path))
+}
+
+/// Removes a file and makes that last; one that is not there is no error.
+pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("removing", path)(error))
+        }
+        _ => sync_parent(path),
+    }
+}
+
+/// Makes the names in the folder of `path` last.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), Failure> {
+    sync_folder(path).map_err(failed("syncing the folder of", path))
+}
+
+/// The failure of `action` on `path`.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |source| Failure::io(format!("{action} {}", path.display()), source)
+}
+
+/// The text of a file; `None` if there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("reading", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_that_race_one_creates_and_all_see_its_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("plan.json");
+        let results: Vec<(usize, bool, String)> = std::thread::scope(|scope| {
+            let race = |racer: usize| {
+                let text = format!("{racer}").repeat(10_000);
+                let created = create_if_absent(&path, text.as_bytes(), &Kill::never()).unwrap();
+                if racer % 2 == 0 {
+                    sweep_temporaries_of(&path);
+                }
+                (racer, created, read(&path).unwrap().unwrap())
+            };
+            let racers: Vec<_> = (0..8).map(|racer| scope.spawn(move || race(racer))).collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        let winners: Vec<_> = results.iter().filter(|(_, created, _)| *created).collect();
+        assert_eq!(winners.len(), 1);
+        let expected = winners[0].0.to_string().repeat(10_000);
+        assert!(results.iter().all(|(_, _, seen)| *seen == expected));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn replacing_leaves_the_old_or_the_new_file_at_every_step() {
+        for steps in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("receipt.json");
+            replace(&path, b"old", &Kill::never()).unwrap();
+            let died = replace(&path, b"new", &Kill::before_step(steps)).is_err();
+            let seen = read(&path).unwrap().unwrap();
+            assert!(seen == "old" || seen == "new", "{seen}");
+            if !died {
+                assert_eq!(seen, "new");
+                break;
+            }
+        }
+    }
+}

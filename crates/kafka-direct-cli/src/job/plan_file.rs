@@ -1,0 +1,81 @@
+//! A plan in a file: written once by whoever comes first, read verbatim by everybody after.
+//!
+//! Contract: a plan file, once it is there, is never changed; of processes that race to create it
+//! one wins and all go on with its plan. The file and its name are on disk before anything is read
+//! from Kafka.
+
+use std::path::Path;
+
+use kafka_direct::BatchPlan;
+
+use super::{durable, kill::Kill};
+use crate::exit::Failure;
+
+/// The plan in the file at `path`, with its text; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> Result<Option<(BatchPlan, String)>, Failure> {
+    let Some(text) = durable::read(path)? else { return Ok(None) };
+    let plan = BatchPlan::from_json(&text).map_err(|error| {
+        Failure::usage(format!("{}: {error}; name another file, or remove it", path.display()))
+    })?;
+    durable::sweep_temporaries_of(path);
+    Ok(Some((plan, text)))
+}
+
+/// The plan in the file at `path`; if there is none, the plan that `resolve` gives is written there
+/// first, unless somebody was faster.
+pub(crate) async fn load_or_create(
+    path: &Path,
+    resolve: impl AsyncFnOnce() -> Result<BatchPlan, Failure>,
+    kill: &Kill,
+) -> Result<BatchPlan, Failure> {
+    if let Some((plan, _)) = read(path)? {
+        return Ok(plan);
+    }
+    let plan = resolve().await?;
+    Ok(create(path, &plan, kill)?.0)
+}
+
+/// Writes `plan` to `path` unless a file is there, and gives the plan that stands there then, with
+/// its text.
+pub(crate) fn create(
+    path: &Path,
+    plan: &BatchPlan,
+    kill: &Kill,
+) -> Result<(BatchPlan, String), Failure> {
+    let text = plan.to_json();
+    if durable::create_if_absent(path, text.as_bytes(), kill)? {
+        durable::sweep_temporaries_of(path);
+        return Ok((plan.clone(), text));
+    }
+    read(path)?.ok_or_else(|| durable::failed("reading", path)(std::io::ErrorKind::NotFound.into()))
+}
+
+/// What tells two plans apart, in words: what the first has, what the second has. Plans that read
+/// the same ranges of the same cluster in the same way do not differ.
+pub(crate) fn difference(here: &BatchPlan, wanted: &BatchPlan) -> Option<String> {
+    if here.cluster() != wanted.cluster() {
+        let name = |plan: &BatchPlan| plan.cluster().unwrap_or("without an id").to_owned();
+        return Some(format!("its plan is for cluster {}, yours for {}", name(here), name(wanted)));
+    }
+    if here.isolation() != wanted.isolation() {
+        return Some(format!(
+            "its plan reads under {}, yours under {}",
+            here.isolation(),
+            wanted.isolation()
+        ));
+    }
+    let mut wanted_ranges = wanted.ranges().iter();
+    for range in here.ranges() {
+        match wanted_ranges.next() {
+            Some(other) if other == range => {}
+            Some(other) if other.range() == range.range() => {
+                return Some(format!("the topic of {} was re-created in between", range.range()));
+            }
+            Some(other) => {
+                return Some(format!("its plan has {}, yours {}", range.range(), other.range()));
+            }
+            None => return Some(format!("its plan has {}, yours has not", range.range())),
+        }
+    }
+    wanted_ranges.next().map(|more| format!("your plan has {}, its plan has not", more.range()))
+}

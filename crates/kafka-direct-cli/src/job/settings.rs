@@ -1,0 +1,92 @@
+//! What the command line said when a directory was begun, to tell a re-run from another job.
+//!
+//! Contract: only what changes which bytes the directory holds is in here. Servers, credentials,
+//! deadlines and the data-loss policy may change between two runs of one job.
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::receipt;
+use crate::exit::Failure;
+
+/// The version of the settings' form.
+const SETTINGS_VERSION: u32 = 1;
+
+/// Flags and what was given for them, in the words of the command line.
+pub(crate) type Flags = BTreeMap<String, String>;
+
+/// The settings of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JobSettings {
+    version: u32,
+    /// What shapes a file: format, columns.
+    output: Flags,
+    /// What the plan was resolved from; `None` if it came from a file.
+    selection: Option<Flags>,
+}
+
+impl JobSettings {
+    pub(crate) const fn new(output: Flags, selection: Option<Flags>) -> Self {
+        Self { version: SETTINGS_VERSION, output, selection }
+    }
+
+    pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Failure> {
+        receipt::parse(text, path, "the settings of a job")
+    }
+
+    /// Whether the plan was resolved up to the readable end of every partition.
+    pub(crate) fn ends_at_latest(&self) -> bool {
+        let to = |flags: &Flags| flags.get("--to").is_none_or(|to| to == "latest");
+        self.selection.as_ref().is_some_and(to)
+    }
+
+    /// Why a run with the settings `wanted` is not a re-run of a job with these. A run that selects
+    /// nothing itself goes on with what the folder has; ranges of plans that come with `--plan` are
+    /// compared elsewhere.
+    pub(crate) fn difference(&self, wanted: &Self) -> Option<String> {
+        let selections = match (&self.selection, &wanted.selection) {
+            (_, None) => None,
+            (Some(here), Some(wanted)) => first_difference(here, wanted),
+            (None, Some(_)) => Some(
+                "its plan came from a file; pass the same --plan, or no flags that select offsets"
+                    .to_owned(),
+            ),
+        };
+        first_difference(&self.output, &wanted.output).or(selections)
+    }
+}
+
+fn first_difference(here: &Flags, wanted: &Flags) -> Option<String> {
+    let text = |flags: &Flags, flag| {
+        flags.get(flag).map_or_else(|| "not given".to_owned(), |value| format!("`{value}`"))
+    };
+    let mut flags = here.keys().chain(wanted.keys());
+    let flag = flags.find(|flag| here.get(*flag) != wanted.get(*flag))?;
+    Some(format!("{flag} was {} and is now {}", text(here, flag), text(wanted, flag)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(from: &str) -> Flags {
+        Flags::from([
+            ("--from".to_owned(), from.to_owned()),
+            ("--topic".to_owned(), "t".to_owned()),
+        ])
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let job = |selection| JobSettings::new(Flags::new(), selection);
+        let here = job(Some(flags("earliest")));
+        assert_eq!(here.difference(&here), None);
+        assert_eq!(
+            here.difference(&job(Some(flags("-5")))).unwrap(),
+            "--from was `earliest` and is now `-5`"
+        );
+        assert_eq!(here.difference(&job(None)), None);
+        assert!(job(None).difference(&here).unwrap().contains("--plan"));
+    }
+}

@@ -1,0 +1,364 @@
+//! A job that dies at any step, meets a stranger's folder, or runs twice at once.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use kafka_direct::{
+    BatchPlan, Cluster, ClusterConfig, Columns, DataLossPolicy, Error, KafkaRdd, StartOffset,
+};
+use kafka_direct_broker::{ApiKey, Broker, Fault, Record};
+use tokio::task::JoinSet;
+
+use super::{
+    kill::Kill,
+    receipt::Content,
+    run::{Done, Job},
+    settings::{Flags, JobSettings},
+};
+use crate::{cli::Format, exit::Failure, progress::Progress};
+
+const TOPIC: &str = "orders.v1-eu";
+const PARTITIONS: i32 = 3;
+const RECORDS: i64 = 10;
+/// Offsets of a range at most: two ranges a partition.
+const SPAN: u64 = 6;
+
+async fn filled() -> Broker {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic(TOPIC, PARTITIONS + 1).unwrap();
+    for partition in 0..PARTITIONS {
+        for record in 0..RECORDS {
+            let value = format!("{partition}/{record} \u{1f980} \"quoted\"");
+            let record = Record::new(value).with_key("k").with_timestamp(record);
+            broker.append(TOPIC, partition, [record]).unwrap();
+        }
+    }
+    broker
+}
+
+#[derive(Clone)]
+struct Run<'a> {
+    broker: &'a Broker,
+    root: &'a Path,
+    with_plan_file: bool,
+    force: bool,
+    from: i64,
+    on_data_loss: DataLossPolicy,
+}
+
+impl<'a> Run<'a> {
+    fn new(broker: &'a Broker, root: &'a Path) -> Self {
+        let on_data_loss = DataLossPolicy::Fail;
+        Self { broker, root, with_plan_file: false, force: false, from: 0, on_data_loss }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.root.join("out")
+    }
+
+    /// Runs the job, to its end or to its death before step number `kill`.
+    async fn run(&self, kill: Kill) -> Result<Done, Failure> {
+        let flags = Flags::from([("--from".to_owned(), self.from.to_string())]);
+        let job = Job {
+            folder: self.folder(),
+            plan_file: self.with_plan_file.then(|| self.root.join("plan.json")),
+            force: self.force,
+            format: Format::Jsonl,
+            columns: Columns::all(),
+            settings: JobSettings::new(Flags::new(), (!self.with_plan_file).then_some(flags)),
+            kill,
+        };
+        let connect = async || {
+            let cluster = ClusterConfig::new([self.broker.bootstrap()]);
+            let cluster = Cluster::connect(cluster).await.map_err(Error::from)?;
+            Ok(KafkaRdd::builder(&cluster)
+                .topic(TOPIC)
+                .partitions(0..PARTITIONS)
+                .start(StartOffset::At(self.from.into()))
+                .max_records_per_partition(SPAN)
+                .on_data_loss(self.on_data_loss))
+        };
+        job.run(connect, |_| Ok(()), |plan: &BatchPlan| Progress::new(plan, true)).await
+    }
+
+    /// The same; a killed run's threads may hold the lock a moment longer than a process would.
+    async fn run_when_free(&self) -> Result<Done, Failure> {
+        loop {
+            match self.run(Kill::never()).await {
+                Err(busy) if busy.code() == 7 => tokio::task::yield_now().await,
+                ended => return ended,
+            }
+        }
+    }
+}
+
+/// Every file below `root` with its bytes.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Dies at every step in turn; each time another run must leave what an undisturbed one leaves.
+async fn check_every_death(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
+    let broker = filled().await;
+    let undisturbed = tempfile::tempdir().unwrap();
+    shape(Run::new(&broker, undisturbed.path())).run(Kill::never()).await.unwrap();
+    let expected = files(undisturbed.path());
+    let data = expected.keys().filter(|name| name.ends_with(".jsonl")).count();
+    assert_eq!(data, 6, "{:?}", expected.keys());
+    for step in 0.. {
+        let root = tempfile::tempdir().unwrap();
+        let run = shape(Run::new(&broker, root.path()));
+        if begun {
+            Run { force: false, ..run.clone() }.run(Kill::never()).await.unwrap();
+        }
+        let died = run.run(Kill::before_step(step)).await;
+        let again = Run { force: false, ..run.clone() };
+        again.run_when_free().await.unwrap();
+        let found = files(root.path());
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{step}");
+        assert!(found == expected, "death before step {step} changed the bytes of a file");
+        if died.is_ok() {
+            assert!(step > 20, "only {step} steps were taken");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_killed_at_any_step_and_run_again_leaves_the_same_folder() {
+    check_every_death(|run| run, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_with_a_plan_file_killed_at_any_step_leaves_the_same_folder() {
+    check_every_death(|run| Run { with_plan_file: true, ..run }, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_run_killed_at_any_step_leaves_the_same_folder() {
+    check_every_death(|run| Run { force: true, ..run }, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_asks_no_broker_unless_forced() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    let done = run.run(Kill::never()).await.unwrap();
+    assert_eq!(done.receipt.totals.records, 30);
+    let requests = || ApiKey::ALL.into_iter().map(|api| broker.requests(api)).sum::<u64>();
+    let before = requests();
+    let again = run.run(Kill::never()).await.unwrap();
+    assert_eq!((again.receipt, requests()), (done.receipt.clone(), before));
+    let forced = Run { force: true, ..run }.run(Kill::never()).await.unwrap();
+    assert_eq!(forced.receipt, done.receipt);
+    assert!(requests() > before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_re_run_reads_only_what_is_not_finished_and_only_the_old_ranges() {
+    let broker = filled().await;
+    let root = killed_with_files(&broker, 2).await;
+    let run = Run::new(&broker, root.path());
+    broker.append(TOPIC, 0, [Record::new("came later")]).unwrap();
+    let done = run.run_when_free().await.unwrap();
+    assert_eq!(done.receipt.totals.records, 30);
+    assert!(done.to_string().contains("finished by an earlier run"), "{done}");
+}
+
+/// What a run leaves that was killed when it had finished at least so many files.
+async fn killed_with_files(broker: &Broker, count: usize) -> tempfile::TempDir {
+    for step in 0.. {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::new(broker, root.path());
+        run.run(Kill::before_step(step)).await.map(drop).unwrap_err();
+        if data_files(&run.folder()).len() >= count {
+            return root;
+        }
+    }
+    unreachable!("a run has an end")
+}
+
+fn data_files(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_names_every_file_with_its_size_and_checksum() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    let receipt = run.run(Kill::never()).await.unwrap().receipt;
+    for range in &receipt.ranges {
+        let content = Content::of(&run.folder().join(&range.file)).unwrap();
+        assert_eq!((content.bytes(), content.crc32()), (range.file_bytes, range.crc32.clone()));
+        assert_eq!(range.records, u64::try_from(range.until.distance_from(range.from)).unwrap());
+    }
+    let names: Vec<_> = receipt.ranges.iter().map(|range| range.file.as_str()).collect();
+    assert_eq!(names[1], "orders.v1-eu-0-00000000000000000005-00000000000000000010.jsonl");
+    assert!(names.is_sorted());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_offsets_stand_in_the_receipt() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    // The plan is made, then the log is trimmed.
+    for step in 0.. {
+        run.run(Kill::before_step(step)).await.map(drop).unwrap_err();
+        if run.folder().join("plan.json").exists() {
+            break;
+        }
+    }
+    broker.trim(TOPIC, 0, 3).unwrap();
+    let lost = run.run_when_free().await.unwrap_err();
+    assert_eq!(lost.code(), 3, "{lost}");
+    let resumed =
+        Run { on_data_loss: DataLossPolicy::Resume, ..run }.run_when_free().await.unwrap();
+    let first = &resumed.receipt.ranges[0];
+    assert_eq!((first.records, first.skipped_offsets, first.resets.len()), (2, 3, 1));
+    assert_eq!(resumed.receipt.totals.skipped_offsets, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_file_that_was_changed_is_read_again() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    run.run(Kill::never()).await.unwrap();
+    let expected = files(root.path());
+    let root = killed_with_files(&broker, 1).await;
+    let run = Run { root: root.path(), ..run };
+    let path = &data_files(&run.folder())[0];
+    let mut bytes = fs::read(path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(path, bytes).unwrap();
+    run.run_when_free().await.unwrap();
+    assert!(files(root.path()) == expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_another_job_is_refused_by_what_differs() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    run.run(Kill::never()).await.unwrap();
+    let before = files(root.path());
+    let check = async |run: Run<'_>, named: &str| {
+        let error = run.run(Kill::never()).await.unwrap_err();
+        assert_eq!(error.code(), 2);
+        assert!(error.to_string().contains(named), "{error}");
+    };
+    check(Run { from: 1, ..run.clone() }, "--from was `0` and is now `1`").await;
+    // Another plan, from a file.
+    let other = tempfile::tempdir().unwrap();
+    let elsewhere = Run { root: other.path(), with_plan_file: true, from: 1, ..run.clone() };
+    elsewhere.run(Kill::never()).await.unwrap();
+    fs::copy(other.path().join("plan.json"), root.path().join("plan.json")).unwrap();
+    check(Run { with_plan_file: true, ..run.clone() }, "[0, 5)").await;
+    fs::remove_file(root.path().join("plan.json")).unwrap();
+    assert!(files(root.path()) == before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_ranges_of_unknown_origin_is_refused() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    fs::create_dir(run.folder()).unwrap();
+    let stranger = "logs-0-00000000000000000000-00000000000000000009.jsonl";
+    fs::write(run.folder().join(stranger), "{}\n").unwrap();
+    fs::write(run.folder().join("README.txt"), "nobody minds").unwrap();
+    let error = run.run(Kill::never()).await.unwrap_err();
+    assert_eq!(error.code(), 2);
+    assert!(error.to_string().contains(stranger), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_for_another_cluster_or_a_re_created_topic_is_refused() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run { with_plan_file: true, ..Run::new(&broker, root.path()) };
+    run.run(Kill::never()).await.unwrap();
+    fs::remove_dir_all(run.folder()).unwrap();
+    let other = filled().await;
+    let error = Run { broker: &other, ..run.clone() }.run(Kill::never()).await.unwrap_err();
+    assert!(error.to_string().contains(other.cluster_id()), "{error}");
+    broker.recreate_topic(TOPIC).unwrap();
+    let error = run.run(Kill::never()).await.unwrap_err();
+    assert!(error.to_string().contains("re-created"), "{error}");
+    assert!(!run.folder().join("plan.json").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_in_the_folder_is_turned_away_and_may_come_back() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    fs::create_dir_all(run.folder().join(".kafka-direct")).unwrap();
+    let lock = fs::File::create(run.folder().join(".kafka-direct/lock")).unwrap();
+    lock.lock().unwrap();
+    let error = run.run(Kill::never()).await.unwrap_err();
+    assert_eq!(error.code(), 7);
+    assert!(error.to_string().contains("another process"), "{error}");
+    drop(lock);
+    run.run(Kill::never()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_read_leaves_finished_ranges_and_no_temporary_file() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::new(&broker, root.path());
+    // OFFSET_NOT_AVAILABLE is retried; a topic that nobody may read is not.
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
+    let error = run.run(Kill::never()).await.unwrap_err();
+    assert_eq!(error.code(), 6, "{error}");
+    broker.faults().clear();
+    assert!(files(root.path()).keys().all(|name| !name.contains("tmp")));
+    run.run_when_free().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_race_for_a_plan_file_read_the_same_ranges() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let plan = root.path().join("plan.json");
+    let mut racers = JoinSet::new();
+    for from in 0..6i64 {
+        let cluster = Cluster::connect(ClusterConfig::new([broker.bootstrap()])).await.unwrap();
+        let start = StartOffset::At(from.into());
+        let builder =
+            KafkaRdd::builder(&cluster).topic(TOPIC).partitions(0..PARTITIONS).start(start);
+        let plan = plan.clone();
+        racers.spawn(async move {
+            super::follow_plan(&plan, builder, &racing_flags()).await.unwrap().plan().clone()
+        });
+    }
+    let plans = racers.join_all().await;
+    assert!(plans.iter().all(|plan| *plan == plans[0]));
+    assert_eq!(BatchPlan::from_json(&fs::read_to_string(&plan).unwrap()).unwrap(), plans[0]);
+    assert_eq!(files(root.path()).len(), 1);
+}
+
+fn racing_flags() -> crate::cli::SelectionArgs {
+    crate::cli::SelectionArgs { topics: vec![TOPIC.to_owned()], ..Default::default() }
+}

@@ -1,0 +1,109 @@
+//! `offsets`: the bounds of partitions, and where a group stands.
+
+use std::collections::BTreeMap;
+
+use kafka_direct::{Error, Offset, TopicPartition, Watermarks};
+use serde::Serialize;
+
+use crate::{
+    cli::OffsetsArgs,
+    connect,
+    exit::Failure,
+    output::{self, Columns},
+};
+
+/// A partition as JSON. Ends are exclusive; `committed` and `lag` are there with `--group` and null
+/// where the group has committed nothing.
+#[derive(Debug, Serialize)]
+struct OffsetsLine {
+    topic: String,
+    partition: i32,
+    /// Null while the partition has no leader, as are the next three.
+    log_start: Option<i64>,
+    last_stable: Option<i64>,
+    high: Option<i64>,
+    withheld: Option<i64>,
+    #[serde(flatten)]
+    group: Option<Standing>,
+}
+
+/// Where a group stands; lag counts from there to the high watermark.
+#[derive(Debug, Serialize)]
+struct Standing {
+    committed: Option<i64>,
+    lag: Option<i64>,
+}
+
+impl OffsetsLine {
+    fn new(
+        tp: &TopicPartition,
+        marks: Option<&Watermarks>,
+        committed: Option<Option<Offset>>,
+    ) -> Self {
+        let standing = |committed: Option<Offset>| Standing {
+            committed: committed.map(Offset::get),
+            lag: marks.zip(committed).map(|(marks, at)| marks.high.distance_from(at).max(0)),
+        };
+        Self {
+            topic: tp.topic().to_owned(),
+            partition: tp.partition(),
+            log_start: marks.map(|marks| marks.log_start.get()),
+            last_stable: marks.map(|marks| marks.last_stable.get()),
+            high: marks.map(|marks| marks.high.get()),
+            withheld: marks.map(Watermarks::withheld),
+            group: committed.map(standing),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let shown = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let bounds = [self.log_start, self.last_stable, self.high, self.withheld];
+        let group = self.group.iter().flat_map(|group| [group.committed, group.lag]);
+        [self.topic.clone(), self.partition.to_string()]
+            .into_iter()
+            .chain(bounds.into_iter().chain(group).map(shown))
+            .collect()
+    }
+}
+
+/// Runs `offsets`.
+pub(crate) async fn run(args: OffsetsArgs) -> Result<(), Failure> {
+    let cluster = connect::connect(&args.connection).await?;
+    let topics = cluster.topics(&args.topics).await.map_err(Error::from)?;
+    let partitions = topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|partition| {
+            let name = std::sync::Arc::clone(&topic.name);
+            (TopicPartition::new(name, partition.index), partition.leader.is_some())
+        })
+    });
+    let partitions: BTreeMap<TopicPartition, bool> = partitions.collect();
+    let led: Vec<TopicPartition> =
+        partitions.iter().filter(|(_, led)| **led).map(|(tp, _)| tp.clone()).collect();
+    let marks = cluster.watermarks(&led).await.map_err(Error::from)?;
+    let committed = match &args.group {
+        None => None,
+        Some(group) => {
+            let all: Vec<TopicPartition> = partitions.keys().cloned().collect();
+            Some(cluster.committed_offsets(group, &all).await.map_err(Error::from)?)
+        }
+    };
+    let lines: Vec<OffsetsLine> = partitions
+        .keys()
+        .map(|tp| {
+            let at = committed.as_ref().map(|all| all.get(tp).copied().flatten());
+            OffsetsLine::new(tp, marks.get(tp), at)
+        })
+        .collect();
+    if args.json {
+        return output::json(&lines);
+    }
+    let mut heads = vec!["topic", "partition", "log start", "last stable", "high", "withheld"];
+    if committed.is_some() {
+        heads.extend(["committed", "lag"]);
+    }
+    let mut table = Columns::new(&heads);
+    for line in &lines {
+        table.row(line.cells());
+    }
+    output::data(&table.finish())
+}

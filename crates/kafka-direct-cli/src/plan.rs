@@ -1,0 +1,16 @@
+//! `plan`: what `read` would read, as a table or as JSON. Reads nothing.
+
+use kafka_direct::PlanTable;
+
+use crate::{cli::PlanArgs, connect, exit::Failure, output, selection};
+
+/// Runs `plan`.
+pub(crate) async fn run(args: PlanArgs) -> Result<(), Failure> {
+    selection::names_topics(&args.selection)?;
+    let cluster = connect::connect(&args.connection).await?;
+    let rdd = selection::builder(&cluster, &args.selection)?.build().await?;
+    if args.json {
+        return output::data(&rdd.plan().to_json());
+    }
+    output::data(&format!("{}\n", PlanTable(rdd.plan())))
+}

@@ -1,0 +1,144 @@
+//! `produce`: lines of stdin to a topic that exists.
+//!
+//! Contract: the topic is looked up without creating it before the producing client, which could
+//! create it, asks for anything; lines of one partition arrive in their order; nothing is said to
+//! be written before the broker confirmed it.
+
+mod batches;
+mod line;
+mod stdin;
+
+use std::time::Duration;
+
+use kafka_direct::{Error, ErrorKind};
+use rskafka::{
+    BackoffConfig,
+    client::{
+        ClientBuilder,
+        error::{Error as ProduceError, ProtocolError},
+        partition::Compression,
+    },
+};
+
+use self::{batches::Batches, line::LineForm};
+use crate::{
+    cli::{Codec, ProduceArgs},
+    connect,
+    exit::Failure,
+    output,
+};
+
+/// Lines that have come in are sent when no other follows for so long.
+const LINGER: Duration = Duration::from_millis(50);
+/// How long passing faults are retried, unless set otherwise.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs `produce`.
+pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
+    let form = LineForm::new(args.json, args.key_separator.as_deref())?;
+    let connection = connect::merged(&args.connection)?;
+    let partitions = partitions(&connection, &args.topic).await?;
+    check(&args, partitions)?;
+    let backoff = BackoffConfig {
+        max_backoff: Duration::from_secs(1),
+        deadline: Some(connection.retry_timeout.unwrap_or(RETRY_TIMEOUT)),
+        ..BackoffConfig::default()
+    };
+    let client = ClientBuilder::new(connect::brokers_of(&connection)?)
+        .client_id(connection.client_id.unwrap_or_else(|| "kafka-direct".to_owned()))
+        .backoff_config(backoff)
+        .build()
+        .await
+        .map_err(|source| Failure::Produce { target: args.topic.clone(), source })?;
+    let mut batches = Batches::new(client, &args.topic, partitions, compression(args.compression));
+    let mut lines = stdin::lines();
+    let mut number: u64 = 0;
+    loop {
+        let next = tokio::time::timeout(LINGER, lines.recv());
+        let Ok(next) = next.await else {
+            batches.send_all().await?;
+            // Nothing to send until the next line.
+            match lines.recv().await {
+                Some(block) => take(block?, &mut number, &form, &args, &mut batches).await?,
+                None => break,
+            }
+            continue;
+        };
+        match next {
+            Some(block) => take(block?, &mut number, &form, &args, &mut batches).await?,
+            None => break,
+        }
+    }
+    let written = batches.finish().await?;
+    if output::stderr_is_terminal() {
+        output::note(&format!("{written} records written to {}", args.topic));
+    }
+    Ok(())
+}
+
+async fn take(
+    block: Vec<Vec<u8>>,
+    number: &mut u64,
+    form: &LineForm,
+    args: &ProduceArgs,
+    batches: &mut Batches,
+) -> Result<(), Failure> {
+    for text in block {
+        *number = number.saturating_add(1);
+        if let Some(line) = form.parse(text, *number)? {
+            batches.add(line.record, args.partition.or(line.partition), *number).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How many partitions the topic has; it is not created.
+async fn partitions(connection: &crate::cli::ConnectionArgs, topic: &str) -> Result<i32, Failure> {
+    let cluster = connect::connect(connection).await?;
+    let topics = cluster.topics(&[topic.to_owned()]).await.map_err(Error::from)?;
+    let count = topics.first().map_or(0, |topic| topic.partitions.len());
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
+}
+
+fn check(args: &ProduceArgs, partitions: i32) -> Result<(), Failure> {
+    match args.partition {
+        Some(partition) if !(0..partitions).contains(&partition) => Err(Failure::usage(format!(
+            "--partition {partition}: topic `{}` has partitions 0 to {}",
+            args.topic,
+            partitions.saturating_sub(1)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const fn compression(codec: Codec) -> Compression {
+    match codec {
+        Codec::None => Compression::NoCompression,
+        Codec::Gzip => Compression::Gzip,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Zstd => Compression::Zstd,
+    }
+}
+
+/// What the caller should do about an error of the producing client.
+pub(crate) const fn kind(error: &ProduceError) -> ErrorKind {
+    match error {
+        ProduceError::ServerError { protocol_error, .. } => match protocol_error {
+            ProtocolError::TopicAuthorizationFailed | ProtocolError::ClusterAuthorizationFailed => {
+                ErrorKind::Unauthorized
+            }
+            ProtocolError::MessageTooLarge
+            | ProtocolError::RecordListTooLarge
+            | ProtocolError::InvalidRecord
+            | ProtocolError::InvalidTimestamp
+            | ProtocolError::UnknownTopicOrPartition
+            | ProtocolError::InvalidTopicException
+            | ProtocolError::PolicyViolation => ErrorKind::Invalid,
+            ProtocolError::CorruptMessage => ErrorKind::Corrupt,
+            _ => ErrorKind::Unavailable,
+        },
+        ProduceError::InvalidResponse(_) => ErrorKind::Corrupt,
+        _ => ErrorKind::Unavailable,
+    }
+}

@@ -1,0 +1,150 @@
+//! Progress on stderr, when it is a terminal: a bar per planned range, or one for all when there are
+//! many.
+//!
+//! A bar counts offsets, since only those are known beforehand; records, bytes and their rates
+//! stand beside it.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use kafka_direct::{BatchPlan, Batches, Offset, PlannedRange, TopicPartition};
+use tokio::time::Instant;
+
+use crate::output;
+
+/// More ranges than this share one bar.
+const MOST_BARS: usize = 16;
+/// How often the screen changes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The bars of one read. Nothing is drawn unless stderr is a terminal and remarks are wanted.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    ranges: HashMap<(TopicPartition, Offset), Bar>,
+    total: ProgressBar,
+    began: Instant,
+    records: AtomicU64,
+    value_bytes: AtomicU64,
+}
+
+/// One range's share.
+#[derive(Debug)]
+struct Bar {
+    bar: Option<ProgressBar>,
+    /// Records and value bytes counted so far.
+    seen: [AtomicU64; 3],
+}
+
+impl Progress {
+    /// Bars for `plan`; hidden if `quiet` or if stderr is no terminal.
+    pub(crate) fn new(plan: &BatchPlan, quiet: bool) -> Self {
+        let visible = !quiet && output::stderr_is_terminal();
+        let each = visible && plan.ranges().len() <= MOST_BARS && plan.ranges().len() > 1;
+        let width =
+            plan.ranges().iter().map(|planned| name(planned).len()).max().unwrap_or(0).max(5);
+        let bar = |span: i64, prefix: String| {
+            let bar = ProgressBar::new(u64::try_from(span).unwrap_or(0)).with_style(style(width));
+            bar.set_prefix(prefix);
+            let bar = output::bars().add(bar);
+            bar.enable_steady_tick(TICK);
+            bar
+        };
+        let ranges = plan.ranges().iter().map(|planned| {
+            let bar = each.then(|| bar(planned.range().span(), name(planned)));
+            let key = (planned.topic_partition().clone(), planned.range().from());
+            (key, Bar { bar, seen: Default::default() })
+        });
+        let ranges = ranges.collect();
+        let total =
+            if visible { bar(plan.span(), "total".to_owned()) } else { ProgressBar::hidden() };
+        Self {
+            ranges,
+            total,
+            began: Instant::now(),
+            records: AtomicU64::new(0),
+            value_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes in where the read of `planned` stands.
+    pub(crate) fn update(&self, planned: &PlannedRange, batches: &Batches) {
+        let range = planned.range();
+        let counts = batches.counts();
+        let done = batches.position().distance_from(range.from()).clamp(0, range.span());
+        let done = u64::try_from(done).unwrap_or(0);
+        let Some(bar) = self.ranges.get(&(planned.topic_partition().clone(), range.from())) else {
+            return;
+        };
+        let [offsets, records, bytes] = &bar.seen;
+        let more = |counter: &AtomicU64, now: u64| {
+            now.saturating_sub(counter.swap(now, Ordering::Relaxed))
+        };
+        self.total.inc(more(offsets, done));
+        let all = add(&self.records, more(records, counts.records));
+        let all_bytes = add(&self.value_bytes, more(bytes, counts.value_bytes));
+        if let Some(bar) = &bar.bar {
+            bar.set_position(done);
+            bar.set_message(said(counts.records, counts.value_bytes, None));
+        }
+        if !self.total.is_hidden() {
+            self.total.set_message(said(all, all_bytes, Some(self.began.elapsed())));
+        }
+    }
+
+    /// Marks the range of `planned` as done.
+    pub(crate) fn finish(&self, planned: &PlannedRange) {
+        let key = (planned.topic_partition().clone(), planned.range().from());
+        if let Some(bar) = self.ranges.get(&key).and_then(|range| range.bar.as_ref()) {
+            bar.finish();
+        }
+    }
+
+    /// Says what was read, where bars were drawn.
+    pub(crate) fn tell(&self) {
+        if !self.total.is_hidden() {
+            let (records, bytes) = (&self.records, &self.value_bytes);
+            let elapsed = self.began.elapsed();
+            let said =
+                said(records.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed), Some(elapsed));
+            output::note(&format!("{said} in {elapsed:.1?}"));
+        }
+    }
+
+    /// Takes the bars off the screen.
+    pub(crate) fn clear(&self) {
+        for bar in self.ranges.values().filter_map(|range| range.bar.as_ref()) {
+            bar.finish_and_clear();
+        }
+        self.total.finish_and_clear();
+    }
+}
+
+fn add(counter: &AtomicU64, more: u64) -> u64 {
+    counter.fetch_add(more, Ordering::Relaxed).saturating_add(more)
+}
+
+fn name(planned: &PlannedRange) -> String {
+    match planned.piece() {
+        0 => planned.topic_partition().to_string(),
+        piece => format!("{}.{piece}", planned.topic_partition()),
+    }
+}
+
+fn said(records: u64, bytes: u64, elapsed: Option<Duration>) -> String {
+    let mut text = format!("{} records  {}", HumanCount(records), HumanBytes(bytes));
+    if let Some(millis) = elapsed.map(|elapsed| elapsed.as_millis()).filter(|millis| *millis > 0) {
+        let rate = u128::from(records).saturating_mul(1000).checked_div(millis).unwrap_or(0);
+        text.push_str(&format!("  {}/s", HumanCount(u64::try_from(rate).unwrap_or(u64::MAX))));
+    }
+    text
+}
+
+fn style(width: usize) -> ProgressStyle {
+    let template = format!("{{prefix:<{width}}} {{bar:24}} {{percent:>3}}%  {{msg}}");
+    let style = ProgressStyle::with_template(&template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}

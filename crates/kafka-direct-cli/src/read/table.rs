@@ -1,0 +1,55 @@
+//! `read --format table`: the first records, for people.
+
+use kafka_direct::Batches;
+
+use super::{planned, sink::Target, tell_resets};
+use crate::{cli::ReadArgs, connect, exit::Failure, format::TableText, output};
+
+/// How many records are shown unless `--limit` says otherwise.
+const ROWS: u64 = 1000;
+
+/// Prints the table and gives the number of records.
+pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
+    let mut target = Target::open(args.output.output.as_deref())?;
+    let cluster = connect::connect(&args.connection).await?;
+    let rdd = planned(&cluster, args).await?;
+    let limit = args.output.limit.unwrap_or(ROWS);
+    let mut table = TableText::new(args.output.columns());
+    let mut left = limit;
+    let mut more = false;
+    for index in 0..rdd.partitions().len() {
+        let Some(mut batches) = rdd.read_partition(index) else { break };
+        more = fill(&mut table, &mut batches, &mut left).await?;
+        if !args.output.quiet {
+            tell_resets(batches.resets());
+        }
+        if more {
+            break;
+        }
+    }
+    let cut = more && args.output.limit.is_none();
+    target.write(table.finish().as_bytes())?;
+    target.finish()?;
+    if cut && !args.output.quiet {
+        output::note(&format!("only the first {limit} records are shown; --limit N shows more"));
+    }
+    Ok(limit.saturating_sub(left))
+}
+
+/// Adds rows while there is room; tells whether there are more than fit.
+async fn fill(
+    table: &mut TableText,
+    batches: &mut Batches,
+    left: &mut u64,
+) -> Result<bool, Failure> {
+    while let Some(batch) = batches.try_next().await? {
+        let room = usize::try_from(*left).unwrap_or(usize::MAX);
+        let rows = batch.num_rows().min(room);
+        table.push(&batch.slice(0, rows))?;
+        *left = left.saturating_sub(u64::try_from(rows).unwrap_or(u64::MAX));
+        if rows < batch.num_rows() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

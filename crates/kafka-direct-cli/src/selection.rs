@@ -1,0 +1,157 @@
+//! The words for offsets and partitions on the command line, and what they select.
+//!
+//! Contract: text that is accepted means one thing only, and printing a parsed value gives text
+//! that parses to the same value.
+
+mod offset_spec;
+mod partition_list;
+
+use kafka_direct::{
+    Cluster, EndOffset, Ends, KafkaRdd, KafkaRddBuilder, Offset, StartOffset, Starts,
+    TopicPartition,
+};
+
+pub(crate) use self::{
+    offset_spec::{OffsetSpec, Word},
+    partition_list::PartitionList,
+};
+use crate::{cli::SelectionArgs, exit::Failure};
+
+/// A builder for what the flags select.
+pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRddBuilder, Failure> {
+    let builder = KafkaRdd::builder(cluster);
+    let mut builder = match &args.topic_pattern {
+        Some(pattern) => builder.pattern(pattern),
+        None => builder.topics(args.topics.iter().map(String::as_str)),
+    };
+    if let Some(spec) = &args.from {
+        builder = builder.start(starts(spec, args)?);
+    }
+    if let Some(spec) = &args.to {
+        builder = builder.end(ends(spec, args)?);
+    }
+    if let Some(list) = &args.partitions {
+        builder = builder.partitions(list.indices());
+    }
+    if let Some(count) = args.min_partitions {
+        builder = builder.min_partitions(count);
+    }
+    if let Some(count) = args.max_records_per_partition {
+        builder = builder.max_records_per_partition(count);
+    }
+    Ok(builder.isolation(args.isolation.into()).on_data_loss(args.on_data_loss.into()))
+}
+
+/// Checks that the flags select anything; a plan from a file needs no selection.
+pub(crate) fn names_topics(args: &SelectionArgs) -> Result<(), Failure> {
+    if args.topics.is_empty() && args.topic_pattern.is_none() {
+        return Err(Failure::usage(
+            "no topic is selected; pass `--topic T` or `--topic-pattern RE`",
+        ));
+    }
+    Ok(())
+}
+
+fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, Failure> {
+    let start = |word: &Word| match word {
+        Word::Earliest => StartOffset::Earliest,
+        Word::Latest => StartOffset::Latest,
+        Word::At(offset) => StartOffset::At(Offset::new(*offset)),
+        Word::FromEnd(back) => StartOffset::FromEnd(*back),
+        Word::Timestamp(millis) => {
+            StartOffset::Timestamp { millis: *millis, no_match: args.on_no_match.into() }
+        }
+        Word::Group(group) => StartOffset::GroupCommitted {
+            group: group.clone(),
+            fallback: Box::new(StartOffset::Earliest),
+        },
+    };
+    let entries = entries("--from", spec, args)?;
+    let starts = Starts::per_partition(entries.into_iter().map(|(tp, word)| (tp, start(word))));
+    Ok(match spec.default_word() {
+        Some(word) => starts.with_default(start(word)),
+        None => starts,
+    })
+}
+
+fn ends(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Ends, Failure> {
+    let end = |word: &Word| match word {
+        // Further back than any log reaches is the log start.
+        Word::Earliest => Ok(EndOffset::FromEnd(i64::MAX)),
+        Word::Latest => Ok(EndOffset::Latest),
+        Word::At(offset) => Ok(EndOffset::At(Offset::new(*offset))),
+        Word::FromEnd(back) => Ok(EndOffset::FromEnd(*back)),
+        Word::Timestamp(millis) => Ok(EndOffset::Timestamp { millis: *millis }),
+        Word::Group(_) => Err(Failure::usage(format!(
+            "--to {spec}: a range cannot end at a group, only start there"
+        ))),
+    };
+    let entries = entries("--to", spec, args)?;
+    let ends = entries.into_iter().map(|(tp, word)| Ok((tp, end(word)?)));
+    let ends = Ends::per_partition(ends.collect::<Result<Vec<_>, Failure>>()?);
+    Ok(match spec.default_word() {
+        Some(word) => ends.with_default(end(word)?),
+        None => ends,
+    })
+}
+
+/// The entries with their topics: one that names none belongs to the only topic.
+fn entries<'a>(
+    flag: &str,
+    spec: &'a OffsetSpec,
+    args: &SelectionArgs,
+) -> Result<Vec<(TopicPartition, &'a Word)>, Failure> {
+    let only = match args.topics.as_slice() {
+        [topic] if args.topic_pattern.is_none() => Some(topic.as_str()),
+        _ => None,
+    };
+    spec.entries()
+        .map(|((topic, partition), word)| match topic.as_deref().or(only) {
+            Some(topic) => Ok((TopicPartition::new(topic, *partition), word)),
+            None => Err(Failure::usage(format!(
+                "{flag} {partition}:{word}: say of which topic, as in `orders:{partition}:{word}`"
+            ))),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(topics: &[&str]) -> SelectionArgs {
+        SelectionArgs {
+            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            ..SelectionArgs::default()
+        }
+    }
+
+    fn spec(text: &str) -> OffsetSpec {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_entry_without_topic_belongs_to_the_only_topic() {
+        let one = starts(&spec("0:5,1:earliest"), &args(&["a"])).unwrap();
+        let named = starts(&spec("a:0:5,a:1:earliest"), &args(&["a"])).unwrap();
+        assert_eq!(one, named);
+        let error = starts(&spec("0:5"), &args(&["a", "b"])).unwrap_err().to_string();
+        assert!(error.contains("`orders:0:5`"), "{error}");
+    }
+
+    #[test]
+    fn a_star_is_the_default() {
+        let with = starts(&spec("a:3:7,*:latest"), &args(&["a", "b"])).unwrap();
+        let expected =
+            Starts::per_partition([(TopicPartition::new("a", 3), StartOffset::At(Offset::new(7)))])
+                .with_default(StartOffset::Latest);
+        assert_eq!(with, expected);
+    }
+
+    #[test]
+    fn a_range_does_not_end_at_a_group() {
+        let error = ends(&spec("group:g"), &args(&["a"])).unwrap_err();
+        assert_eq!(error.code(), 2);
+        assert_eq!(ends(&spec("latest"), &args(&["a"])).unwrap(), EndOffset::Latest.into());
+    }
+}

@@ -1,0 +1,292 @@
+//! S and E of `--from S` and `--to E`: one word for all partitions, or a map.
+//!
+//! A map has entries `PARTITION:WORD` or `TOPIC:PARTITION:WORD`, separated by commas; `*:WORD` is
+//! for the partitions it does not name. A topic cannot be mistaken for a partition, nor a partition
+//! for a word: no word begins with a number and a colon. What begins with `group:` is one word, so
+//! that a group's name may hold anything.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use chrono::DateTime;
+
+/// One offset in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Word {
+    Earliest,
+    Latest,
+    At(i64),
+    FromEnd(i64),
+    Timestamp(i64),
+    Group(String),
+}
+
+/// A partition, with its topic where the entry names one.
+type Place = (Option<String>, i32);
+
+/// A word for all partitions, or by partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OffsetSpec {
+    default: Option<Word>,
+    entries: BTreeMap<Place, Word>,
+}
+
+impl OffsetSpec {
+    /// The word of partitions without an entry.
+    pub(crate) const fn default_word(&self) -> Option<&Word> {
+        self.default.as_ref()
+    }
+
+    /// What is said by partition.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Place, &Word)> {
+        self.entries.iter()
+    }
+
+    fn add(&mut self, place: Option<Place>, word: Word) -> Result<(), String> {
+        let twice = format!("{} is given twice", Shown(place.as_ref()));
+        let before = match place {
+            None => self.default.replace(word),
+            Some(place) => self.entries.insert(place, word),
+        };
+        before.map_or(Ok(()), |_| Err(twice))
+    }
+}
+
+impl FromStr for OffsetSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut spec = Self { default: None, entries: BTreeMap::new() };
+        if text.starts_with('@') || text.starts_with("group:") || !text.contains(':') {
+            spec.default = Some(text.parse()?);
+            return Ok(spec);
+        }
+        for entry in text.split(',') {
+            let (place, word) = entry_of(entry)?;
+            let word = word.parse().map_err(|error| format!("in `{entry}`: {error}"))?;
+            spec.add(place, word)?;
+        }
+        Ok(spec)
+    }
+}
+
+/// Splits an entry into its place (`None` for `*`) and the rest.
+fn entry_of(entry: &str) -> Result<(Option<Place>, &str), String> {
+    let wrong = || {
+        format!(
+            "`{entry}` is no entry of a map; write PARTITION:OFFSET, TOPIC:PARTITION:OFFSET or *:OFFSET"
+        )
+    };
+    let (first, rest) = entry.split_once(':').ok_or_else(wrong)?;
+    if let Some((second, word)) = rest.split_once(':')
+        && let Some(partition) = index(second)
+    {
+        if first.is_empty() {
+            return Err(wrong());
+        }
+        return Ok((Some((Some(first.to_owned()), partition)), word));
+    }
+    if first == "*" {
+        return Ok((None, rest));
+    }
+    index(first).map(|partition| (Some((None, partition)), rest)).ok_or_else(wrong)
+}
+
+fn index(text: &str) -> Option<i32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+impl FromStr for Word {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| {
+            let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            all.then(|| digits.parse::<i64>().ok()).flatten()
+        };
+        let wrong = || {
+            format!(
+                "`{text}` is no offset; write earliest, latest, 1500, -1500, @MILLISECONDS, @2025-01-01T00:00:00Z or group:NAME"
+            )
+        };
+        match text {
+            "earliest" | "beginning" => return Ok(Self::Earliest),
+            "latest" | "end" => return Ok(Self::Latest),
+            _ => {}
+        }
+        if let Some(group) = text.strip_prefix("group:") {
+            if group.is_empty() {
+                return Err("`group:` names no group; write group:NAME".to_owned());
+            }
+            return Ok(Self::Group(group.to_owned()));
+        }
+        if let Some(time) = text.strip_prefix('@') {
+            let millis = number(time)
+                .or_else(|| Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis()));
+            return match millis {
+                Some(millis) if millis >= 0 => Ok(Self::Timestamp(millis)),
+                Some(_) => Err(format!("`{text}` lies before 1970")),
+                None => Err(format!(
+                    "`{text}` is no time; write @1735689600000 (milliseconds) or @2025-01-01T00:00:00Z"
+                )),
+            };
+        }
+        match text.strip_prefix('-') {
+            Some(back) => number(back).map(Self::FromEnd),
+            None => number(text).map(Self::At),
+        }
+        .ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Earliest => f.write_str("earliest"),
+            Self::Latest => f.write_str("latest"),
+            Self::At(offset) => write!(f, "{offset}"),
+            Self::FromEnd(back) => write!(f, "-{back}"),
+            Self::Timestamp(millis) => write!(f, "@{millis}"),
+            Self::Group(group) => write!(f, "group:{group}"),
+        }
+    }
+}
+
+/// A place as it stands in a map.
+struct Shown<'a>(Option<&'a Place>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str("*"),
+            Some((None, partition)) => write!(f, "{partition}"),
+            Some((Some(topic), partition)) => write!(f, "{topic}:{partition}"),
+        }
+    }
+}
+
+impl fmt::Display for OffsetSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(word), true) = (&self.default, self.entries.is_empty()) {
+            return word.fmt(f);
+        }
+        let default = self.default.iter().map(|word| (None, word));
+        let entries = self.entries.iter().map(|(place, word)| (Some(place), word));
+        for (at, (place, word)) in default.chain(entries).enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{}:{word}", Shown(place))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words() -> impl Strategy<Value = Word> {
+        prop_oneof![
+            Just(Word::Earliest),
+            Just(Word::Latest),
+            (0..=i64::MAX).prop_map(Word::At),
+            (0..=i64::MAX).prop_map(Word::FromEnd),
+            (0..=i64::MAX).prop_map(Word::Timestamp),
+            "[a-z0-9.:-]{1,12}".prop_map(Word::Group),
+        ]
+    }
+
+    fn specs() -> impl Strategy<Value = OffsetSpec> {
+        let topic = proptest::option::of("[a-zA-Z0-9._-]{1,8}");
+        let entries = proptest::collection::btree_map((topic, 0..=i32::MAX), words(), 0..5);
+        (proptest::option::of(words()), entries)
+            .prop_map(|(default, entries)| OffsetSpec { default, entries })
+            .prop_filter("something is said", |spec| {
+                spec.default.is_some() || !spec.entries.is_empty()
+            })
+            // Its first entry would read as one group's name.
+            .prop_filter("no topic `group` in front", |spec| {
+                !spec.to_string().starts_with("group:")
+            })
+            .prop_filter("a lone default is a word", |spec| {
+                !spec.entries.is_empty() || spec.default.is_some()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_means_the_same(spec in specs()) {
+            let text = spec.to_string();
+            prop_assert_eq!(text.parse::<OffsetSpec>(), Ok(spec), "{}", text);
+        }
+
+        #[test]
+        fn a_single_word_is_for_all_partitions(word in words()) {
+            let spec: OffsetSpec = word.to_string().parse().unwrap();
+            prop_assert_eq!(spec.default_word(), Some(&word));
+            prop_assert_eq!(spec.entries().count(), 0);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,20}|[0-9a-z:,*@-]{0,20}") {
+            drop(text.parse::<OffsetSpec>());
+        }
+    }
+
+    #[test]
+    fn times_are_milliseconds_or_rfc_3339() {
+        for text in ["@1735689600000", "@2025-01-01T00:00:00Z", "@2025-01-01T01:00:00+01:00"] {
+            assert_eq!(text.parse::<Word>(), Ok(Word::Timestamp(1_735_689_600_000)), "{text}");
+        }
+        let in_map: OffsetSpec = "0:@2025-01-01T00:00:00.5Z,t:1:@7".parse().unwrap();
+        assert_eq!(in_map.entries[&(None, 0)], Word::Timestamp(1_735_689_600_500));
+        assert_eq!(in_map.entries[&(Some("t".to_owned()), 1)], Word::Timestamp(7));
+    }
+
+    #[test]
+    fn a_topic_named_like_a_number_is_a_topic() {
+        let spec: OffsetSpec = "7:0:100,3:5".parse().unwrap();
+        assert_eq!(spec.entries[&(Some("7".to_owned()), 0)], Word::At(100));
+        assert_eq!(spec.entries[&(None, 3)], Word::At(5));
+    }
+
+    #[test]
+    fn kcats_words_are_understood() {
+        assert_eq!("beginning".parse::<Word>(), Ok(Word::Earliest));
+        assert_eq!("end".parse::<Word>(), Ok(Word::Latest));
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        for text in [
+            "",
+            "-",
+            "--1",
+            "+1",
+            "1.5",
+            "now",
+            "@",
+            "@yesterday",
+            "@-5",
+            "@1960-01-01T00:00:00Z",
+            "group:",
+            "0:",
+            "0:1,",
+            ":1",
+            "a:1",
+            "0:1,0:2",
+            "*:1,*:2",
+            "0:now",
+            "-1:5",
+            "99999999999999999999",
+            "99999999999:5",
+            "a::5",
+            ":0:5",
+        ] {
+            assert!(text.parse::<OffsetSpec>().is_err(), "{text}");
+        }
+        let error = "0:1,1:now".parse::<OffsetSpec>().unwrap_err();
+        assert!(error.contains("`1:now`") && error.contains("`now`"), "{error}");
+    }
+}

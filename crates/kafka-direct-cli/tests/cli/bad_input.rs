@@ -1,0 +1,128 @@
+//! Bad input: a clear error, the documented exit code, and nothing created.
+
+use kafka_direct_broker::{ApiKey, AutoCreate, Broker, Fault};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+use crate::driven::{at, broker, corrupt, fed, fill, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_topic_is_named_and_not_created() {
+    let broker =
+        Broker::builder().auto_create_topics(AutoCreate::Partitions(1)).start().await.unwrap();
+    for args in [
+        &["read", "-t", "nope"][..],
+        &["plan", "-t", "nope"],
+        &["offsets", "-t", "nope"],
+        &["produce", "-t", "nope"],
+    ] {
+        let failed = fed(&broker, args, b"line\n").await.failed(2);
+        assert!(failed.starts_with("error: ") && failed.contains("nope"), "{failed}");
+        assert_eq!(broker.topic_id("nope"), None, "{args:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_cluster_says_who_was_tried_and_why_it_failed() {
+    let closed = [free_port().await, free_port().await];
+    let brokers = closed.join(",");
+    let failed = run(&["read", "-b", &brokers, "-t", "t"]).await.failed(7);
+    for address in &closed {
+        assert!(failed.contains(address), "{failed}");
+    }
+    assert!(failed.contains("refused") && failed.contains("after"), "{failed}");
+    assert!(failed.contains("\nhint: "), "{failed}");
+}
+
+/// An address nobody listens on.
+async fn free_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_no_kafka_is_told_from_one_that_is_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            drop(socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+        }
+    });
+    let failed = run(&["topics", "-b", &address]).await.failed(5);
+    assert!(failed.contains(&address), "{failed}");
+    serve.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn selections_that_do_not_fit_the_log_have_their_codes() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 10);
+    for (flags, code, named) in [
+        (&["--from", "11"][..], 3, "offset 11"),
+        (&["--to", "11"], 3, "offset 11"),
+        (&["--from", "0:11,1:0"], 3, "t-0"),
+        (&["--from", "8", "--to", "3"], 2, "after the end"),
+        (&["--from", "@4102444800000"], 2, "4102444800000"),
+        (&["-p", "2"], 2, "partition 2"),
+        (&["--min-partitions", "0"], 2, "at least 1"),
+        (&["--from", "sometime"], 2, "`sometime`"),
+        (&["--to", "group:g"], 2, "cannot end at a group"),
+        (&["--isolation", "none"], 2, "read_committed"),
+        (&["--deadline", "soon"], 2, "`soon`"),
+        (&["--limit", "some"], 2, "--limit"),
+        (&["--no-such-flag"], 2, "--no-such-flag"),
+        (&["--topic-pattern", "x"], 2, "--topic-pattern"),
+        (&["--force"], 2, "--force"),
+        (&["--lanes", "0"], 2, "lanes_per_leader"),
+        (&["--memory-budget", "much"], 2, "`much`"),
+    ] {
+        let args = [&["read", "-t", "t"][..], flags].concat();
+        let failed = at(&broker, &args).await.failed(code);
+        assert!(failed.starts_with("error: ") && failed.contains(named), "{flags:?}: {failed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_selected_and_nobody_to_ask_are_usage_errors() {
+    let failed = run(&["read", "-b", "127.0.0.1:1"]).await.failed(2);
+    assert!(failed.contains("--topic"), "{failed}");
+    let failed = run(&["read", "-t", "t"]).await.failed(2);
+    assert!(failed.contains("KAFKA_DIRECT_BROKERS"), "{failed}");
+    let failed = run(&["read", "-b", "nowhere", "-t", "t"]).await.failed(2);
+    assert!(failed.contains("`nowhere` is not `host:port`"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn corrupt_records_stop_the_read() {
+    let broker = broker("t", 1).await;
+    corrupt(&broker, "t");
+    let read = at(&broker, &["read", "-t", "t"]).await;
+    assert_eq!(read.code, Some(5), "{}", read.stderr);
+    assert!(read.stderr.contains("t-0") && read.stderr.contains("CRC"), "{}", read.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_rights_is_told_so() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 10);
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
+    let failed = at(&broker, &["read", "-t", "t"]).await.failed(6);
+    assert!(failed.contains("TopicAuthorizationFailed") && failed.contains("ACL"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_deleted_in_the_middle_of_a_read_is_a_loss() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 10);
+    broker.faults().every(ApiKey::Fetch, Fault::Delay(std::time::Duration::from_millis(300)));
+    let bootstrap = broker.bootstrap();
+    let args = ["read", "-b", &bootstrap, "-t", "t", "--retry-timeout", "2s"];
+    let child = crate::driven::command(&args).spawn().unwrap();
+    while broker.requests(ApiKey::Fetch) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    broker.delete_topic("t").unwrap();
+    let outcome = crate::driven::outcome(child).await;
+    assert!(matches!(outcome.code, Some(2 | 3)), "{outcome:?}");
+    assert!(outcome.stderr.contains('t'), "{}", outcome.stderr);
+}

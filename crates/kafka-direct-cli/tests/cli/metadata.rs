@@ -1,0 +1,116 @@
+//! `plan`, `offsets`, `topics`: what is there, without reading a record.
+
+use kafka_direct_broker::{ApiKey, BatchWriter, RawOffsets, Record};
+use serde_json::{Value, json};
+
+use crate::driven::{Outcome, at, broker, commit, fill, values};
+
+fn parsed(outcome: Outcome) -> Value {
+    serde_json::from_str(&outcome.ok()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_as_json_has_its_ranges_in_order_and_reads_nothing() {
+    let broker = broker("t", 3).await;
+    fill(&broker, "t", 1, 10);
+    broker.append("t", 2, [Record::new("x")]).unwrap();
+    let plan = parsed(at(&broker, &["plan", "-t", "t", "--json"]).await);
+    assert_eq!((&plan["version"], &plan["isolation"]), (&json!(1), &json!("read_committed")));
+    assert_eq!(plan["cluster"], broker.cluster_id());
+    let ranges = plan["ranges"].as_array().unwrap();
+    let bounds =
+        |range: &Value| ["topic", "partition", "from", "until"].map(|field| range[field].clone());
+    let expected =
+        [[json!("t"), json!(0), json!(0), json!(10)], [json!("t"), json!(2), json!(0), json!(1)]];
+    assert_eq!(ranges.iter().map(bounds).collect::<Vec<_>>(), expected);
+    let split = parsed(at(&broker, &["plan", "-t", "t", "--json", "--min-partitions", "5"]).await);
+    assert!(split["ranges"].as_array().unwrap().len() >= 4, "{split}");
+    assert_eq!(broker.requests(ApiKey::Fetch), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_as_a_table_names_what_has_nothing_to_read() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 1, 10);
+    let text = at(&broker, &["plan", "-t", "t", "--from", "4"]).await;
+    assert_eq!(text.code, Some(3), "offset 4 does not exist in t-1");
+    let text = at(&broker, &["plan", "-t", "t", "--from", "0:4,1:0"]).await.ok();
+    let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["t", "0", "4", "10", "6"]);
+    assert!(text.contains("nothing to read: t-1") && text.ends_with("span 6\n"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_show_bounds_and_what_is_withheld() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 10);
+    broker.trim("t", 0, 3).unwrap();
+    let open = BatchWriter::new().transaction(7, 0).write(&[Record::new("open")]).unwrap();
+    broker.append_raw("t", 1, open, RawOffsets::Assign).unwrap();
+    let offsets = parsed(at(&broker, &["offsets", "-t", "t", "--json"]).await);
+    let expected = json!([
+        {"topic":"t","partition":0,"log_start":3,"last_stable":10,"high":10,"withheld":0},
+        {"topic":"t","partition":1,"log_start":0,"last_stable":10,"high":11,"withheld":1},
+    ]);
+    assert_eq!(offsets, expected);
+    let text = at(&broker, &["offsets", "-t", "t"]).await.ok();
+    let rows: Vec<Vec<&str>> =
+        text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows, [["t", "0", "3", "10", "10", "0"], ["t", "1", "0", "10", "11", "1"]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_committed_nothing_has_no_lag_and_starts_at_earliest() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 10);
+    let offsets = parsed(at(&broker, &["offsets", "-t", "t", "--group", "g", "--json"]).await);
+    let expected = json!([{"topic":"t","partition":0,"log_start":0,"last_stable":10,"high":10,
+        "withheld":0,"committed":null,"lag":null}]);
+    assert_eq!(offsets, expected);
+    let text = at(&broker, &["offsets", "-t", "t", "-G", "g"]).await.ok();
+    assert!(text.lines().next().unwrap().ends_with("committed  lag"), "{text}");
+    let read = at(&broker, &["read", "-t", "t", "-o", "group:g"]).await.ok();
+    assert_eq!(read.lines().count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_has_a_lag_to_the_high_watermark_and_a_read_starts_there() {
+    let broker = broker("t", 3).await;
+    fill(&broker, "t", 3, 10);
+    commit(&broker, "g", "t", &[4, 10]).await;
+    let text = at(&broker, &["offsets", "-t", "t", "-G", "g"]).await.ok();
+    let standing: Vec<Vec<&str>> =
+        text.lines().skip(1).map(|line| line.split_whitespace().skip(6).collect()).collect();
+    assert_eq!(standing, [["4", "6"], ["10", "0"], ["-", "-"]]);
+    let from = "0:group:g,1:group:g,2:latest";
+    let read = at(&broker, &["read", "-t", "t", "-f", "raw", "-o", from]).await.sorted_lines();
+    assert_eq!(read, values(0, 4..10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_leader_is_shown_as_such() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 10);
+    broker.set_leader("t", 1, None).unwrap();
+    let offsets = parsed(at(&broker, &["offsets", "-t", "t", "--json"]).await);
+    assert_eq!((&offsets[0]["high"], &offsets[1]["high"]), (&json!(10), &Value::Null));
+    let topics = at(&broker, &["topics"]).await.ok();
+    assert!(topics.contains("2 (1 without leader)"), "{topics}");
+    let args = ["read", "-t", "t", "--retry-timeout", "300ms"];
+    let read = at(&broker, &args).await.failed(7);
+    assert!(read.contains("t-1"), "{read}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_listed_by_name() {
+    let broker = broker("b", 2).await;
+    broker.create_topic("a", 1).unwrap();
+    let text = at(&broker, &["topics"]).await.ok();
+    let rows: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(rows, [["topic", "partitions", "replicas"], ["a", "1", "1"], ["b", "2", "1"]]);
+    let topics = parsed(at(&broker, &["topics", "--json"]).await);
+    assert_eq!(topics[1]["topic"], "b");
+    assert_eq!(topics[1]["partitions"], 2);
+    assert_eq!(topics[1]["id"], broker.topic_id("b").unwrap().to_string());
+}

@@ -1,0 +1,94 @@
+//! `produce`: lines and JSON lines to a topic that exists.
+
+use bytes::Bytes;
+use kafka_direct_broker::Record;
+
+use crate::driven::{at, broker, fed};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_become_values_in_turn_over_the_partitions() {
+    let broker = broker("t", 3).await;
+    fed(&broker, &["produce", "-t", "t"], b"a\nb\n\nd\n\xff").await.ok();
+    let read = async |partition: &str| {
+        at(&broker, &["read", "-t", "t", "-f", "raw", "-p", partition]).await.stdout
+    };
+    assert_eq!(read("0").await, b"a\nd\n");
+    assert_eq!(read("1").await, b"b\n\xff\n");
+    assert_eq!(read("2").await, b"\n", "an empty line is an empty value");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_split_off_and_one_partition_keeps_the_order() {
+    let broker = broker("t", 3).await;
+    let args = ["produce", "-t", "t", "-p", "1", "-K", "\\t"];
+    fed(&broker, &args, b"k\tv\nbare\n\tno key bytes\n").await.ok();
+    let read = at(&broker, &["read", "-t", "t", "--columns", "partition,key,value"]).await.ok();
+    let expected = "{\"partition\":1,\"key\":\"k\",\"value\":\"v\"}
+{\"partition\":1,\"key\":null,\"value\":\"bare\"}
+{\"partition\":1,\"key\":\"\",\"value\":\"no key bytes\"}\n";
+    assert_eq!(read, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_read_prints_can_be_written_back_with_every_codec() {
+    let broker = broker("from", 2).await;
+    let odd = || Bytes::from_static(b"\xff\xfe");
+    for partition in 0..2 {
+        broker
+            .append(
+                "from",
+                partition,
+                [
+                    Record::new("v").with_key("k").with_timestamp(1_700_000_000_123),
+                    Record::tombstone(odd()).with_timestamp(2),
+                    Record::new(odd()).with_timestamp(3).with_header("h", Some(odd())),
+                    Record::new("").with_timestamp(4).with_header("a", Some("b".into())),
+                ],
+            )
+            .unwrap();
+    }
+    let columns = "partition,offset,timestamp,key,value,headers";
+    let read = ["read", "--columns", columns, "-t"];
+    let printed = at(&broker, &[&read[..], &["from"]].concat()).await.ok();
+    let mut expected: Vec<&str> = printed.lines().collect();
+    expected.sort_unstable();
+    for codec in ["none", "gzip", "lz4", "snappy", "zstd"] {
+        broker.create_topic(codec, 2).unwrap();
+        let args = ["produce", "-t", codec, "--json", "--compression", codec];
+        fed(&broker, &args, printed.as_bytes()).await.ok();
+        let written = at(&broker, &[&read[..], &[codec]].concat()).await.sorted_lines();
+        assert_eq!(written, expected, "{codec}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_lines_arrive_whole_and_in_order() {
+    let broker = broker("t", 1).await;
+    let lines: String = (0..50_000).map(|n| format!("line {n} {}\n", "x".repeat(60))).collect();
+    fed(&broker, &["produce", "-t", "t"], lines.as_bytes()).await.ok();
+    let read = at(&broker, &["read", "-t", "t", "-f", "raw"]).await.ok();
+    assert!(read == lines, "{} bytes in, {} bytes out", lines.len(), read.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_cannot_be_written_are_named() {
+    let broker = broker("t", 2).await;
+    for (args, input, named) in [
+        (&["--json"][..], "{\"value\":\"ok\"}\nnonsense\n", "line 2"),
+        (&["--json"], "{\"partition\":7}\n", "partition 7"),
+        (&["-p", "2"], "x\n", "partitions 0 to 1"),
+        (&["-K", ""], "x\n", "--key-separator"),
+        (&["-z", "brotli"], "x\n", "brotli"),
+    ] {
+        let args = [&["produce", "-t", "t"][..], args].concat();
+        let failed = fed(&broker, &args, input.as_bytes()).await.failed(2);
+        assert!(failed.contains(named), "{failed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_down_is_unavailable() {
+    let args = ["produce", "-b", "127.0.0.1:1", "-t", "t"];
+    let failed = crate::driven::run(&args).await.failed(7);
+    assert!(failed.contains("127.0.0.1:1"), "{failed}");
+}

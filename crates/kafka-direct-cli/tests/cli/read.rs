@@ -1,0 +1,179 @@
+//! `read`: every record once, in every form.
+
+use bytes::Bytes;
+use kafka_direct_broker::{ApiKey, Record};
+use serde_json::Value;
+
+use crate::driven::{at, broker, fill, values};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_lines_carry_every_shape_of_field() {
+    let broker = broker("shapes", 1).await;
+    let bytes = |bytes: &'static [u8]| Bytes::from_static(bytes);
+    broker
+        .append(
+            "shapes",
+            0,
+            [
+                Record::new("plain").with_key("k").with_timestamp(1_700_000_000_123),
+                Record::tombstone("gone").with_timestamp(5),
+                Record::new("").with_timestamp(5),
+                Record::new(bytes(b"\xff\x00")).with_key(bytes(b"\x80")).with_timestamp(5),
+                Record::new("quote \" slash \\ tab \t bell \u{7} é \u{1f600} \u{2028}"),
+                Record::new("v")
+                    .with_header("h", Some(bytes(b"1")))
+                    .with_header("h", Some(bytes(b"")))
+                    .with_header("none", None)
+                    .with_header("bin", Some(bytes(b"\xfe")))
+                    .with_header(bytes(b"bad\xff"), None),
+            ],
+        )
+        .unwrap();
+    let read = at(&broker, &["read", "-t", "shapes"]).await.ok();
+    let start = |offset: i64, timestamp: &str| {
+        format!(
+            r#"{{"topic":"shapes","partition":0,"offset":{offset},"timestamp":{timestamp},"timestamp_type":0,"#
+        )
+    };
+    let expected = [
+        start(0, "1700000000123") + r#""key":"k","value":"plain","headers":[]}"#,
+        start(1, "5") + r#""key":"gone","value":null,"headers":[]}"#,
+        start(2, "5") + r#""key":null,"value":"","headers":[]}"#,
+        start(3, "5")
+            + r#""key":null,"key_base64":"gA==","value":null,"value_base64":"/wA=","headers":[]}"#,
+        start(4, "null")
+            + "\"key\":null,\"value\":\"quote \\\" slash \\\\ tab \\t bell \\u0007 é \u{1f600} \u{2028}\",\"headers\":[]}",
+        start(5, "null")
+            + r#""key":null,"value":"v","headers":[{"key":"h","value":"1"},{"key":"h","value":""},{"key":"none","value":null},{"key":"bin","value":null,"value_base64":"/g=="},{"key":"bad"#
+            + "\u{fffd}"
+            + r#"","value":null}]}"#,
+    ];
+    assert_eq!(read.lines().collect::<Vec<_>>(), expected);
+    for line in read.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_record_of_many_partitions_is_read_once_and_in_order() {
+    let broker = broker("many", 40).await;
+    fill(&broker, "many", 40, 100);
+    let read = at(&broker, &["read", "-t", "many"]).await.ok();
+    let mut next = [0i64; 40];
+    for line in read.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let partition = usize::try_from(line["partition"].as_i64().unwrap()).unwrap();
+        assert_eq!(line["offset"], next[partition]);
+        assert_eq!(line["value"], format!("{partition}/{}", next[partition]));
+        next[partition] += 1;
+    }
+    assert_eq!(next, [100; 40]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_of_a_split_partition_make_the_whole() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 100);
+    let whole = at(&broker, &["read", "-t", "t"]).await.sorted_lines();
+    for split in [["--min-partitions", "9"], ["--max-records-per-partition", "13"]] {
+        let args = [&["read", "-t", "t"][..], &split].concat();
+        assert_eq!(at(&broker, &args).await.sorted_lines(), whole, "{split:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn raw_writes_values_and_an_empty_line_for_null() {
+    let broker = broker("t", 1).await;
+    let odd = Bytes::from_static(b"\xff{");
+    broker.append("t", 0, [Record::new("a"), Record::tombstone("k"), Record::new(odd)]).unwrap();
+    let read = at(&broker, &["read", "-t", "t", "--format", "raw"]).await;
+    assert_eq!((read.code, read.stdout), (Some(0), b"a\n\n\xff{\n".to_vec()));
+    let without = at(&broker, &["read", "-t", "t", "-f", "raw", "--columns", "key"]).await;
+    assert!(without.failed(2).contains("`value`"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_columns_asked_for_are_there() {
+    let broker = broker("t", 1).await;
+    broker.append("t", 0, [Record::new("v").with_key("k")]).unwrap();
+    for (columns, expected) in [
+        ("value", r#"{"value":"v"}"#),
+        ("headers,offset", r#"{"offset":0,"headers":[]}"#),
+        ("key,topic,timestamp_type", r#"{"topic":"t","timestamp_type":0,"key":"k"}"#),
+    ] {
+        let read = at(&broker, &["read", "-t", "t", "--columns", columns]).await.ok();
+        assert_eq!(read.trim_end(), expected);
+    }
+    let unknown = at(&broker, &["read", "-t", "t", "--columns", "value,nope"]).await.failed(2);
+    assert!(unknown.contains("nope"), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_takes_partitions_in_order_and_stops_early() {
+    let broker = broker("t", 3).await;
+    fill(&broker, "t", 3, 10);
+    let read = ["read", "-t", "t", "-f", "raw", "--limit"];
+    let limited = |limit: &'static str| [&read[..], &[limit]].concat();
+    let taken = at(&broker, &limited("12")).await.ok();
+    let expected = [values(0, 0..10), values(1, 0..2)].concat();
+    assert_eq!(taken.lines().collect::<Vec<_>>(), expected);
+    let before = broker.requests(ApiKey::Fetch);
+    assert_eq!(at(&broker, &limited("0")).await.ok(), "");
+    assert_eq!(broker.requests(ApiKey::Fetch), before, "nothing had to be fetched");
+    assert_eq!(at(&broker, &limited("99")).await.ok().lines().count(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_shows_records_and_says_when_it_is_cut() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 501);
+    let read = at(&broker, &["read", "-t", "t", "--format", "table"]).await;
+    let (text, note) = (String::from_utf8(read.stdout).unwrap(), read.stderr);
+    assert_eq!((read.code, text.lines().count()), (Some(0), 1001));
+    assert!(note.contains("only the first 1000 records"), "{note}");
+    let head: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(head, ["topic", "partition", "offset", "timestamp", "key", "value"]);
+    let first: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(first, ["t", "0", "0", "1970-01-01T00:00:01.000Z", "∅", "0/0"]);
+    let limited = at(&broker, &["read", "-t", "t", "-f", "table", "-c", "3"]).await.ok();
+    assert_eq!(limited.lines().count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_topic_reads_as_nothing_and_fails_only_if_asked() {
+    let broker = broker("t", 2).await;
+    assert_eq!(at(&broker, &["read", "-t", "t"]).await.ok(), "");
+    let failed = at(&broker, &["read", "-t", "t", "--fail-if-empty"]).await.failed(1);
+    assert!(failed.contains("--fail-if-empty"), "{failed}");
+    fill(&broker, "t", 1, 1);
+    assert_eq!(at(&broker, &["read", "-t", "t", "--fail-if-empty"]).await.ok().lines().count(), 1);
+}
+
+#[cfg(not(feature = "full"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_left_out_of_this_build_names_the_way_to_it() {
+    let broker = broker("t", 1).await;
+    let failed = at(&broker, &["read", "-t", "t", "--format", "arrow"]).await.failed(2);
+    assert!(failed.contains("cargo install kafka-direct-cli --features full"), "{failed}");
+}
+
+#[cfg(feature = "full")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_arrow_stream_holds_every_record_of_every_topic() {
+    let broker = broker("a", 3).await;
+    broker.create_topic("b", 1).unwrap();
+    fill(&broker, "a", 3, 100);
+    fill(&broker, "b", 1, 50);
+    for (topics, rows) in [("a,b", 350), ("a", 300)] {
+        let read = at(&broker, &["read", "-t", topics, "--format", "arrow"]).await;
+        assert_eq!((read.code, read.stderr.as_str()), (Some(0), ""));
+        let stream = arrow_ipc::reader::StreamReader::try_new(&read.stdout[..], None).unwrap();
+        assert_eq!(stream.schema().fields().len(), 8);
+        let read: usize = stream.map(|batch| batch.unwrap().num_rows()).sum();
+        assert_eq!(read, rows);
+    }
+    broker.create_topic("empty", 1).unwrap();
+    let read = at(&broker, &["read", "-t", "empty", "--format", "arrow"]).await;
+    let stream = arrow_ipc::reader::StreamReader::try_new(&read.stdout[..], None).unwrap();
+    assert_eq!(stream.count(), 0);
+}

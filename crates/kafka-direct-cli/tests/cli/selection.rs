@@ -1,0 +1,120 @@
+//! `--from`, `--to`, maps, partitions, patterns, isolation.
+
+use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
+
+use crate::driven::{at, broker, fill, values};
+
+async fn read(broker: &Broker, args: &[&str]) -> Vec<String> {
+    let args = [&["read", "-f", "raw"][..], args].concat();
+    at(broker, &args).await.sorted_lines()
+}
+
+fn sorted(parts: &[Vec<String>]) -> Vec<String> {
+    let mut all = parts.concat();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_and_ends_mean_what_the_help_says() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 20);
+    let both =
+        |offsets: std::ops::Range<i64>| sorted(&[values(0, offsets.clone()), values(1, offsets)]);
+    for (flags, expected) in [
+        (&["--from", "5", "--to", "8"][..], both(5..8)),
+        (&["-o", "-3"], both(17..20)),
+        (&["-o", "-300"], both(0..20)),
+        (&["-o", "earliest", "--to", "-18"], both(0..2)),
+        (&["-o", "latest"], both(0..0)),
+        (&["--to", "earliest"], both(0..0)),
+        (&["-o", "beginning", "--to", "end"], both(0..20)),
+        (&["--from", "@1004", "--to", "@1006"], both(4..6)),
+        (&["--from", "@1970-01-01T00:00:01.018Z"], both(18..20)),
+        (&["--from", "@1019", "--to", "@99999999"], both(19..20)),
+        (&["-p", "1", "--from", "18"], values(1, 18..20)),
+        (&["--from", "0:18,1:-1"], sorted(&[values(0, 18..20), values(1, 19..20)])),
+        (&["--from", "0:18,*:latest"], values(0, 18..20)),
+        (
+            &["--from", "0:@1010,1:earliest", "--to", "0:12,1:1"],
+            sorted(&[values(0, 10..12), values(1, 0..1)]),
+        ),
+        (&["--from", "@2000", "--on-no-match", "latest"], both(0..0)),
+    ] {
+        let args = [&["-t", "t"][..], flags].concat();
+        assert_eq!(read(&broker, &args).await, expected, "{flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maps_name_partitions_of_several_topics() {
+    let broker = broker("orders", 2).await;
+    broker.create_topic("logs", 1).unwrap();
+    fill(&broker, "orders", 2, 10);
+    broker.append("logs", 0, [Record::new("log 0"), Record::new("log 1")]).unwrap();
+    let lines =
+        read(&broker, &["-t", "orders,logs", "--from", "orders:0:9,orders:1:-2,logs:0:1"]).await;
+    assert_eq!(lines, ["0/9", "1/8", "1/9", "log 1"]);
+    let args = ["read", "-t", "orders,logs", "--from", "0:9,*:earliest"];
+    let unclear = at(&broker, &args).await.failed(2);
+    assert!(unclear.contains("orders:0:9"), "{unclear}");
+    let args = ["read", "-t", "orders", "--from", "0:9"];
+    let left_out = at(&broker, &args).await.failed(2);
+    assert!(left_out.contains("orders-1"), "{left_out}");
+    let args = ["read", "-t", "orders", "--from", "0:9,1:1,7:0"];
+    let too_many = at(&broker, &args).await.failed(2);
+    assert!(too_many.contains("orders-7"), "{too_many}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_matches_whole_names() {
+    let broker = broker("orders-eu", 1).await;
+    broker.create_topic("orders-us", 1).unwrap();
+    broker.create_topic("old-orders-eu", 1).unwrap();
+    for topic in ["orders-eu", "orders-us", "old-orders-eu"] {
+        broker.append(topic, 0, [Record::new(topic)]).unwrap();
+    }
+    let lines = read(&broker, &["--topic-pattern", "orders-(eu|us)"]).await;
+    assert_eq!(lines, ["orders-eu", "orders-us"]);
+    for (pattern, named) in [("nothing", "no topic"), ("(", "regular expression")] {
+        let failed = at(&broker, &["read", "--topic-pattern", pattern]).await.failed(2);
+        assert!(failed.contains(named), "{failed}");
+    }
+}
+
+/// One open and one aborted transaction among plain records.
+fn transactions(broker: &Broker) {
+    let append = |batch| broker.append_raw("t", 0, batch, RawOffsets::Assign).unwrap();
+    let void = BatchWriter::new().transaction(7, 0);
+    append(BatchWriter::new().write(&[Record::new("plain")]).unwrap());
+    append(void.clone().write(&[Record::new("void")]).unwrap());
+    append(void.marker(Marker::Abort).unwrap());
+    append(BatchWriter::new().transaction(8, 0).write(&[Record::new("open")]).unwrap());
+    append(BatchWriter::new().write(&[Record::new("behind")]).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_transactions_are_withheld_and_told_of() {
+    let broker = broker("t", 1).await;
+    transactions(&broker);
+    let committed = at(&broker, &["read", "-t", "t", "-f", "raw"]).await;
+    assert_eq!((committed.code, &committed.stdout[..]), (Some(0), &b"plain\n"[..]));
+    assert_eq!(committed.stderr, "t-0: open transactions withhold 2 offsets, [3, 5)\n");
+    assert_eq!(at(&broker, &["read", "-t", "t", "-f", "raw", "--quiet"]).await.ok(), "plain\n");
+    let all = at(&broker, &["read", "-t", "t", "-f", "raw", "--isolation", "read_uncommitted"]);
+    assert_eq!(all.await.ok(), "plain\nvoid\nopen\nbehind\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_offsets_stop_the_read_or_are_skipped_and_told_of() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 20);
+    broker.trim("t", 0, 5).unwrap();
+    let from = ["read", "-t", "t", "-f", "raw", "--from", "2", "--to", "7"];
+    let failed = at(&broker, &from).await.failed(3);
+    assert!(failed.contains("t-0") && failed.contains("start offset 2"), "{failed}");
+    assert!(failed.contains("--on-data-loss resume"), "{failed}");
+    let resumed = at(&broker, &[&from[..], &["--on-data-loss", "resume"]].concat()).await;
+    assert_eq!((resumed.code, &resumed.stdout[..]), (Some(0), &b"0/5\n0/6\n"[..]));
+    assert_eq!(resumed.stderr, "t-0: offsets [2, 5) do not exist and are skipped\n");
+}

@@ -1,0 +1,165 @@
+//! docs/jobs.md says nothing that is not so: its commands are run, their output is compared.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use kafka_direct_broker::Broker;
+
+use crate::{BINARY, append, files, orders};
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/jobs.md");
+    fs::read_to_string(path).unwrap()
+}
+
+/// The blocks of the page in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let page = page();
+    let fence = format!("```{language}\n");
+    let blocks: Vec<String> = page
+        .split(&fence)
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap().to_owned())
+        .collect();
+    assert!(!blocks.is_empty(), "no {language} in docs/jobs.md");
+    blocks
+}
+
+/// A machine on which the page's commands run: its broker and its folders are ours.
+struct Machine {
+    root: tempfile::TempDir,
+    broker: String,
+}
+
+impl Machine {
+    fn new(broker: &Broker) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let bin = root.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        fs::create_dir(root.path().join("state")).unwrap();
+        let script = bin.join("next-batch.sh");
+        fs::write(&script, format!("{}\n", blocks("sh")[0])).unwrap();
+        assert!(Command::new("chmod").arg("+x").arg(&script).status().unwrap().success());
+        Self { root, broker: broker.bootstrap() }
+    }
+
+    fn state(&self) -> std::path::PathBuf {
+        self.root.path().join("state")
+    }
+
+    async fn run(&self, command: &str) -> Output {
+        let command = command
+            .replace("localhost:9092", &self.broker)
+            .replace("/usr/local/bin/", "")
+            .replace("/var/lib/orders", &self.state().display().to_string());
+        let path = std::env::join_paths(
+            [self.root.path().join("bin"), Path::new(BINARY).parent().unwrap().to_owned()]
+                .into_iter()
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{{ {command}\n}} 2>&1")]).env("PATH", path.unwrap());
+        shell.current_dir(self.root.path());
+        shell.env_remove("KAFKA_DIRECT_CONFIG").env("HOME", self.root.path());
+        shell.env_remove("XDG_CONFIG_HOME");
+        tokio::task::spawn_blocking(move || shell.output().unwrap()).await.unwrap()
+    }
+
+    async fn run_well(&self, command: &str) -> String {
+        let output = self.run(command).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{command}\n{said}");
+        said
+    }
+
+    /// How many records the folder below the state has.
+    fn records(&self, folder: &str) -> usize {
+        let files = files(&self.state().join(folder));
+        let data = files.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".jsonl"));
+        data.map(|(_, bytes)| bytes.iter().filter(|byte| **byte == b'\n').count()).sum()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_the_page_say_what_the_page_says() {
+    let broker = orders(2, 5).await;
+    let machine = Machine::new(&broker);
+    for block in blocks("console") {
+        for step in format!("\n{block}").split("\n$ ").skip(1) {
+            let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
+            let output = machine.run(command).await;
+            let mut said = String::from_utf8(output.stdout).unwrap();
+            if !output.status.success() {
+                said.push_str(&format!("[{}]", output.status.code().unwrap()));
+            }
+            // Partitions come in any order.
+            let sorted = |text: &str| {
+                let mut lines: Vec<_> = text.trim_end().lines().map(str::to_owned).collect();
+                lines.sort();
+                lines
+            };
+            assert_eq!(sorted(&said), sorted(expected), "$ {command}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_script_chains_batches_without_gap_or_overlap() {
+    let broker = orders(2, 5).await;
+    let machine = Machine::new(&broker);
+    let cron = blocks("crontab")[0].clone();
+    let line = cron.lines().last().unwrap().strip_prefix("5 * * * * ").unwrap().to_owned();
+    machine.run_well(&line).await;
+    assert_eq!(machine.records("batch-000001"), 10);
+    append(&broker, 1, 5..8);
+    let service = blocks("ini")[0].clone();
+    let line = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    machine.run_well(line).await;
+    assert_eq!(machine.records("batch-000002"), 3);
+    // An unfinished batch is finished first.
+    fs::remove_file(machine.state().join("batch-000002/receipt.json")).unwrap();
+    append(&broker, 0, 5..6);
+    machine.run_well(line).await;
+    assert_eq!(machine.records("batch-000002"), 3);
+    assert!(machine.state().join("batch-000002/receipt.json").exists());
+    machine.run_well(line).await;
+    assert_eq!(machine.records("batch-000003"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_airflow_command_reads_its_interval() {
+    let broker = orders(2, 5).await;
+    let machine = Machine::new(&broker);
+    let python = &blocks("python")[0];
+    let command = python.split_once("bash_command=(").unwrap().1.split_once(')').unwrap().0;
+    let command: String = command.split('"').skip(1).step_by(2).collect();
+    let command = command
+        .replace("{{ data_interval_start.int_timestamp * 1000 }}", "1")
+        .replace("{{ data_interval_end.int_timestamp * 1000 }}", "3")
+        .replace("{{ ds }}", "2025-01-01");
+    assert!(!command.contains("{{"), "{command}");
+    machine.run_well(&command).await;
+    assert_eq!(machine.records("2025-01-01"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kubernetes_command_reads_its_day() {
+    let broker = orders(2, 5).await;
+    broker
+        .append(
+            "orders",
+            0,
+            [kafka_direct_broker::Record::new("x").with_timestamp(1_735_700_000_000)],
+        )
+        .unwrap();
+    let machine = Machine::new(&broker);
+    let yaml = blocks("yaml")[0].clone();
+    let words = yaml.lines().skip_while(|line| line.trim() != "command:").skip(1);
+    let words: Vec<&str> = words.map_while(|line| line.trim().strip_prefix("- ")).collect();
+    assert!(words.len() > 5, "{words:?}");
+    machine.run_well(&words.join(" ")).await;
+    assert_eq!(machine.records("2025-01-01"), 1);
+}

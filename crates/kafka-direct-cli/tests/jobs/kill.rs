@@ -1,0 +1,66 @@
+//! `kill -9` at twenty moments, then a run that is left alone.
+//!
+//! Fetches are slow, so most deaths come in the middle; where each comes does not matter for what
+//! is asserted.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use kafka_direct_broker::{ApiKey, Broker, Fault};
+
+use crate::{BINARY, files, orders};
+
+const KILLS: u64 = 20;
+
+fn job(broker: &Broker, root: &std::path::Path) -> Child {
+    Command::new(BINARY)
+        .args(["read", "--brokers", &broker.bootstrap(), "--topic", "orders", "--quiet"])
+        .args(["--max-records-per-partition", "50", "--partition-max-bytes", "4KiB"])
+        .args(["--plan", "plan.json", "--output", "out/"])
+        .env_remove("KAFKA_DIRECT_CONFIG")
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_killed_twenty_times_leaves_the_folder_of_an_undisturbed_one() {
+    let broker = orders(4, 400).await;
+    let undisturbed = tempfile::tempdir().unwrap();
+    assert!(job(&broker, undisturbed.path()).wait().unwrap().success());
+
+    let root = tempfile::tempdir().unwrap();
+    broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_millis(5)));
+    let mut deaths_before_the_end = 0;
+    for kill in 0..KILLS {
+        // Moments from "hardly begun" to "about done", by how often this run has asked for records.
+        let moment = broker.requests(ApiKey::Fetch) + kill;
+        let mut child = job(&broker, root.path());
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            if broker.requests(ApiKey::Fetch) >= moment {
+                break None;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
+        match ended {
+            Some(status) => assert!(status.success(), "{status}"),
+            None => deaths_before_the_end += 1,
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    broker.faults().clear();
+    assert!(job(&broker, root.path()).wait().unwrap().success());
+    assert!(deaths_before_the_end > 1, "the job was never killed at work");
+
+    let (expected, found) = (files(undisturbed.path()), files(root.path()));
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(found == expected, "a file has other bytes than in the undisturbed folder");
+    assert_eq!(expected.keys().filter(|path| path.ends_with("receipt.json")).count(), 1);
+}
