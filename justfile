@@ -48,7 +48,7 @@ bench *args:
 
 # Our reader and other clients on a cluster: just compare -b localhost:9092 -t orders
 compare *args:
-    benches/compare/run {{ args }}
+    benches/compare/run.sh {{ args }}
 
 # The packages as they would be published, and a crate outside that uses them
 package:

@@ -102,7 +102,9 @@ impl Written {
         let value = match number % 7 {
             0 => None,
             1 => Some(Vec::new()),
-            _ => Some(format!("value {number} {}", "x".repeat((number % 40) as usize)).into_bytes()),
+            _ => {
+                Some(format!("value {number} {}", "x".repeat((number % 40) as usize)).into_bytes())
+            }
         };
         Self { key, value, timestamp: 1_700_000_000_000 + number }
     }

@@ -8,9 +8,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::type_complexity,
     clippy::missing_panics_doc,
     missing_docs,
-    reason = "a failed step is a failed test"
+    reason = "a failed step is a failed test, and numbers of tests are small"
 )]
 
 pub mod cluster;

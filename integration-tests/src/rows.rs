@@ -69,8 +69,6 @@ fn pairs(headers: &dyn Array) -> Vec<Header> {
     let keys = headers.column(0).as_string_view();
     let values = headers.column(1).as_binary_view();
     (0..headers.len())
-        .map(|i| {
-            (keys.value(i).to_owned(), values.is_valid(i).then(|| values.value(i).to_vec()))
-        })
+        .map(|i| (keys.value(i).to_owned(), values.is_valid(i).then(|| values.value(i).to_vec())))
         .collect()
 }

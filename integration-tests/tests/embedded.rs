@@ -3,14 +3,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a failed step is a failed test"
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::type_complexity,
+    reason = "a failed step is a failed test, and numbers of tests are small"
 )]
 
 use kafka_direct_broker::{AutoCreate, Broker};
 use kafka_direct_integration_tests::{cluster::TestCluster, guarantees};
 
 mod faults;
-mod simulation;
 
 /// A broker of the test's own. It creates topics that metadata requests name, if they let it.
 struct Embedded(Broker);

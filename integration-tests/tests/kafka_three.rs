@@ -3,7 +3,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a failed step is a failed test"
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::type_complexity,
+    reason = "a failed step is a failed test, and numbers of tests are small"
 )]
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};

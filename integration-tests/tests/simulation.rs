@@ -1,5 +1,14 @@
 //! The real fetch path under simulated time: an in-memory broker, a paused clock, random logs and
 //! random faults from a seed. A failure prints its seed; `SEED=n` replays it alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a failed step is a failed test, and numbers of tests are small"
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +16,9 @@ use kafka_direct::{
     Cluster, ClusterConfig, Columns, Connecting, DecodeOptions, IsolationLevel, KafkaRdd, Stream,
     Transport,
 };
-use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record, TailBatches};
+use kafka_direct_broker::{
+    ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record, TailBatches,
+};
 use kafka_direct_integration_tests::rows::rows;
 
 /// A small generator of its own, so that a seed means the same for ever (splitmix64).
@@ -132,7 +143,9 @@ async fn run(seed: u64) {
     let mut random = Random(seed);
     let nodes = 1 + random.below(3) as usize;
     let tail = if random.chance(50) { TailBatches::Cut } else { TailBatches::Whole };
-    let broker = Arc::new(Broker::builder().in_memory().nodes(nodes).tail_batches(tail).start().await.unwrap());
+    let broker = Arc::new(
+        Broker::builder().in_memory().nodes(nodes).tail_batches(tail).start().await.unwrap(),
+    );
     let partitions = 1 + random.below(5) as i32;
     broker.create_topic("t", partitions).unwrap();
     let logs: Vec<Log> = (0..partitions).map(|p| write_log(&mut random, &broker, p)).collect();
@@ -199,7 +212,9 @@ fn any_log_under_any_faults_is_read_exactly_once() {
             });
         }));
         if let Err(panic) = outcome {
-            eprintln!("replay with: SEED={seed} cargo test -p kafka-direct-integration-tests --test embedded any_log");
+            eprintln!(
+                "replay with: SEED={seed} cargo test -p kafka-direct-integration-tests --test simulation"
+            );
             std::panic::resume_unwind(panic);
         }
     }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
 
 use self::payload::{Sums, VALUE_BYTES, Verifier, put};
-use crate::{cli::DemoArgs, exit::Failure, output, progress::Progress, signal};
+use crate::{cli::DemoArgs, exit::Failure, output, progress::Progress};
 
 const TOPIC: &str = "demo";
 /// All records are held in memory.
@@ -30,6 +30,8 @@ const RECORDS_PER_BATCH: u64 = 1150;
 const FIRST_TIMESTAMP: i64 = 1_735_689_600_000;
 /// Records shown at the end.
 const SHOWN: usize = 5;
+/// What is shown of a value, so that a line fits a narrow terminal.
+const VALUE_CHARS: usize = 55;
 
 /// Runs the demo.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
@@ -89,8 +91,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     }
     next(&broker, &args)?;
     if args.keep {
-        let signal = signal::stopped().await;
-        say(&format!("\nstopped by signal {signal}; the broker and its records are gone"))?;
+        std::future::pending::<()>().await;
     }
     Ok(())
 }
@@ -229,9 +230,8 @@ fn rates(read: &[(i32, Sums)], took: Duration) -> String {
     let rate = Duration::try_from_secs_f64(records as f64 / seconds_taken)
         .map_or(0, |rate| rate.as_secs());
     format!(
-        "{} records, {:.1} MB of values in {}: {} records/s, {:.0} MB/s",
+        "{} records in {}: {} records/s, {:.0} MB/s, broker included",
         HumanCount(records),
-        bytes / 1e6,
         seconds(took),
         HumanCount(rate),
         bytes / 1e6 / seconds_taken
@@ -260,8 +260,9 @@ fn shown(batches: &[RecordBatch]) -> String {
         for ((value, offset), partition) in
             values.iter().zip(offsets.values()).zip(partitions.values())
         {
-            let value = String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
-            table.add_row([partition.to_string(), offset.to_string(), value]);
+            let value = String::from_utf8_lossy(value.unwrap_or_default());
+            let front: String = value.chars().take(VALUE_CHARS).collect();
+            table.add_row([partition.to_string(), offset.to_string(), format!("{front}…")]);
         }
     }
     for (index, column) in table.column_iter_mut().enumerate() {

@@ -30,7 +30,7 @@ pub(crate) enum Encoder {
     Jsonl,
     Raw,
     #[cfg(feature = "full")]
-    Arrow(arrow::Stream),
+    Arrow(Box<arrow::Stream>),
 }
 
 impl Encoder {
@@ -46,7 +46,7 @@ impl Encoder {
                 "--format table is for people, on stdout or in one file; write jsonl, raw or arrow",
             )),
             #[cfg(feature = "full")]
-            Format::Arrow => Ok(Self::Arrow(arrow::Stream::new(columns)?)),
+            Format::Arrow => Ok(Self::Arrow(Box::new(arrow::Stream::new(columns)?))),
             #[cfg(not(feature = "full"))]
             Format::Arrow => {
                 let _ = columns;

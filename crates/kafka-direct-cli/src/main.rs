@@ -36,10 +36,6 @@ use crate::{
     exit::Failure,
 };
 
-/// Most of a read is allocating and freeing buffers on several threads at once.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long tasks that were cancelled may take to end.
 const SHUTDOWN: Duration = Duration::from_millis(100);
 

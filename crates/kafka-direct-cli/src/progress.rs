@@ -47,9 +47,9 @@ impl Progress {
         let width =
             plan.ranges().iter().map(|planned| name(planned).len()).max().unwrap_or(0).max(5);
         let bar = |span: i64, prefix: String| {
+            // A bar that is not among the others yet must not be drawn.
             let bar = ProgressBar::new(u64::try_from(span).unwrap_or(0)).with_style(style(width));
-            bar.set_prefix(prefix);
-            let bar = output::bars().add(bar);
+            let bar = output::bars().add(bar.with_prefix(prefix));
             bar.enable_steady_tick(TICK);
             bar
         };

@@ -127,8 +127,10 @@ async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
     let cluster = connect::connect(&args.connection).await?;
     let rdd = planned(&cluster, args).await?;
     sink.start()?;
-    let progress = Arc::new(Progress::new(rdd.plan(), args.output.quiet));
     let quiet = args.output.quiet;
+    // Bars and data on one screen would tear each other.
+    let on_screen = args.output.output.is_none() && output::stdout_is_terminal();
+    let progress = Arc::new(Progress::new(rdd.plan(), quiet || on_screen));
     let read = match args.output.limit {
         Some(limit) => Box::pin(first(&rdd, limit, &sink, &progress, quiet)).await,
         None => all(&rdd, &sink, &progress, quiet).await,

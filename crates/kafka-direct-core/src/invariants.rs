@@ -14,8 +14,9 @@ pub const INV_3: &str = "INV-3 a record is delivered exactly once inside its ran
 pub const INV_6: &str = "INV-6 reading stops on position";
 /// A range is read under one isolation level.
 pub const INV_7: &str = "INV-7 a range is read under one isolation level";
-/// Memory that the engine holds is bounded by a budget plus one oversize batch.
-pub const INV_8: &str = "INV-8 memory held is bounded by the budget plus one oversize batch";
+/// Memory that the engine holds is bounded by a budget plus one oversize batch per lane.
+pub const INV_8: &str =
+    "INV-8 memory held is bounded by the budget plus one oversize batch per lane";
 
 /// INV-2 inside one plan: ranges stand in order and none overlaps the one before; piece `n + 1` of
 /// a partition starts where piece `n` ends. Piece 0 starts a range of its own, which explicitly

@@ -43,7 +43,7 @@ impl PlannedRange {
         self
     }
 
-    /// The same range with the leader epoch known at planning, which detects truncation (KIP-320).
+    /// The same range with the leader epoch known at planning.
     #[must_use]
     pub const fn with_leader_epoch(mut self, epoch: Option<i32>) -> Self {
         self.leader_epoch = epoch;

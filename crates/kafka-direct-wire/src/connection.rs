@@ -43,6 +43,7 @@ pub(crate) struct Connection {
     next_correlation: i32,
     awaited: Option<i32>,
     throttled_until: Option<Instant>,
+    sent_bytes: usize,
     max_frame_bytes: usize,
     request_timeout: Duration,
 }
@@ -74,6 +75,7 @@ impl Connection {
                 next_correlation: 0,
                 awaited: None,
                 throttled_until: None,
+                sent_bytes: 0,
                 max_frame_bytes: config.get_max_frame_bytes(),
                 request_timeout: config.get_request_timeout(),
             };
@@ -138,10 +140,17 @@ impl Connection {
         })
     }
 
+    /// Bytes of all requests sent so far.
+    pub(crate) const fn sent_bytes(&self) -> usize {
+        self.sent_bytes
+    }
+
     /// Makes the next request wait, as a broker's answer asked (KIP-219).
     pub(crate) fn throttle(&mut self, throttle_time_ms: i32) {
         if let Ok(ms @ 1..) = u64::try_from(throttle_time_ms) {
-            self.throttled_until = Some(Instant::now() + Duration::from_millis(ms));
+            // Bounded, so that no broker can put its reader to sleep for days.
+            let wait = Duration::from_millis(ms).min(self.request_timeout);
+            self.throttled_until = Some(Instant::now() + wait);
         }
     }
 
@@ -161,6 +170,7 @@ impl Connection {
             .await
             .map_err(|source| self.broken(versions::name(api), source))?;
         self.stream.flush().await.map_err(|source| self.broken(versions::name(api), source))?;
+        self.sent_bytes = self.sent_bytes.saturating_add(frame.len());
         self.awaited = Some(correlation);
         Ok(correlation)
     }
@@ -263,7 +273,7 @@ impl Connection {
         WireError::Connection { address: Arc::clone(&self.address), action, source }
     }
 
-    async fn wait_out_throttle(&mut self) {
+    pub(crate) async fn wait_out_throttle(&mut self) {
         if let Some(until) = self.throttled_until {
             sleep_until(until).await;
             self.throttled_until = None;

@@ -53,6 +53,14 @@ impl Retry {
     /// Waits before the next try; gives the error back if it will not pass, or
     /// [`WireError::Unavailable`] if it did not pass in time.
     pub(crate) async fn pause(&mut self, error: WireError) -> Result<(), WireError> {
+        let pause = self.note(error)?;
+        sleep(pause).await;
+        self.try_began = Instant::now();
+        Ok(())
+    }
+
+    /// The same without waiting: how long to wait is answered.
+    pub(crate) fn note(&mut self, error: WireError) -> Result<Duration, WireError> {
         if !error.is_retriable() {
             return Err(error);
         }
@@ -74,10 +82,9 @@ impl Retry {
             failure = self.failures.back().map(tracing::field::display),
             "retrying"
         );
-        sleep(self.pause).await;
-        self.pause = self.pause.saturating_mul(2).min(self.longest_pause);
-        self.try_began = Instant::now();
-        Ok(())
+        let pause = self.pause;
+        self.pause = pause.saturating_mul(2).min(self.longest_pause);
+        Ok(pause)
     }
 
     fn remember(&mut self, error: WireError) {

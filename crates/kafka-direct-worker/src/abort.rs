@@ -4,6 +4,8 @@
 //! once, and may hold transactions that began before these bytes or lie behind them. An entry
 //! counts from its first offset until that producer's abort marker; commit markers end nothing.
 
+use std::collections::HashSet;
+
 use kafka_direct_core::{AbortedTransaction, Offset};
 
 /// Control record type of an abort marker; 1 is a commit, others are of no interest to readers.
@@ -15,21 +17,19 @@ pub(crate) struct AbortState {
     /// Entries that have not become active, the earliest last.
     upcoming: Vec<AbortedTransaction>,
     /// Producers inside an aborted transaction.
-    active: Vec<i64>,
+    active: HashSet<i64>,
 }
 
 impl AbortState {
     pub(crate) fn new(mut listed: Vec<AbortedTransaction>) -> Self {
         listed.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.first_offset));
-        Self { upcoming: listed, active: Vec::new() }
+        Self { upcoming: listed, active: HashSet::new() }
     }
 
     /// Makes the entries active that begin at or below `last_offset`, the last of the next batch.
     pub(crate) fn advance(&mut self, last_offset: Offset) {
         while let Some(entry) = self.upcoming.pop_if(|entry| entry.first_offset <= last_offset) {
-            if !self.active.contains(&entry.producer_id) {
-                self.active.push(entry.producer_id);
-            }
+            self.active.insert(entry.producer_id);
         }
     }
 
@@ -42,7 +42,7 @@ impl AbortState {
     pub(crate) fn marker(&mut self, producer_id: i64, key: [u8; 4]) {
         let [_, _, high, low] = key;
         if i16::from_be_bytes([high, low]) == ABORT {
-            self.active.retain(|producer| *producer != producer_id);
+            self.active.remove(&producer_id);
         }
     }
 }

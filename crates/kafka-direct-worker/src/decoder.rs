@@ -72,8 +72,8 @@ struct ArenaHistory {
     compressed_bytes: usize,
     plain_bytes: usize,
     records: usize,
-    /// The last arenas that were handed out, kept while an answer is decoded: once their batches
-    /// were dropped, the memory is used again. Two, since the next batch often begins in the last.
+    /// The last arenas that were handed out: once their batches were dropped, the memory is used
+    /// again. Two, since the next batch often begins in the last.
     kept: [Option<Buffer>; 2],
 }
 
@@ -153,13 +153,18 @@ impl RangeDecoder {
 
     /// The pending rows as a batch, however few; `None` if there are none.
     ///
+    /// If everything pushed is decoded, the decoder then keeps no memory for reuse: flush where
+    /// there is nothing to push for a while.
+    ///
     /// # Errors
     /// `Internal` only.
     pub fn flush(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
-        if self.rows.len() == 0 {
-            return Ok(None);
+        let flushed = if self.rows.len() == 0 { None } else { Some(self.finish_rows()?) };
+        if self.needs_input() {
+            self.arena = Arena::default();
+            self.arena_history.kept = Default::default();
         }
-        self.finish_rows().map(Some)
+        Ok(flushed)
     }
 
     fn advance(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
@@ -167,15 +172,18 @@ impl RangeDecoder {
             if self.rows.is_full() || (self.open.is_none() && self.arena_is_full()) {
                 return self.finish_rows().map(Some);
             }
-            if self.open.is_some() {
-                self.fill()?;
-                continue;
-            }
-            let Some(input) = &mut self.input else { return Ok(None) };
-            match input.next_visible(&self.scope, &mut self.counts)? {
-                Some(batch) => self.open(&batch)?,
-                None => self.leave_input(),
-            }
+            let open = match self.open.take() {
+                Some(open) => open,
+                None => {
+                    let Some(input) = &mut self.input else { return Ok(None) };
+                    let Some(batch) = input.next_visible(&self.scope, &mut self.counts)? else {
+                        self.drop_input();
+                        continue;
+                    };
+                    self.open(batch)?
+                }
+            };
+            self.fill(open)?;
         }
     }
 
@@ -186,55 +194,67 @@ impl RangeDecoder {
     }
 
     /// Prepares a Kafka batch for parsing: decompresses it if need be.
-    fn open(&mut self, batch: &KafkaBatch) -> Result<(), WorkerError> {
-        let Some(input) = &mut self.input else { return Ok(()) };
-        let header = batch.header;
-        let count = usize::try_from(header.count).unwrap_or(0);
+    #[inline]
+    fn open(&mut self, batch: KafkaBatch) -> Result<Open, WorkerError> {
         let body = if !self.needs_records && batch.inside {
-            Body::Counted { left: count }
+            Body::Counted { left: batch.count as usize }
         } else if batch.codec == Codec::None {
             self.counts.decompressed_bytes += batch.body.len() as u64;
-            Body::Fetched(batch.body.clone())
+            Body::Fetched(batch.body)
         } else {
-            let source = input.bytes(batch.body.clone());
-            if self.arena.is_unallocated() {
-                let rest = source.len().saturating_add(input.rest_bytes());
-                self.arena_history.prepare(&mut self.arena, rest, self.rows.room(), self.max_bytes);
-            }
-            let plain = self.scope.decompress(batch, source, &mut self.arena)?;
-            self.arena_history.learn(source.len(), plain.len(), count);
-            self.counts.decompressed_bytes += plain.len() as u64;
-            Body::Arena(plain)
+            Body::Arena(self.decompress(&batch)?)
         };
-        let facts = Facts::new(&header, input.lower().get(), self.scope.range.until().get());
-        self.open = Some(Open {
-            base: header.base_offset,
-            next: header.next_offset(),
-            body,
-            facts,
-            cursor: Cursor::new(header.count),
-        });
-        Ok(())
+        let KafkaBatch { base, next, count, facts, .. } = batch;
+        Ok(Open { base, next, body, facts, cursor: Cursor::new(count) })
     }
 
-    /// Turns records of the open batch into rows until it ends or the rows are full.
-    fn fill(&mut self) -> Result<(), WorkerError> {
-        let Some(Open { base, body, facts, cursor, .. }) = &mut self.open else { return Ok(()) };
-        let sources = &mut self.rows.sources;
-        let (origin, index, start, stored) = match body {
+    fn decompress(&mut self, batch: &KafkaBatch) -> Result<Range<usize>, WorkerError> {
+        let (source, behind) = match &self.input {
+            Some(input) => (input.bytes(batch.body.clone()), input.rest_bytes()),
+            None => Default::default(),
+        };
+        if self.arena.is_unallocated() {
+            let rest = source.len().saturating_add(behind);
+            self.arena_history.prepare(&mut self.arena, rest, self.rows.room(), self.max_bytes);
+        }
+        let KafkaBatch { base, codec, count, .. } = *batch;
+        let plain = self.scope.decompress(base, codec, source, &mut self.arena)?;
+        self.arena_history.learn(source.len(), plain.len(), count as usize);
+        self.counts.decompressed_bytes += plain.len() as u64;
+        Ok(plain)
+    }
+
+    /// Turns records of the batch into rows until it ends or the rows are full; then it stays open.
+    #[inline]
+    fn fill(&mut self, mut open: Open) -> Result<(), WorkerError> {
+        let parsed = match &mut open.body {
             Body::Counted { left } => {
                 let rows = self.rows.room().min(*left);
                 *left -= rows;
-                let done = *left == 0;
-                self.rows.add_counted(rows);
-                self.rows.end_kafka_batch(facts.is_log_append_time());
-                if done {
-                    self.leave_batch();
-                }
-                return Ok(());
+                self.rows.end_rows(rows);
+                Ok(*left == 0)
             }
+            _ => self.parse(&mut open),
+        };
+        self.rows.end_kafka_batch(open.facts.is_log_append_time());
+        match parsed {
+            Ok(true) => self.leave_batch(open),
+            Ok(false) => self.open = Some(open),
+            Err(reason) => {
+                let error = self.scope.record_error(open.base, open.cursor.done(), reason);
+                self.open = Some(open);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn parse(&mut self, open: &mut Open) -> Result<bool, &'static str> {
+        let sources = &mut self.rows.sources;
+        let (origin, index, start, stored) = match &open.body {
             Body::Fetched(range) => {
-                let Some(input) = &mut self.input else { return Ok(()) };
+                let Some(input) = &mut self.input else { return Ok(true) };
                 let index = if self.needs_bytes {
                     sources.index(Origin::Fetched, || Some(input.buffer()))
                 } else {
@@ -251,34 +271,27 @@ impl RangeDecoder {
                 let index = sources.index(Origin::Frozen, || Some(buffer.clone()));
                 (Origin::Frozen, index, range.start, stored)
             }
+            Body::Counted { .. } => return Ok(true),
         };
         if self.rows.wants.headers {
-            let replaced = self.rows.sources.index(Origin::Replaced, || None);
+            let replaced = sources.index(Origin::Replaced, || None);
             self.rows.headers.set_replaced_index(replaced);
         }
-        let at_most = usize::try_from(cursor.left()).unwrap_or(usize::MAX);
+        let at_most = open.cursor.left() as usize;
         self.rows.reserve(at_most.min(stored.len() / record::MIN_RECORD_BYTES));
         let source = Source::new(stored, index, start);
-        let parsed = record::parse(&mut self.rows, &source, facts, cursor);
+        let parsed = record::parse(&mut self.rows, &source, &open.facts, &mut open.cursor);
         let longest = self.rows.take_longest();
         self.rows.sources.note(origin, longest);
         if self.rows.wants.headers {
             self.rows.sources.note(Origin::Replaced, longest);
         }
-        self.rows.end_kafka_batch(facts.is_log_append_time());
-        match parsed {
-            Ok(true) => self.leave_batch(),
-            Ok(false) => {}
-            Err(reason) => {
-                return Err(self.scope.record_error(*base, cursor.done(), reason));
-            }
-        }
-        Ok(())
+        parsed
     }
 
-    /// Closes the open batch, of which nothing wanted is left.
-    fn leave_batch(&mut self) {
-        let Some(open) = self.open.take() else { return };
+    /// Leaves a batch of which nothing wanted is left.
+    #[inline]
+    fn leave_batch(&mut self, open: Open) {
         self.position = self.position.max(open.next);
         // Without a view into it, what the batch decompressed to is not needed any more.
         if let Body::Arena(range) = open.body
@@ -288,18 +301,10 @@ impl RangeDecoder {
         }
     }
 
-    /// Ends the walk over the answer, whose batches were all passed.
-    fn leave_input(&mut self) {
-        if let Some(input) = &self.input {
-            self.position = self.position.max(input.position());
-        }
-        self.drop_input();
-    }
-
+    /// Ends the walk over the answer.
     fn drop_input(&mut self) {
         self.input = None;
         self.rows.sources.forget(Origin::Fetched);
-        self.arena_history.kept = Default::default();
     }
 
     /// Gives up the answer; the position stays behind the last record that became a row.
@@ -320,9 +325,7 @@ impl RangeDecoder {
             {
                 *body = Body::Frozen(buffer.clone(), range.clone());
             }
-            if self.input.is_some() {
-                self.arena_history.keep(buffer.clone());
-            }
+            self.arena_history.keep(buffer.clone());
         }
         let (batch, held) = self.rows.finish(frozen).map_err(|source| WorkerError::Arrow {
             topic_partition: self.scope.range.topic_partition().clone(),

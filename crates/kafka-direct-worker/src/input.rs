@@ -12,7 +12,13 @@ use kafka_direct_core::{
     OffsetRange, PlannedRange, walk,
 };
 
-use crate::{Counts, WorkerError, abort::AbortState, arena::Arena, codec, record};
+use crate::{
+    Counts, WorkerError,
+    abort::AbortState,
+    arena::Arena,
+    codec,
+    record::{self, Facts},
+};
 
 /// Where the checksummed part of a batch begins.
 const CHECKED_FROM: usize = 21;
@@ -22,12 +28,16 @@ pub(crate) const MAX_BUFFER_BYTES: usize = 0x7fff_ffff;
 /// A Kafka batch that may hold records to deliver.
 #[derive(Debug, Clone)]
 pub(crate) struct KafkaBatch {
-    pub(crate) header: BatchHeader,
+    pub(crate) base: Offset,
+    /// The position behind it.
+    pub(crate) next: Offset,
+    pub(crate) count: u32,
     pub(crate) codec: Codec,
     /// Where its records stand in the answer's bytes.
     pub(crate) body: Range<usize>,
     /// Whether every offset it can hold is wanted.
     pub(crate) inside: bool,
+    pub(crate) facts: Facts,
 }
 
 /// What one answer is read for.
@@ -56,27 +66,81 @@ impl Scope {
         WorkerError::Record { range: self.range.clone(), offset, record, reason }
     }
 
-    /// Decompresses `source`, the records of the batch with this header, into `arena`.
+    /// Decompresses `source`, the records of the batch at offset `base`, into `arena`.
     pub(crate) fn decompress(
         &self,
-        batch: &KafkaBatch,
+        base: Offset,
+        codec: Codec,
         source: &[u8],
         arena: &mut Arena,
     ) -> Result<Range<usize>, WorkerError> {
         let limit = self.max_batch_bytes;
-        codec::decompress(batch.codec, source, arena, limit).map_err(|fault| match fault {
-            codec::CodecFault::TooLarge => WorkerError::BatchTooLarge {
-                range: self.range.clone(),
-                offset: batch.header.base_offset,
-                limit,
-            },
+        codec::decompress(codec, source, arena, limit).map_err(|fault| match fault {
+            codec::CodecFault::TooLarge => {
+                WorkerError::BatchTooLarge { range: self.range.clone(), offset: base, limit }
+            }
             codec::CodecFault::Broken(reason) => WorkerError::Decompress {
                 range: self.range.clone(),
-                offset: batch.header.base_offset,
-                codec: codec::name(batch.codec),
+                offset: base,
+                codec: codec::name(codec),
                 reason,
             },
         })
+    }
+
+    fn truncated(&self, offset: Offset, rest_bytes: usize) -> WorkerError {
+        WorkerError::Truncated { range: self.range.clone(), offset, rest_bytes }
+    }
+
+    fn out_of_order(&self, header: &BatchHeader, expected: Offset) -> WorkerError {
+        self.header_error(HeaderError::Order {
+            offset: header.base_offset.get(),
+            last_offset_delta: header.last_offset_delta,
+            count: header.count,
+            expected: expected.get(),
+        })
+    }
+
+    /// Compares the checksum of a batch.
+    #[inline]
+    fn check(&self, header: &BatchHeader, whole: &[u8], lower: Offset) -> Result<(), WorkerError> {
+        let checked = whole.get(CHECKED_FROM..).unwrap_or_default();
+        let computed = crc_fast::crc32_iscsi(checked);
+        if computed == header.crc {
+            return Ok(());
+        }
+        Err(WorkerError::Checksum {
+            range: self.range.clone(),
+            offset: header.base_offset,
+            resume_at: header.base_offset.max(lower),
+            stored: header.crc,
+            computed,
+        })
+    }
+
+    /// Takes note of a transaction marker. A control batch that compaction emptied says nothing.
+    fn marker(
+        &self,
+        aborts: &mut AbortState,
+        header: &BatchHeader,
+        codec: Codec,
+        stored: &[u8],
+    ) -> Result<(), WorkerError> {
+        if header.count == 0 {
+            return Ok(());
+        }
+        let mut arena = Arena::default();
+        let plain = match codec {
+            Codec::None => stored,
+            _ => {
+                let range = self.decompress(header.base_offset, codec, stored, &mut arena)?;
+                arena.get(range)
+            }
+        };
+        let key = record::marker_key(plain)
+            .ok_or_else(|| self.record_error(header.base_offset, 0, "no transaction marker"))?;
+        aborts.marker(header.producer_id, key);
+        Ok(())
     }
 }
 
@@ -127,16 +191,6 @@ impl Input {
         self.buffer.get_or_insert_with(|| Buffer::from(self.records.clone())).clone()
     }
 
-    /// First offset to deliver, inclusive.
-    pub(crate) const fn lower(&self) -> Offset {
-        self.lower
-    }
-
-    /// The position behind the batches walked so far.
-    pub(crate) const fn position(&self) -> Offset {
-        self.expected
-    }
-
     /// How many bytes have not been walked.
     pub(crate) fn rest_bytes(&self) -> usize {
         self.records.len().saturating_sub(self.at)
@@ -149,116 +203,58 @@ impl Input {
         scope: &Scope,
         counts: &mut Counts,
     ) -> Result<Option<KafkaBatch>, WorkerError> {
-        while let Some((header, whole)) = self.next_header(scope)? {
+        loop {
+            let rest = self.records.get(self.at..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(None);
+            }
+            // Read in place: with batches of one record, moving headers about shows.
+            let item = walk(rest).next();
+            let (header, whole) = match &item {
+                Some(Ok((header, whole))) => (header, *whole),
+                Some(Err(source)) => return Err(scope.header_error(*source)),
+                None => return Err(scope.truncated(self.expected, rest.len())),
+            };
+            if header.base_offset < self.expected {
+                return Err(scope.out_of_order(header, self.expected));
+            }
             if header.base_offset >= scope.range.until() {
                 self.at = self.records.len();
-                break;
+                return Ok(None);
             }
-            self.check(scope, &header, whole.clone())?;
+            scope.check(header, whole, self.lower)?;
+            let codec = header.codec().map_err(|source| scope.header_error(source))?;
+            let body = self.at + BATCH_HEADER_BYTES..self.at + whole.len();
+            self.at += whole.len();
+            self.expected = header.next_offset();
             counts.kafka_batches += 1;
-            let batch = KafkaBatch {
-                codec: header.codec().map_err(|source| scope.header_error(source))?,
-                body: whole.start.saturating_add(BATCH_HEADER_BYTES)..whole.end,
-                inside: header.base_offset >= self.lower
-                    && header.last_offset() < scope.range.until(),
-                header,
-            };
-            if let Some(aborts) = &mut self.aborts {
-                aborts.advance(header.last_offset());
-            }
             if header.is_control() {
                 counts.control_batches += 1;
-                self.marker(scope, &batch)?;
+            }
+            if let Some(aborts) = &mut self.aborts {
+                aborts.advance(header.last_offset());
+                if header.is_control() {
+                    let stored = self.records.get(body.clone()).unwrap_or_default();
+                    scope.marker(aborts, header, codec, stored)?;
+                } else if header.is_transactional() && aborts.is_aborted(header.producer_id) {
+                    counts.aborted_batches += 1;
+                    continue;
+                }
+            }
+            let empty = header.count == 0 && body.is_empty();
+            if header.is_control() || empty || header.last_offset() < self.lower {
                 continue;
             }
-            let aborted = header.is_transactional()
-                && self.aborts.as_ref().is_some_and(|state| state.is_aborted(header.producer_id));
-            if aborted {
-                counts.aborted_batches += 1;
-                continue;
-            }
-            let empty = header.count == 0 && batch.body.is_empty();
-            if empty || header.last_offset() < self.lower {
-                continue;
-            }
-            return Ok(Some(batch));
-        }
-        Ok(None)
-    }
-
-    #[inline]
-    fn next_header(
-        &mut self,
-        scope: &Scope,
-    ) -> Result<Option<(BatchHeader, Range<usize>)>, WorkerError> {
-        let rest = self.records.get(self.at..).unwrap_or_default();
-        if rest.is_empty() {
-            return Ok(None);
-        }
-        let Some(item) = walk(rest).next() else {
-            return Err(WorkerError::Truncated {
-                range: scope.range.clone(),
-                offset: self.expected,
-                rest_bytes: rest.len(),
-            });
-        };
-        let (header, _) = item.map_err(|source| scope.header_error(source))?;
-        if header.base_offset < self.expected {
-            return Err(scope.header_error(HeaderError::Order {
-                offset: header.base_offset.get(),
-                last_offset_delta: header.last_offset_delta,
-                count: header.count,
-                expected: self.expected.get(),
+            let until = scope.range.until();
+            return Ok(Some(KafkaBatch {
+                base: header.base_offset,
+                next: header.next_offset(),
+                count: header.count.max(0).cast_unsigned(),
+                codec,
+                body,
+                inside: header.base_offset >= self.lower && header.last_offset() < until,
+                facts: Facts::new(header, self.lower.get(), until.get()),
             }));
         }
-        let start = self.at;
-        self.at = start.saturating_add(header.total_bytes);
-        Ok(Some((header, start..self.at)))
-    }
-
-    /// Compares the checksum; only then does the walk count the batch as passed.
-    #[inline]
-    fn check(
-        &mut self,
-        scope: &Scope,
-        header: &BatchHeader,
-        whole: Range<usize>,
-    ) -> Result<(), WorkerError> {
-        let checked = self.bytes(whole.start.saturating_add(CHECKED_FROM)..whole.end);
-        let computed = crc_fast::crc32_iscsi(checked);
-        if computed != header.crc {
-            return Err(WorkerError::Checksum {
-                range: scope.range.clone(),
-                offset: header.base_offset,
-                resume_at: header.base_offset.max(self.lower),
-                stored: header.crc,
-                computed,
-            });
-        }
-        self.expected = header.next_offset();
-        Ok(())
-    }
-
-    /// Takes note of a transaction marker. A control batch that compaction emptied says nothing.
-    fn marker(&mut self, scope: &Scope, batch: &KafkaBatch) -> Result<(), WorkerError> {
-        if self.aborts.is_none() || batch.header.count == 0 {
-            return Ok(());
-        }
-        let stored = self.bytes(batch.body.clone());
-        let mut arena = Arena::default();
-        let plain = match batch.codec {
-            Codec::None => stored,
-            _ => {
-                let range = scope.decompress(batch, stored, &mut arena)?;
-                arena.get(range)
-            }
-        };
-        let key = record::marker_key(plain).ok_or_else(|| {
-            scope.record_error(batch.header.base_offset, 0, "no transaction marker")
-        })?;
-        if let Some(aborts) = &mut self.aborts {
-            aborts.marker(batch.header.producer_id, key);
-        }
-        Ok(())
     }
 }

@@ -38,6 +38,7 @@ mod decoder;
 mod error;
 mod input;
 mod options;
+mod quick;
 mod record;
 mod rows;
 mod scan;

@@ -1,13 +1,18 @@
-//! The records of one Kafka batch, parsed into rows: the hot loop.
+//! The records of one Kafka batch, parsed into rows.
 //!
 //! A record is a varint length, attributes (1 byte, unused), timestamp delta (varlong), offset
 //! delta (varint), key and value (varint length, −1 for null), a varint count of headers and the
 //! headers. Every length is checked against what holds it. A row is added only once its record is
 //! known to be sound, so that rows stay whole when a later record is not.
+//!
+//! This is the loop for every shape of record and set of columns; [`quick`] takes the usual ones.
+
+use std::ops::Range;
 
 use kafka_direct_core::BatchHeader;
 
 use crate::{
+    quick,
     rows::{Rows, Source},
     varint::{varint, varlong},
 };
@@ -52,6 +57,27 @@ impl Facts {
         }
     }
 
+    /// The timestamp of a record; `None` if it is out of range.
+    #[inline(always)]
+    pub(crate) const fn time(&self, delta: i64) -> Option<i64> {
+        match self.append_time {
+            Some(time) => Some(time),
+            None => self.base_timestamp.checked_add(delta),
+        }
+    }
+
+    /// The offset of a record whose delta was checked.
+    #[inline(always)]
+    pub(crate) const fn offset(&self, delta: i64) -> i64 {
+        self.base_offset.wrapping_add(delta)
+    }
+
+    /// The deltas to deliver of records that follow delta `last`, and that the batch can have.
+    pub(crate) fn wanted_after(&self, last: i64) -> Range<i64> {
+        let from = last.saturating_add(1).max(self.from_delta);
+        from..self.until_delta.min(self.last_delta.saturating_add(1))
+    }
+
     /// Whether the broker set the timestamps.
     pub(crate) const fn is_log_append_time(&self) -> bool {
         self.append_time.is_some()
@@ -73,8 +99,8 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     /// At the first record of a batch of `count`.
-    pub(crate) fn new(count: i32) -> Self {
-        Self { at: 0, left: count.max(0).cast_unsigned(), done: 0, last_delta: -1 }
+    pub(crate) const fn new(count: u32) -> Self {
+        Self { at: 0, left: count, done: 0, last_delta: -1 }
     }
 
     pub(crate) const fn left(&self) -> u32 {
@@ -88,6 +114,24 @@ impl Cursor {
     /// The offset delta behind the last record parsed.
     pub(crate) const fn next_delta(&self) -> i64 {
         self.last_delta.saturating_add(1)
+    }
+
+    /// Where the next record begins.
+    pub(crate) const fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The offset delta of the last record parsed; −1 before the first.
+    pub(crate) const fn last_delta(&self) -> i64 {
+        self.last_delta
+    }
+
+    /// Moves behind `records` records, the last of which ends at `end` and has this offset delta.
+    pub(crate) fn pass(&mut self, records: u32, end: usize, delta: i64) {
+        self.at = end;
+        self.left = self.left.saturating_sub(records);
+        self.done += u64::from(records);
+        self.last_delta = delta;
     }
 
     /// Whether nothing wanted is left; errs if bytes are left although no record is.
@@ -138,15 +182,20 @@ pub(crate) fn parse(
     facts: &Facts,
     cursor: &mut Cursor,
 ) -> Result<bool, &'static str> {
-    if rows.wants.is_usual() {
-        run::<true>(rows, source, facts, cursor)
-    } else {
-        run::<false>(rows, source, facts, cursor)
+    let usual = rows.wants.is_usual();
+    while cursor.left > 0 && !rows.is_full() {
+        if usual && quick::records(rows, source, facts, cursor) > 0 {
+            continue;
+        }
+        if !any_record(rows, source, facts, cursor)? {
+            return Ok(true);
+        }
     }
+    cursor.finish(source.body)
 }
 
-/// `USUAL` fixes the columns to key, value, offset and timestamp, so that their tests vanish.
-fn run<const USUAL: bool>(
+/// Parses one record of any shape; `false` if it lies at or behind `until`.
+fn any_record(
     rows: &mut Rows,
     source: &Source<'_>,
     facts: &Facts,
@@ -154,49 +203,41 @@ fn run<const USUAL: bool>(
 ) -> Result<bool, &'static str> {
     let body = source.body;
     let wants = rows.wants;
-    while cursor.left > 0 && !rows.is_full() {
-        let front = front(body, cursor.at, cursor.last_delta, facts)?;
-        let Front { mut at, end, .. } = front;
-        if front.delta >= facts.until_delta {
-            return Ok(true);
-        }
-        if front.delta >= facts.from_delta {
-            let time = match facts.append_time {
-                Some(time) => time,
-                None => facts.base_timestamp.checked_add(front.time_delta).ok_or(TIME)?,
-            };
-            let (mut key, mut value) = (None, None);
-            if USUAL || wants.bytes() {
-                let record = body.get(..end).ok_or(LENGTH)?;
-                key = field(record, &mut at, KEY)?;
-                value = field(record, &mut at, VALUE)?;
-                let headers = varint(record, &mut at).ok_or(CUT)?;
-                if !USUAL && wants.headers {
-                    rows.headers.parse(source, at..end, headers)?;
-                } else if headers < 0 || (headers == 0 && at != end) {
-                    return Err(REST);
-                }
-            }
-            if USUAL || wants.timestamp {
-                rows.push_timestamp(time);
-            }
-            if USUAL || wants.offset {
-                rows.offsets.push(facts.base_offset + front.delta);
-            }
-            if USUAL || wants.key {
-                rows.keys.push(source, key);
-            }
-            if USUAL || wants.value {
-                rows.values.push(source, value);
-            }
-            rows.end_row();
-        }
-        cursor.at = end;
-        cursor.left -= 1;
-        cursor.done += 1;
-        cursor.last_delta = front.delta;
+    let front = front(body, cursor.at, cursor.last_delta, facts)?;
+    let Front { mut at, end, .. } = front;
+    if front.delta >= facts.until_delta {
+        return Ok(false);
     }
-    cursor.finish(body)
+    if front.delta >= facts.from_delta {
+        let time = facts.time(front.time_delta).ok_or(TIME)?;
+        let (mut key, mut value) = (None, None);
+        if wants.bytes() {
+            let record = body.get(..end).ok_or(LENGTH)?;
+            key = field(record, &mut at, KEY)?;
+            value = field(record, &mut at, VALUE)?;
+            let headers = varint(record, &mut at).ok_or(CUT)?;
+            if wants.headers {
+                rows.headers.parse(source, at..end, headers)?;
+            } else if headers < 0 || (headers == 0 && at != end) {
+                return Err(REST);
+            }
+        }
+        if wants.timestamp {
+            rows.push_timestamp(time);
+        }
+        if wants.offset {
+            rows.offsets.push(facts.offset(front.delta));
+        }
+        if wants.key {
+            rows.keys.push(source, key);
+        }
+        if wants.value {
+            rows.values.push(source, value);
+        }
+        rows.end_rows(1);
+    }
+    cursor.pass(1, front.end, front.delta);
+    Ok(true)
 }
 
 /// Reads a length and steps over the bytes; `None` if it is −1.
@@ -220,7 +261,7 @@ pub(crate) fn field(
 }
 
 /// Counts the wanted records of a batch by their offset deltas alone; on a fault, which record.
-pub(crate) fn count(body: &[u8], facts: &Facts, count: i32) -> Result<u64, (u64, &'static str)> {
+pub(crate) fn count(body: &[u8], facts: &Facts, count: u32) -> Result<u64, (u64, &'static str)> {
     let mut cursor = Cursor::new(count);
     let mut wanted = 0;
     while cursor.left > 0 {
@@ -230,10 +271,7 @@ pub(crate) fn count(body: &[u8], facts: &Facts, count: i32) -> Result<u64, (u64,
             return Ok(wanted);
         }
         wanted += u64::from(front.delta >= facts.from_delta);
-        cursor.at = front.end;
-        cursor.left -= 1;
-        cursor.done += 1;
-        cursor.last_delta = front.delta;
+        cursor.pass(1, front.end, front.delta);
     }
     cursor.finish(body).map_err(|reason| (cursor.done, reason))?;
     Ok(wanted)

@@ -5,8 +5,8 @@ use kafka_direct_core::{Codec, Fetched, PlannedRange};
 use crate::{
     Counts, DecodeOptions, WorkerError,
     arena::Arena,
-    input::{Input, Scope},
-    record::{self, Facts},
+    input::{Input, KafkaBatch, Scope},
+    record,
 };
 
 /// Counts the records of `fetched` that a [`RangeDecoder`](crate::RangeDecoder) of the same range
@@ -29,23 +29,22 @@ pub fn scan(
     let mut arena = Arena::default();
     let mut visible = 0u64;
     while let Some(batch) = input.next_visible(&scope, &mut counts)? {
-        let header = batch.header;
+        let KafkaBatch { base, codec, count, .. } = batch;
         if batch.inside {
-            visible = visible.saturating_add(u64::from(header.count.max(0).cast_unsigned()));
+            visible = visible.saturating_add(u64::from(count));
             continue;
         }
-        let stored = input.bytes(batch.body.clone());
+        let stored = input.bytes(batch.body);
         arena.truncate(0);
-        let plain = match batch.codec {
+        let plain = match codec {
             Codec::None => stored,
             _ => {
-                let range = scope.decompress(&batch, stored, &mut arena)?;
+                let range = scope.decompress(base, codec, stored, &mut arena)?;
                 arena.get(range)
             }
         };
-        let facts = Facts::new(&header, input.lower().get(), scope.range.until().get());
-        let wanted = record::count(plain, &facts, header.count)
-            .map_err(|(record, reason)| scope.record_error(header.base_offset, record, reason))?;
+        let wanted = record::count(plain, &batch.facts, count)
+            .map_err(|(record, reason)| scope.record_error(base, record, reason))?;
         visible = visible.saturating_add(wanted);
     }
     Ok(visible)

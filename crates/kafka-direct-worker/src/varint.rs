@@ -72,12 +72,12 @@ fn varlong_rest(bytes: &[u8], at: &mut usize) -> Option<i64> {
 }
 
 #[inline(always)]
-const fn zigzag(number: u32) -> i32 {
+pub(crate) const fn zigzag(number: u32) -> i32 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 #[inline(always)]
-const fn zigzag_long(number: u64) -> i64 {
+pub(crate) const fn zigzag_long(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 

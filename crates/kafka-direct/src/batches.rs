@@ -63,6 +63,7 @@ pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOption
         fetch: cluster.fetch(planned.clone(), options.fetch()),
         decoder: RangeDecoder::new(&planned, options.decode.clone()),
         decode: options.decode.clone(),
+        pushed_from: planned.range().from(),
         planned,
         attempt: 1,
         asked_again_at: None,
@@ -81,6 +82,8 @@ pub struct Batches {
     attempt: u32,
     /// The offset of a corrupt batch that was asked for a second time.
     asked_again_at: Option<Offset>,
+    /// Where the answer that is being decoded began.
+    pushed_from: Offset,
     /// Counts of decoders that were replaced.
     finished: Counts,
     /// Tells the task's owner that the engine failed, not the closure.
@@ -185,21 +188,24 @@ impl Batches {
                 }
             }
             if let Some(fetched) = self.fetch.try_next() {
+                self.pushed_from = fetched.fetch_offset;
                 let pushed = self.decoder.push(fetched);
-                pushed.map_err(|error| self.fail(error))?;
+                pushed.map_err(|error| self.fail_decoding(error))?;
                 continue;
             }
             let flushed = self.decoder.flush();
-            return flushed.map_err(|error| self.fail(error));
+            return flushed.map_err(|error| self.fail_decoding(error));
         }
     }
 
     /// A batch whose checksum does not match is fetched once more: the fault may be the network's.
     /// Rows decoded before it are handed out.
     fn ask_again(&mut self, error: WorkerError) -> Result<Option<RecordBatch>, Error> {
-        let Some(offset) = error.checksum_mismatch_at() else { return Err(self.fail(error)) };
+        let Some(offset) = error.checksum_mismatch_at() else {
+            return Err(self.fail_decoding(error));
+        };
         if self.asked_again_at.replace(offset) == Some(offset) {
-            return Err(self.fail(error));
+            return Err(self.fail_decoding(error));
         }
         tracing::warn!(range = %self.range(), %error, "fetching a corrupt batch again");
         let flushed = self.decoder.flush();
@@ -208,6 +214,13 @@ impl Batches {
         self.decoder = RangeDecoder::new(&self.planned, self.decode.clone());
         self.fetch.seek(offset);
         Ok(rest)
+    }
+
+    /// Goes back to where the broken answer began: whoever calls again meets the fault again, and no
+    /// record behind it before. The decoder drops what it has handed out already.
+    fn fail_decoding(&mut self, error: WorkerError) -> Error {
+        self.fetch.seek(self.pushed_from);
+        self.fail(error)
     }
 
     fn fail(&self, error: impl Into<Error>) -> Error {

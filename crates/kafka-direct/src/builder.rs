@@ -178,10 +178,9 @@ impl KafkaRddBuilder {
         let planning = self.plan();
         let (plan, leaders) = match deadline {
             None => planning.await?,
-            Some(at) => tokio::time::timeout_at(at, planning).await.map_err(|_| Error::Setting {
-                setting: "deadline",
-                reason: "it passed while the batch was planned; raise it".to_owned(),
-            })??,
+            Some(at) => tokio::time::timeout_at(at, planning)
+                .await
+                .map_err(|_| Error::PlanningDeadline)??,
         };
         Ok(KafkaRdd::new(self.cluster.clone(), plan, leaders, self.settings(deadline)))
     }
@@ -193,7 +192,13 @@ impl KafkaRddBuilder {
     /// As [`KafkaRdd::from_plan`].
     pub async fn build_from_plan(self, plan: BatchPlan) -> Result<KafkaRdd, Error> {
         let deadline = self.deadline.and_then(|limit| Instant::now().checked_add(limit));
-        let leaders = crate::rdd::check_plan(&self.cluster, &plan).await?;
+        let checking = crate::rdd::check_plan(&self.cluster, &plan);
+        let leaders = match deadline {
+            None => checking.await?,
+            Some(at) => tokio::time::timeout_at(at, checking)
+                .await
+                .map_err(|_| Error::PlanningDeadline)??,
+        };
         Ok(KafkaRdd::new(self.cluster.clone(), plan, leaders, self.settings(deadline)))
     }
 
@@ -205,6 +210,7 @@ impl KafkaRddBuilder {
                 .with_decode(self.decode.clone()),
             concurrency: self.concurrency,
             attempts: self.attempts,
+            resets: std::sync::Arc::default(),
         }
     }
 
@@ -212,7 +218,8 @@ impl KafkaRddBuilder {
         let topics = self.find_topics().await?;
         let leaders = leaders(&topics);
         let selected = self.selected(&topics);
-        let watermarks = self.cluster.watermarks(&selected.keys().cloned().collect::<Vec<_>>()).await?;
+        let watermarks =
+            self.cluster.watermarks(&selected.keys().cloned().collect::<Vec<_>>()).await?;
         let states: Vec<PartitionState> = selected
             .into_iter()
             .filter_map(|(topic_partition, (topic_id, leader_epoch))| {
@@ -253,10 +260,8 @@ impl KafkaRddBuilder {
                 Ok(topics)
             }
             Topics::Ranges(ranges) => {
-                let names: BTreeSet<String> = ranges
-                    .iter()
-                    .map(|range| range.topic_partition().topic().to_owned())
-                    .collect();
+                let names: BTreeSet<String> =
+                    ranges.iter().map(|range| range.topic_partition().topic().to_owned()).collect();
                 Ok(self.cluster.topics(&names.into_iter().collect::<Vec<_>>()).await?)
             }
         }
@@ -266,7 +271,9 @@ impl KafkaRddBuilder {
     /// selection's indices leave. What is selected and does not exist is the driver's to report.
     fn selected(&self, topics: &[TopicMetadata]) -> BTreeMap<TopicPartition, Known> {
         let explicit: Option<BTreeSet<&TopicPartition>> = match &self.topics {
-            Topics::Ranges(ranges) => Some(ranges.iter().map(OffsetRange::topic_partition).collect()),
+            Topics::Ranges(ranges) => {
+                Some(ranges.iter().map(OffsetRange::topic_partition).collect())
+            }
             Topics::Named(_) | Topics::Pattern(_) => None,
         };
         let indices = self.selection.partitions.as_ref();

@@ -188,6 +188,9 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// A record decoded by `K` and `V`, or why it could not be.
+pub type Decoded<K, V> = Result<Record<<K as Decoder>::Output, <V as Decoder>::Output>, Error>;
+
 /// The records of `batch`, decoded one by one as they are asked for.
 ///
 /// # Errors
@@ -197,7 +200,7 @@ pub fn records<'a, K: Decoder, V: Decoder>(
     batch: &'a RecordBatch,
     keys: &'a K,
     values: &'a V,
-) -> Result<impl Iterator<Item = Result<Record<K::Output, V::Output>, Error>> + 'a, Error> {
+) -> Result<impl Iterator<Item = Decoded<K, V>> + 'a, Error> {
     let parts = Parts::of(batch).ok_or_else(|| Error::Setting {
         setting: "columns",
         reason: "a column that records need was not read; read `decode::columns()`".to_owned(),

@@ -41,6 +41,9 @@ pub enum Error {
         /// was re-created.
         kind: ErrorKind,
     },
+    /// The deadline passed before anything was read.
+    #[error("the deadline passed while the batch was planned; raise it, or check the brokers")]
+    PlanningDeadline,
     /// A caller's closure failed every attempt it had.
     #[error("{range}: the closure failed {attempts} times")]
     Closure {
@@ -85,6 +88,7 @@ impl Error {
             Self::Worker(error) => error.kind(),
             Self::Core(error) => error.kind(),
             Self::Setting { .. } => ErrorKind::Invalid,
+            Self::PlanningDeadline => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } => *kind,
             Self::Closure { source, .. } => {
                 source.downcast_ref::<Self>().map_or(ErrorKind::Internal, Self::kind)

@@ -3,7 +3,7 @@
 //!
 //! **Promises:** a record inside its range that exists and is visible is delivered exactly once per
 //! read of the range, one outside never; faults of the cluster resume inside the same stream;
-//! memory held by the engine is bounded by the cluster's budget plus one oversize batch; dropping a
+//! bytes in flight and queued stay within the cluster's budget plus one oversize batch per lane; dropping a
 //! future or a stream cancels its work.
 //!
 //! **Does not know:** how results are stored, consumer groups beyond reading what they committed,

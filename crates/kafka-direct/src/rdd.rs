@@ -11,9 +11,10 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use kafka_direct_core::{BatchPlan, ErrorKind, PlannedRange, TopicPartition};
+use kafka_direct_core::{BatchPlan, ErrorKind, PlannedRange, Reset, TopicPartition};
 use kafka_direct_wire::Cluster;
 use kafka_direct_worker::{Columns, DecodeOptions, scan};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -28,6 +29,14 @@ pub(crate) struct Settings {
     pub(crate) read: ReadOptions,
     pub(crate) concurrency: Option<NonZeroUsize>,
     pub(crate) attempts: u32,
+    /// Jumps over lost offsets that reading the whole batch made.
+    pub(crate) resets: Arc<Mutex<Vec<Reset>>>,
+}
+
+impl Settings {
+    fn note(&self, resets: &[Reset]) {
+        self.resets.lock().extend_from_slice(resets);
+    }
 }
 
 /// The offset ranges of one batch over a cluster: partition `i` is planned range `i`.
@@ -100,6 +109,16 @@ impl KafkaRdd {
         self.leaders.get(planned.topic_partition()).map(String::as_str)
     }
 
+    /// Jumps over lost offsets, under the policy `resume`: those of the plan, then those that
+    /// [`KafkaRdd::count`], [`KafkaRdd::take`], [`KafkaRdd::collect`] and what builds on them made so
+    /// far. A closure sees its own in [`Batches::resets`].
+    #[must_use]
+    pub fn resets(&self) -> Vec<Reset> {
+        let mut all = self.plan.resets().to_vec();
+        all.extend_from_slice(&self.settings.resets.lock());
+        all
+    }
+
     /// Reads partition `index` of the batch; `None` if there is no such partition.
     #[must_use]
     pub fn read_partition(&self, index: usize) -> Option<Batches> {
@@ -163,7 +182,8 @@ impl KafkaRdd {
                     }
                 }
                 Err(panicked) => {
-                    let planned = indices.get(&panicked.id()).and_then(|i| self.partitions().get(*i));
+                    let planned =
+                        indices.get(&panicked.id()).and_then(|i| self.partitions().get(*i));
                     let Some(planned) = planned else { continue };
                     return Err(Error::ClosurePanicked { range: planned.range().clone() });
                 }
@@ -183,10 +203,22 @@ impl KafkaRdd {
     pub async fn count(&self) -> Result<u64, Error> {
         let counts = self.run(|planned, cluster, settings| async move {
             let mut fetch = cluster.fetch(planned.clone(), settings.read.fetch());
-            let mut count = 0u64;
+            let (mut count, mut asked_again_at) = (0u64, None);
             while let Some(fetched) = fetch.next().await? {
-                count = count.saturating_add(scan(&planned, &fetched, &settings.read.decode)?);
+                match scan(&planned, &fetched, &settings.read.decode) {
+                    Ok(records) => count = count.saturating_add(records),
+                    // A checksum may be broken by the network: the answer is asked for once more.
+                    Err(error)
+                        if error.checksum_mismatch_at().is_some()
+                            && asked_again_at.replace(fetched.fetch_offset)
+                                != Some(fetched.fetch_offset) =>
+                    {
+                        fetch.seek(fetched.fetch_offset);
+                    }
+                    Err(error) => return Err(Error::from(error)),
+                }
             }
+            settings.note(fetch.resets());
             Ok(count)
         });
         Ok(counts.await?.into_iter().fold(0, u64::saturating_add))
@@ -221,6 +253,7 @@ impl KafkaRdd {
                 left = left.saturating_sub(rows);
                 taken.push(batch.slice(0, rows));
             }
+            self.settings.note(batches.resets());
             if left == 0 {
                 break;
             }
@@ -250,6 +283,7 @@ impl KafkaRdd {
             while let Some(batch) = batches.try_next().await? {
                 all.push(batch);
             }
+            settings.note(batches.resets());
             Ok(all)
         });
         Ok(partitions.await?.into_iter().flatten().collect())
@@ -301,8 +335,7 @@ pub(crate) async fn check_plan(cluster: &Cluster, plan: &BatchPlan) -> Result<Le
         plan.ranges().iter().map(|planned| planned.topic_partition().topic().to_owned()).collect();
     names.dedup();
     let topics = cluster.topics(&names).await?;
-    let ids: HashMap<&str, _> =
-        topics.iter().map(|topic| (&*topic.name, topic.id)).collect();
+    let ids: HashMap<&str, _> = topics.iter().map(|topic| (&*topic.name, topic.id)).collect();
     for planned in plan.ranges() {
         let topic = planned.topic_partition().topic();
         if let (Some(then), Some(Some(now))) = (planned.topic_id(), ids.get(topic))
@@ -322,7 +355,8 @@ pub(crate) async fn check_plan(cluster: &Cluster, plan: &BatchPlan) -> Result<Le
             topic.partitions.iter().map(|p| TopicPartition::new(Arc::clone(name), p.index))
         })
         .collect();
-    let missing = plan.ranges().iter().find(|planned| !existing.contains(planned.topic_partition()));
+    let missing =
+        plan.ranges().iter().find(|planned| !existing.contains(planned.topic_partition()));
     if let Some(planned) = missing {
         return Err(Error::ForeignPlan {
             reason: format!("partition {} does not exist", planned.topic_partition()),

@@ -25,7 +25,7 @@ pub async fn a_plan_of_a_recreated_topic_is_refused(cluster: &impl TestCluster) 
     let connection = connect(cluster).await;
     let rdd = all_columns(&connection, &topic).build().await.unwrap();
     writer.delete(&topic).await;
-    while connection.topics(&[topic.clone()]).await.is_ok() {
+    while connection.topics(std::slice::from_ref(&topic)).await.is_ok() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     writer.create(&topic, 1).await;

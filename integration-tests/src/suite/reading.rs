@@ -103,7 +103,8 @@ pub async fn counting_and_taking_agree_with_collecting(cluster: &impl TestCluste
         assert_eq!(taken, all[..count.min(all.len())], "{count}");
     }
     assert_eq!(rows(&[rdd.first().await.unwrap().unwrap()]), all[..1]);
-    let nothing = all_columns(&connection, &topic).start(StartOffset::Latest).build().await.unwrap();
+    let nothing =
+        all_columns(&connection, &topic).start(StartOffset::Latest).build().await.unwrap();
     assert_eq!(nothing.count().await.unwrap(), 0);
     assert!(nothing.is_empty().await.unwrap() && nothing.first().await.unwrap().is_none());
 }

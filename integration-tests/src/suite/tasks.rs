@@ -30,8 +30,7 @@ pub async fn a_closure_that_fails_is_run_again_from_the_start(cluster: &impl Tes
     rdd.for_each_partition(move |planned, mut batches| {
         let log = Arc::clone(&log);
         async move {
-            let (partition, attempt) =
-                (planned.topic_partition().partition(), batches.attempt());
+            let (partition, attempt) = (planned.topic_partition().partition(), batches.attempt());
             while let Some(batch) = batches.try_next().await? {
                 log.lock().entry((partition, attempt)).or_default().extend(rows(&[batch]));
             }
@@ -43,7 +42,7 @@ pub async fn a_closure_that_fails_is_run_again_from_the_start(cluster: &impl Tes
     })
     .await
     .unwrap();
-    let seen = seen.lock();
+    let seen = std::mem::take(&mut *seen.lock());
     let attempts: Vec<_> = seen.keys().copied().collect();
     assert_eq!(attempts, [(0, 1), (1, 1), (1, 2), (1, 3)]);
     assert!(seen.values().all(|rows| rows.len() == 100));
@@ -70,11 +69,15 @@ pub async fn at_most_the_set_number_of_ranges_run_at_once(cluster: &impl TestClu
     let limit = NonZeroUsize::new(2).unwrap();
     let builder = all_columns(&connect(cluster).await, &topic).concurrency(limit);
     let rdd = builder.build().await.unwrap();
-    let (running, most, done) =
-        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (running, most, done) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let shared = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&done));
     rdd.for_each_partition(move |_, mut batches| {
-        let (running, most, done) = (Arc::clone(&shared.0), Arc::clone(&shared.1), Arc::clone(&shared.2));
+        let (running, most, done) =
+            (Arc::clone(&shared.0), Arc::clone(&shared.1), Arc::clone(&shared.2));
         async move {
             most.fetch_max(1 + running.fetch_add(1, Ordering::SeqCst), Ordering::SeqCst);
             while batches.try_next().await?.is_some() {

@@ -118,8 +118,13 @@ async fn rubbish_and_hostile_sizes_are_refused_without_memory_or_a_hang() {
     let frame = |body: &[u8]| [&(body.len() as u32).to_be_bytes()[..], body].concat();
     let count = [&[0; 4][..], &[0; 10], &[0x7f, 0xff, 0xff, 0xff, 0, 0]].concat();
     let endless = vec![0xff; 64];
-    for raw in [vec![0x7f, 0xff, 0xff, 0xff], vec![0xff; 8], frame(b"HTTP/1.1"), frame(&count), frame(&endless)]
-    {
+    for raw in [
+        vec![0x7f, 0xff, 0xff, 0xff],
+        vec![0xff; 8],
+        frame(b"HTTP/1.1"),
+        frame(&count),
+        frame(&endless),
+    ] {
         broker.faults().every(ApiKey::Fetch, Fault::Raw(raw.clone().into()));
         let read = tokio::time::timeout(Duration::from_secs(20), offsets(&rdd)).await;
         let error = read.expect("no hang").unwrap_err();

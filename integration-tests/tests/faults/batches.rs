@@ -1,7 +1,7 @@
 //! Batches that are broken, odd or hostile.
 
 use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{BatchWriter, Broker, Record, RawOffsets};
+use kafka_direct_broker::{BatchWriter, Broker, RawOffsets, Record};
 
 use super::{connect, connect_with, offsets, whole};
 

@@ -83,10 +83,11 @@ async fn truncation_is_lost_data_or_a_recorded_reset_at_the_end_that_exists() {
     let error = offsets(&rdd).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetLost);
     assert!(error.to_string().contains("truncated, it has [0, 20)"), "{error}");
-    let (read, resets, _) = resume(&cluster, &rdd).await.unwrap();
+    let (read, resets, achieved) = resume(&cluster, &rdd).await.unwrap();
     assert_eq!(read, (0..20).collect::<Vec<_>>());
     assert_eq!(resets[0].cause, ResetCause::Truncated);
     assert_eq!((resets[0].from.get(), resets[0].to.get()), (20, 40));
+    assert_eq!(achieved, 20, "the next batch starts at the end that exists");
 }
 
 #[tokio::test]

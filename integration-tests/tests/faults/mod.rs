@@ -1,5 +1,6 @@
 //! What a broker can do wrong, and what a reader makes of it.
 
+mod again;
 mod answers;
 mod batches;
 mod leaders;
@@ -58,7 +59,10 @@ async fn offsets(rdd: &KafkaRdd) -> Result<Vec<i64>, Error> {
 }
 
 /// Reads partition 0 under the policy `resume`: offsets, resets and the achieved end.
-async fn resume(cluster: &Cluster, rdd: &KafkaRdd) -> Result<(Vec<i64>, Vec<Reset>, i64), BoxError> {
+async fn resume(
+    cluster: &Cluster,
+    rdd: &KafkaRdd,
+) -> Result<(Vec<i64>, Vec<Reset>, i64), BoxError> {
     let builder = KafkaRdd::builder(cluster).columns(Columns::all());
     let builder = builder.on_data_loss(DataLossPolicy::Resume);
     let rdd = builder.build_from_plan(rdd.plan().clone()).await?;

@@ -1,8 +1,6 @@
 //! The library against the Java consumer on every fixture.
 
-use kafka_direct::{
-    Cluster, Columns, IsolationLevel, KafkaRdd, OffsetRange, TopicPartition,
-};
+use kafka_direct::{Cluster, Columns, IsolationLevel, KafkaRdd, OffsetRange, TopicPartition};
 use kafka_direct_integration_tests::{
     cluster::{connect, connect_with},
     rows::{Row, rows},
@@ -64,8 +62,7 @@ async fn every_start_and_every_cut_inside_transactions_is_right() {
         let (rdd, all) = read(&cluster, topic, isolation).await;
         for planned in rdd.partitions() {
             let (tp, until) = (planned.topic_partition(), planned.range().until().get());
-            let own: Vec<&Row> =
-                all.iter().filter(|row| row.partition == tp.partition()).collect();
+            let own: Vec<&Row> = all.iter().filter(|row| row.partition == tp.partition()).collect();
             for from in 0..=until {
                 let range = OffsetRange::new(tp.clone(), from, until).unwrap();
                 let builder = KafkaRdd::builder(&cluster).isolation(isolation).ranges([range]);

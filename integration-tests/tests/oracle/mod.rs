@@ -103,7 +103,11 @@ fn dump(isolation: IsolationLevel, topics: &[&str]) -> BTreeMap<String, Dump> {
         let line: Line = serde_json::from_str(line).unwrap();
         let dump = dumps.entry(line.topic.clone()).or_default();
         let Some(offset) = line.offset else {
-            assert_eq!(line.position, line.end, "the Java consumer did not reach the end: {}", line.topic);
+            assert_eq!(
+                line.position, line.end,
+                "the Java consumer did not reach the end: {}",
+                line.topic
+            );
             dump.bounds.insert(line.partition, (line.beginning.unwrap(), line.end.unwrap()));
             continue;
         };

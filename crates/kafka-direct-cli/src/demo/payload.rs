@@ -1,8 +1,8 @@
 //! The demo's records: 100 bytes of JSON that say who they are and carry their own checksum.
 //!
-//! `{"partition":    3,"sequence":    249999,"letters":"…26…","crc32c":"1a2b3c4d"}`, the checksum
-//! being over everything before its own digits. Record `sequence` of a partition stands at offset
-//! `sequence`.
+//! `{"crc32c":"1a2b3c4d","partition":3,"sequence":249999,"letters":"…"}`, the checksum being over
+//! everything behind its own digits and the letters filling up the size. Record `sequence` of a
+//! partition stands at offset `sequence`.
 
 use std::fmt;
 
@@ -10,55 +10,48 @@ use kafka_direct::arrow::array::{ArrayRef, RecordBatch, cast::AsArray as _, type
 
 /// Size of every value.
 pub(super) const VALUE_BYTES: usize = 100;
-/// Bytes the checksum covers.
-const COVERED_BYTES: usize = 90;
-const LETTERS: usize = 26;
+const START: &[u8] = b"{\"crc32c\":\"";
+/// Digits of the checksum.
+const DIGITS: usize = 8;
+const PARTITION: &[u8] = b"\",\"partition\":";
+const SEQUENCE: &[u8] = b",\"sequence\":";
+const LETTERS: &[u8] = b",\"letters\":\"";
+const END: &[u8] = b"\"}";
 
 /// Writes one value at the end of `out`; gives its checksum.
 pub(super) fn put(out: &mut Vec<u8>, partition: i32, sequence: u64) -> u32 {
     let start = out.len();
-    out.extend_from_slice(b"{\"partition\":");
-    put_padded::<5>(out, u64::from(partition.unsigned_abs()));
-    out.extend_from_slice(b",\"sequence\":");
-    put_padded::<10>(out, sequence);
-    out.extend_from_slice(b",\"letters\":\"");
-    put_letters(out, partition, sequence);
-    out.extend_from_slice(b"\",\"crc32c\":\"");
-    let checksum = crc32c(out.get(start..).unwrap_or_default());
-    for nibble in (0..8).rev() {
-        let digit = (checksum >> (nibble * 4)) & 0xf;
-        out.push(
-            char::from_digit(digit, 16).map_or(b'?', |digit| u8::try_from(digit).unwrap_or(b'?')),
-        );
+    let digits = start + START.len()..start + START.len() + DIGITS;
+    let mut numbers = itoa::Buffer::new();
+    out.extend_from_slice(START);
+    out.extend_from_slice(&[b'0'; DIGITS]);
+    out.extend_from_slice(PARTITION);
+    out.extend_from_slice(numbers.format(partition).as_bytes());
+    out.extend_from_slice(SEQUENCE);
+    out.extend_from_slice(numbers.format(sequence).as_bytes());
+    out.extend_from_slice(LETTERS);
+    let room = (start + VALUE_BYTES - END.len()).saturating_sub(out.len());
+    out.extend(letters(partition, sequence).take(room));
+    out.extend_from_slice(END);
+    let checksum = crc32c(out.get(digits.end..).unwrap_or_default());
+    for (digit, shift) in out.get_mut(digits).into_iter().flatten().zip((0..32).step_by(4).rev()) {
+        let nibble = char::from_digit((checksum >> shift) & 0xf, 16);
+        *digit = nibble.and_then(|nibble| u8::try_from(nibble).ok()).unwrap_or(b'?');
     }
-    out.extend_from_slice(b"\"}");
     checksum
 }
 
-/// `number` in `N` columns, blanks first.
-fn put_padded<const N: usize>(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [b' '; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits);
-}
-
-/// Letters that look random and are the same in every run (splitmix64).
-fn put_letters(out: &mut Vec<u8>, partition: i32, sequence: u64) {
+/// Letters that look random and are the same in every run (splitmix64, then a linear generator).
+fn letters(partition: i32, sequence: u64) -> impl Iterator<Item = u8> {
     let seed = sequence ^ (u64::from(partition.unsigned_abs()) << 40);
-    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed ^= mixed >> 27;
-    for _ in 0..LETTERS {
-        mixed =
-            mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        out.push(b'a' + u8::try_from((mixed >> 33) % 26).unwrap_or(0));
-    }
+    let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state ^= state >> 27;
+    std::iter::repeat_with(move || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        b'a' + u8::try_from((state >> 33) % 26).unwrap_or(0)
+    })
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {
@@ -68,21 +61,25 @@ fn crc32c(bytes: &[u8]) -> u32 {
 /// The partition, sequence and checksum a value carries; `None` if it is not one of the demo's or
 /// its checksum does not match.
 fn parse(value: &[u8]) -> Option<(i32, u64, u32)> {
-    if value.len() != VALUE_BYTES {
+    let (stated, covered) = value.strip_prefix(START)?.split_at_checked(DIGITS)?;
+    let found = crc32c(covered);
+    let stated = u32::from_str_radix(std::str::from_utf8(stated).ok()?, 16).ok()?;
+    if value.len() != VALUE_BYTES || stated != found {
         return None;
     }
-    let number = |at: std::ops::Range<usize>| -> Option<u64> {
-        let digits = value.get(at)?.trim_ascii_start();
-        let digit = |sum: u64, digit: &u8| {
-            digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
-        };
-        digits.iter().try_fold(0, digit)
-    };
-    let stated = value.get(COVERED_BYTES..COVERED_BYTES + 8)?;
-    let stated = u32::from_str_radix(std::str::from_utf8(stated).ok()?, 16).ok()?;
-    let found = crc32c(value.get(..COVERED_BYTES)?);
-    let partition = i32::try_from(number(13..18)?).ok()?;
-    (stated == found).then_some((partition, number(30..40)?, found))
+    let (partition, rest) = number(covered.strip_prefix(PARTITION)?)?;
+    let (sequence, _) = number(rest.strip_prefix(SEQUENCE)?)?;
+    Some((i32::try_from(partition).ok()?, sequence, found))
+}
+
+/// The number at the start of `text`, and what follows it.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, rest) = text.split_at_checked(end)?;
+    let value = digits.iter().try_fold(0u64, |sum, digit| {
+        sum.checked_mul(10)?.checked_add(u64::from(digit.wrapping_sub(b'0')))
+    });
+    Some((value?, rest))
 }
 
 /// How many records, and the sum of their checksums.
@@ -188,7 +185,10 @@ mod tests {
 
     const RECORDS: u64 = 20;
 
-    fn stream() -> (Vec<(i64, Vec<u8>)>, Sums) {
+    /// Offsets and values.
+    type Stream = Vec<(i64, Vec<u8>)>;
+
+    fn stream() -> (Stream, Sums) {
         let mut sums = Sums::default();
         let records = (0..RECORDS).map(|sequence| {
             let mut value = Vec::new();
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn every_changed_byte_is_noticed() {
-        for at in 0..VALUE_BYTES - 2 {
+        for at in 0..VALUE_BYTES {
             let (mut records, written) = stream();
             records[9].1[at] ^= 1;
             assert!(verify(&records, written).is_err(), "byte {at}");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_lost_a_doubled_a_swapped_and_a_foreign_record_are_noticed() {
-        let changes: [fn(&mut Vec<(i64, Vec<u8>)>); 6] = [
+        let changes: [fn(&mut Stream); 6] = [
             |records| drop(records.pop()),
             |records| drop(records.remove(4)),
             |records| records.insert(5, records[4].clone()),

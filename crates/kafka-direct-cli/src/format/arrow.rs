@@ -6,9 +6,14 @@ use kafka_direct::{Columns, arrow::array::RecordBatch};
 use crate::exit::Failure;
 
 /// One stream. Batches name their topic through a dictionary, which is replaced when it changes.
-#[derive(Debug)]
 pub(crate) struct Stream {
     writer: StreamWriter<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
 }
 
 impl Stream {

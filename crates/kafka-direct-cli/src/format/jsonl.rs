@@ -22,33 +22,33 @@ pub(super) fn encode(
         let mut line = Line { out, fields: 0 };
         if let Some(topics) = &rows.topic {
             let text = topic.of(topics.indices.value(row), || topics.name(row));
-            line.field("topic").extend_from_slice(text);
+            line.field(b"\"topic\":").extend_from_slice(text);
         }
         if let Some(partition) = rows.partition {
             let number = numbers.format(partition.value(row));
-            line.field("partition").extend_from_slice(number.as_bytes());
+            line.field(b"\"partition\":").extend_from_slice(number.as_bytes());
         }
         if let Some(offset) = rows.offset {
             let number = numbers.format(offset.value(row));
-            line.field("offset").extend_from_slice(number.as_bytes());
+            line.field(b"\"offset\":").extend_from_slice(number.as_bytes());
         }
         if let Some(timestamp) = rows.timestamp {
             let text =
                 if timestamp.is_null(row) { "null" } else { numbers.format(timestamp.value(row)) };
-            line.field("timestamp").extend_from_slice(text.as_bytes());
+            line.field(b"\"timestamp\":").extend_from_slice(text.as_bytes());
         }
         if let Some(kind) = rows.timestamp_type {
             let number = numbers.format(kind.value(row));
-            line.field("timestamp_type").extend_from_slice(number.as_bytes());
+            line.field(b"\"timestamp_type\":").extend_from_slice(number.as_bytes());
         }
         if let Some(keys) = rows.key {
-            bytes(line.field("key"), "key", at(keys, row));
+            bytes(line.field(b"\"key\":"), "key", at(keys, row));
         }
         if let Some(values) = rows.value {
-            bytes(line.field("value"), "value", at(values, row));
+            bytes(line.field(b"\"value\":"), "value", at(values, row));
         }
         if let Some(headers) = &rows.headers {
-            let out = line.field("headers");
+            let out = line.field(b"\"headers\":");
             out.push(b'[');
             for (index, (key, value)) in headers.of(row).enumerate() {
                 out.extend_from_slice(if index == 0 { b"{\"key\":" } else { b",{\"key\":" });
@@ -93,11 +93,10 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Begins a field; its value follows.
-    fn field(&mut self, name: &str) -> &mut Vec<u8> {
-        self.out.extend_from_slice(if self.fields == 0 { b"{\"" } else { b",\"" });
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+    /// Begins a field, whose name comes quoted and with its colon; its value follows.
+    fn field(&mut self, name: &[u8]) -> &mut Vec<u8> {
+        self.out.push(if self.fields == 0 { b'{' } else { b',' });
+        self.out.extend_from_slice(name);
         self.fields = self.fields.saturating_add(1);
         self.out
     }

@@ -9,6 +9,7 @@
 //! `receipt.json` says that the job is done.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
 };
@@ -138,6 +139,7 @@ impl JobDirectory {
     /// Refuses if a file of a range that is not among `ours` lies here: whoever reads the directory
     /// would take it for a part of this job.
     pub(crate) fn refuse_foreign_ranges(&self, ours: &[String]) -> Result<(), Failure> {
+        let ours: HashSet<&String> = ours.iter().collect();
         for name in names_in(&self.path)? {
             if names::is_range_file(&name) && !ours.contains(&name) {
                 return Err(self.foreign(&format!("its file {name} is no range of the plan")));

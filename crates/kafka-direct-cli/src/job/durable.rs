@@ -32,7 +32,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 pub(crate) fn replace(path: &Path, bytes: &[u8], kill: &Kill) -> Result<(), Failure> {
     let temporary = temporary(path, "");
     kill.step()?;
-    let written = write(&temporary, bytes).and_then(|()| {
+    let written = write(&temporary, path, bytes).and_then(|()| {
         kill.step()?;
         fs::rename(&temporary, path).map_err(failed("renaming to", path))
     });
@@ -51,7 +51,7 @@ pub(crate) fn create_if_absent(path: &Path, bytes: &[u8], kill: &Kill) -> Result
         let tag = format!(".{:016x}", RandomState::new().build_hasher().finish());
         let temporary = temporary(path, &tag);
         kill.step()?;
-        let linked = write(&temporary, bytes).and_then(|()| {
+        let linked = write(&temporary, path, bytes).and_then(|()| {
             kill.step()?;
             Ok(fs::hard_link(&temporary, path))
         });
@@ -77,7 +77,7 @@ pub(crate) fn sweep_temporaries_of(path: &Path) {
     let Some(name) = path.file_name() else { return };
     let prefix = format!(".{}.", name.to_string_lossy());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+    let Ok(entries) = fs::read_dir(folder.unwrap_or_else(|| Path::new("."))) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -87,8 +87,9 @@ pub(crate) fn sweep_temporaries_of(path: &Path) {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut file = File::create(path).map_err(failed("creating", path))?;
+/// Failures name `path`, which the bytes are for: it is the name a person knows.
+fn write(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut file = File::create(temporary).map_err(failed("creating", path))?;
     file.write_all(bytes).map_err(failed("writing", path))?;
     file.sync_all().map_err(failed("syncing", path))
 }
@@ -134,7 +135,7 @@ mod tests {
             let race = |racer: usize| {
                 let text = format!("{racer}").repeat(10_000);
                 let created = create_if_absent(&path, text.as_bytes(), &Kill::never()).unwrap();
-                if racer % 2 == 0 {
+                if racer.is_multiple_of(2) {
                     sweep_temporaries_of(&path);
                 }
                 (racer, created, read(&path).unwrap().unwrap())

@@ -49,8 +49,10 @@ impl RangeFile {
             State::Absent => options.write(true).create_new(true),
             State::Temporary | State::Renamed => options.append(true),
         };
-        let file =
-            options.open(&self.temporary).map_err(durable::failed("creating", &self.temporary))?;
+        let file = options.open(&self.temporary).map_err(durable::failed(
+            "opening the temporary file of",
+            &self.directory.file(&self.name),
+        ))?;
         self.state = State::Temporary;
         Ok(file)
     }
@@ -63,16 +65,17 @@ impl RangeFile {
         Ok(())
     }
 
-    /// Gives the file its name, and writes the receipt that `describe` makes of the file's name,
-    /// size and checksum.
-    pub(crate) fn finish(
-        mut self,
-        describe: impl FnOnce(String, u64, String) -> RangeReceipt,
-    ) -> Result<RangeReceipt, Failure> {
+    /// Gives the file its name, and writes `receipt`, filled in with name, size and checksum.
+    pub(crate) fn finish(mut self, receipt: RangeReceipt) -> Result<RangeReceipt, Failure> {
         let path = self.directory.file(&self.name);
         let synced = self.open()?.sync_all();
         synced.map_err(durable::failed("syncing", &path))?;
-        let receipt = describe(self.name.clone(), self.content.bytes(), self.content.crc32());
+        let receipt = RangeReceipt {
+            file: self.name.clone(),
+            file_bytes: self.content.bytes(),
+            crc32: self.content.crc32(),
+            ..receipt
+        };
         self.directory.note(&receipt)?;
         self.directory.kill.step()?;
         fs::rename(&self.temporary, &path).map_err(durable::failed("renaming to", &path))?;

@@ -27,6 +27,9 @@ use crate::{
     progress::Progress,
 };
 
+/// Files that are synced at the same time: enough for disks that sync many as fast as one.
+const FINISHED_AT_ONCE: usize = 16;
+
 /// What a job is to do.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -71,6 +74,7 @@ impl fmt::Display for Done {
 impl Job {
     /// Does it. `connect` is not called for a job that is done; `check` refuses a plan that does not
     /// fit the flags; `progress` is told the plan before it is read.
+    #[expect(clippy::future_not_send, reason = "the futures of an AsyncFn cannot be bound to Send")]
     pub(crate) async fn run(
         self,
         connect: impl AsyncFn() -> Result<KafkaRddBuilder, Failure>,
@@ -86,10 +90,7 @@ impl Job {
         };
         let directory = Arc::new(JobDirectory::open(&self.folder, self.kill.clone())?);
         directory.refuse_others(&self.settings, given.as_ref())?;
-        let known = match given {
-            Some(given) => Some(given),
-            None => directory.plan()?,
-        };
+        let known = directory.plan()?.or(given);
         if let Some(plan) = &known {
             check(plan)?;
         }
@@ -104,9 +105,11 @@ impl Job {
             Some(plan) => connected().await?.build_from_plan(plan).await?,
             None => connected().await?.build().await?,
         };
+        let files = self.files(rdd.partitions())?;
+        directory.refuse_foreign_ranges(&files)?;
         let (settings, plan_text) = directory.claim(&self.settings, rdd.plan())?;
         let progress = Arc::new(progress(rdd.plan()));
-        let written = self.write_ranges(&rdd, &directory, &progress).await;
+        let written = self.write_ranges(&rdd, files, &directory, &progress).await;
         progress.clear();
         let (ranges, ranges_read) = written?;
         let format = self.format.extension();
@@ -115,34 +118,31 @@ impl Job {
         Ok(Done { receipt, folder: self.folder, ranges_read })
     }
 
-    /// Writes the ranges that are not finished; gives the receipts of all, in plan order, and how
-    /// many were written.
+    /// Writes the ranges that are not finished into `files`; gives the receipts of all, in plan
+    /// order, and how many were written.
     async fn write_ranges(
         &self,
         rdd: &KafkaRdd,
+        files: Vec<String>,
         directory: &Arc<JobDirectory>,
         progress: &Arc<Progress>,
     ) -> Result<(Vec<RangeReceipt>, usize), Failure> {
         let ranges = rdd.partitions();
-        let files = self.files(ranges)?;
-        directory.refuse_foreign_ranges(&files)?;
         let mut receipts = finished(directory, files.clone()).await?;
-        let mut waiting: Vec<(u32, usize)> = (0..)
-            .zip(ranges.iter().zip(&receipts))
-            .filter(|(_, (_, receipt))| receipt.is_none())
-            .map(|(index, (planned, _))| (planned.piece(), index))
-            .collect();
-        let unfinished = waiting.len();
-        // First pieces first: the last element is taken first.
-        waiting.sort_by(|a, b| b.cmp(a));
-        let cores = thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        for (planned, _) in ranges.iter().zip(&receipts).filter(|(_, receipt)| receipt.is_some()) {
+            progress.finish(planned);
+        }
+        let unfinished: Vec<usize> =
+            (0..).zip(&receipts).filter(|(_, r)| r.is_none()).map(|(index, _)| index).collect();
         let partitions: BTreeSet<_> = ranges.iter().map(PlannedRange::topic_partition).collect();
-        let at_once = partitions.len().max(cores.saturating_mul(2));
-        let turns = Arc::new(Semaphore::new(cores));
+        let turns = Turns::new();
+        let at_once = partitions.len().max(turns.cores.saturating_mul(2));
+        let mut waiting = first_pieces_last(ranges, &unfinished);
         let mut tasks = JoinSet::new();
-        loop {
+        let mut result = Ok(());
+        while result.is_ok() {
             while tasks.len() < at_once
-                && let Some((_, index)) = waiting.pop()
+                && let Some(index) = waiting.pop()
             {
                 let (Some(planned), Some(batches), Some(file)) =
                     (ranges.get(index), rdd.read_partition(index), files.get(index))
@@ -153,20 +153,23 @@ impl Job {
                     planned: planned.clone(),
                     batches,
                     file: RangeFile::new(Arc::clone(directory), file.clone()),
-                    turns: Arc::clone(&turns),
+                    turns: turns.clone(),
                     progress: Arc::clone(progress),
                 };
                 let encoder = Encoder::new(self.format, self.columns)?;
                 tasks.spawn(async move { Ok::<_, Failure>((index, task.run(encoder).await?)) });
             }
             let Some(ended) = tasks.join_next().await else { break };
-            let (index, receipt) =
-                ended.map_err(|_| Failure::unmet("a task that wrote a range panicked"))??;
-            if let Some(slot) = receipts.get_mut(index) {
-                *slot = Some(receipt);
-            }
+            let written = ended.unwrap_or_else(|_| Err(panicked()));
+            result = written.map(|(index, receipt)| {
+                if let Some(slot) = receipts.get_mut(index) {
+                    *slot = Some(receipt);
+                }
+            });
         }
-        Ok((receipts.into_iter().flatten().collect(), unfinished))
+        tasks.shutdown().await;
+        turns.all_over().await;
+        result.map(|()| (receipts.into_iter().flatten().collect(), unfinished.len()))
     }
 
     fn files(&self, ranges: &[PlannedRange]) -> Result<Vec<String>, Failure> {
@@ -183,6 +186,16 @@ impl Job {
     }
 }
 
+/// The `unfinished` ones of `ranges` so that, taken from the end, all first pieces come before any
+/// second one: few ranges at a time are begun and not finished.
+fn first_pieces_last(ranges: &[PlannedRange], unfinished: &[usize]) -> Vec<usize> {
+    let mut order = unfinished.to_vec();
+    order.sort_by_key(|index| {
+        (std::cmp::Reverse(ranges.get(*index).map(PlannedRange::piece)), std::cmp::Reverse(*index))
+    });
+    order
+}
+
 /// The receipts of those of `files` that are finished.
 async fn finished(
     directory: &Arc<JobDirectory>,
@@ -197,7 +210,35 @@ async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Failure::unmet("a task that writes files panicked"))
+    done.map_err(|_| panicked())
+}
+
+fn panicked() -> Failure {
+    Failure::unmet("a task that writes a range panicked; report this")
+}
+
+/// How many ranges may do what at the same time. Who has a turn keeps it until its file is left
+/// alone, even if its task was told to stop.
+#[derive(Debug, Clone)]
+struct Turns {
+    cores: usize,
+    decode: Arc<Semaphore>,
+    finish: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new() -> Self {
+        let cores = thread::available_parallelism().map_or(2, NonZeroUsize::get);
+        let semaphore = |turns| Arc::new(Semaphore::new(turns));
+        Self { cores, decode: semaphore(cores), finish: semaphore(FINISHED_AT_ONCE) }
+    }
+
+    /// Waits until nobody has a turn.
+    async fn all_over(&self) {
+        let all = |turns: usize| u32::try_from(turns).unwrap_or(u32::MAX);
+        drop(self.decode.acquire_many(all(self.cores)).await);
+        drop(self.finish.acquire_many(all(FINISHED_AT_ONCE)).await);
+    }
 }
 
 /// One range on its way into its file.
@@ -206,7 +247,7 @@ struct WriteRange {
     planned: PlannedRange,
     batches: Batches,
     file: RangeFile,
-    turns: Arc<Semaphore>,
+    turns: Turns,
     progress: Arc<Progress>,
 }
 
@@ -214,53 +255,67 @@ impl WriteRange {
     /// Waits for the range's records with nothing decoded at hand, and decodes, formats and writes
     /// in turns: memory does not grow with the number of ranges.
     async fn run(mut self, mut encoder: Encoder) -> Result<RangeReceipt, Failure> {
-        let mut start = Vec::new();
-        encoder.start(&mut start)?;
-        let turns = Arc::clone(&self.turns);
+        let mut out = Vec::new();
+        encoder.start(&mut out)?;
+        let turns = self.turns.clone();
         while self.batches.ready().await? {
-            let turn = turns.acquire().await;
-            let before = std::mem::take(&mut start);
-            let work = move || {
-                self.write_buffered(&mut encoder, before)?;
-                Ok::<_, Failure>((self, encoder))
-            };
-            (self, encoder) = off_the_runtime(work).await??;
-            drop(turn);
+            let mut turn = Arc::clone(&turns.decode).acquire_owned().await;
+            while let Some(batch) = self.batches.next_buffered()? {
+                // Only these few threads decode and format: allocators keep for every thread what
+                // it once needed, and those that wait for disks are many.
+                let mut blocks = Vec::new();
+                let mut keep = |block: &mut Vec<u8>| {
+                    blocks.push(std::mem::take(block));
+                    Ok(())
+                };
+                encoder.encode(&batch, &mut out, &mut keep)?;
+                drained(&mut out, &mut keep)?;
+                drop(batch);
+                // Should nobody wait for it any more, the turn is still dropped behind the file.
+                let append = move || {
+                    let appended = blocks.iter().try_for_each(|block| self.file.append(block));
+                    (appended.map(|()| (self, blocks)), turn)
+                };
+                let (appended, back) = off_the_runtime(append).await?;
+                (self, _) = appended?;
+                turn = back;
+                self.progress.update(&self.planned, &self.batches);
+            }
         }
-        off_the_runtime(move || self.finish(encoder, start)).await?
-    }
-
-    /// Writes what has arrived, behind `out`.
-    fn write_buffered(&mut self, encoder: &mut Encoder, mut out: Vec<u8>) -> Result<(), Failure> {
-        let file = &mut self.file;
-        let mut append = |bytes: &mut Vec<u8>| file.append(bytes);
-        while let Some(batch) = self.batches.next_buffered()? {
-            encoder.encode(&batch, &mut out, &mut append)?;
-            self.progress.update(&self.planned, &self.batches);
-        }
-        drained(&mut out, &mut append)
-    }
-
-    fn finish(mut self, mut encoder: Encoder, mut out: Vec<u8>) -> Result<RangeReceipt, Failure> {
-        encoder.finish(&mut out)?;
-        drained(&mut out, &mut |bytes| self.file.append(bytes))?;
-        let counts = self.batches.counts();
-        let resets = self.batches.resets().to_vec();
-        let reached = self.batches.position();
-        let range = self.planned.range();
-        self.progress.finish(&self.planned);
-        self.file.finish(|file, file_bytes, crc32| RangeReceipt {
-            file,
-            topic_partition: self.planned.topic_partition().clone(),
+        let Self { planned, batches, file, progress, .. } = self;
+        let counts = batches.counts();
+        let resets = batches.resets().to_vec();
+        let range = planned.range();
+        let receipt = RangeReceipt {
+            file: String::new(),
+            topic_partition: planned.topic_partition().clone(),
             from: range.from(),
             until: range.until(),
-            reached,
+            reached: batches.position(),
             records: counts.records,
             value_bytes: counts.value_bytes,
-            file_bytes,
-            crc32,
+            file_bytes: 0,
+            crc32: String::new(),
             skipped_offsets: resets.iter().map(Reset::skipped).fold(0, i64::saturating_add),
             resets,
-        })
+        };
+        // Many ranges may wait for their turn here, with the buffers of none.
+        drop(batches);
+        let turn = turns.finish.acquire_owned().await;
+        let work = move || (finish(file, encoder, out, receipt), turn);
+        let (receipt, _turn) = off_the_runtime(work).await?;
+        progress.finish(&planned);
+        receipt
     }
+}
+
+fn finish(
+    mut file: RangeFile,
+    mut encoder: Encoder,
+    mut out: Vec<u8>,
+    receipt: RangeReceipt,
+) -> Result<RangeReceipt, Failure> {
+    encoder.finish(&mut out)?;
+    drained(&mut out, &mut |bytes| file.append(bytes))?;
+    file.finish(receipt)
 }

@@ -182,6 +182,15 @@ async fn a_re_run_reads_only_what_is_not_finished_and_only_the_old_ranges() {
     assert!(done.to_string().contains("finished by an earlier run"), "{done}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_run_trusts_no_file_of_an_unfinished_one() {
+    let broker = filled().await;
+    let root = killed_with_files(&broker, 2).await;
+    let run = Run { force: true, ..Run::new(&broker, root.path()) };
+    let done = run.run_when_free().await.unwrap();
+    assert!(!done.to_string().contains("earlier run"), "{done}");
+}
+
 /// What a run leaves that was killed when it had finished at least so many files.
 async fn killed_with_files(broker: &Broker, count: usize) -> tempfile::TempDir {
     for step in 0.. {
@@ -290,6 +299,7 @@ async fn a_folder_with_ranges_of_unknown_origin_is_refused() {
     let error = run.run(Kill::never()).await.unwrap_err();
     assert_eq!(error.code(), 2);
     assert!(error.to_string().contains(stranger), "{error}");
+    assert!(!run.folder().join("plan.json").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,8 @@ use crate::{
 pub(super) struct Sink {
     format: Format,
     columns: Columns,
+    /// Whether tasks format by themselves.
+    apart: bool,
     target: Mutex<Open>,
     turns: Semaphore,
     /// Buffers of those whose turn it is not.
@@ -109,6 +111,7 @@ impl Sink {
         Ok(Self {
             format,
             columns,
+            apart: encoder.is_stateless(),
             target: Mutex::new(Open { target, encoder, buffer: Vec::new() }),
             turns: Semaphore::new(cores),
             buffers: Mutex::default(),
@@ -137,8 +140,8 @@ impl Sink {
     }
 
     fn write_blocking(&self, batch: &RecordBatch) -> Result<(), Failure> {
-        let mut encoder = Encoder::new(self.format, self.columns)?;
-        if encoder.is_stateless() {
+        if self.apart {
+            let mut encoder = Encoder::new(self.format, self.columns)?;
             let mut buffer = self.buffers.lock().pop().unwrap_or_default();
             let mut flush = |block: &mut Vec<u8>| self.target.lock().target.write(block);
             encoder.encode(batch, &mut buffer, &mut flush)?;

@@ -2,6 +2,7 @@
 //! subject.
 
 #![allow(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test that cannot set itself up has failed"

@@ -27,6 +27,27 @@ fn job(broker: &Broker, root: &std::path::Path) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_job_says_so_and_leaves_only_whole_files() {
+    let broker = orders(2, 400).await;
+    let root = tempfile::tempdir().unwrap();
+    broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_millis(20)));
+    let mut child = job(&broker, root.path());
+    while broker.requests(ApiKey::Fetch) < 5 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let terminated = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    assert!(terminated.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    for (path, bytes) in files(root.path()) {
+        let name = path.to_string_lossy().into_owned();
+        assert!(
+            !name.ends_with(".jsonl") || bytes.iter().filter(|b| **b == b'\n').count() == 50,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_killed_twenty_times_leaves_the_folder_of_an_undisturbed_one() {
     let broker = orders(4, 400).await;
     let undisturbed = tempfile::tempdir().unwrap();

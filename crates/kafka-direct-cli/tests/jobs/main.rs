@@ -8,6 +8,7 @@
     reason = "functions shared by tests may fail them"
 )]
 
+mod demo;
 mod docs;
 mod full_disk;
 mod kill;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kafka_direct_core::{Fetched, Offset, invariants, walk};
 
+use crate::code;
+
 use super::{
     response::PartitionAnswer,
     slot::{Slot, Stop},
@@ -25,7 +27,7 @@ pub(super) enum Accepted {
 ///
 /// The position moves by the batches' headers alone (INV-6); since these lie outside the batch's
 /// checksum, a batch must rise above the one before and end at or below the high watermark. What
-/// lies wholly before the position or at and behind the range's end is cut off here.
+/// lies at and behind the range's end is cut off here.
 pub(super) fn accept(
     slot: &Slot,
     position: Offset,
@@ -37,12 +39,16 @@ pub(super) fn accept(
     if code != 0 {
         return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
     }
-    let mut start = 0usize;
     let mut end = 0usize;
     let mut next = position;
     let mut leader_epoch = None;
     for batch in walk(&records) {
         let header = match batch {
+            // The log was trimmed past the position: what is missing is no hole.
+            Ok((header, _)) if header.base_offset > position && log_start > position => {
+                let code = code::OFFSET_OUT_OF_RANGE;
+                return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
+            }
             Ok((header, _)) => header,
             // What was sound before the fault is delivered; the fault is met again behind it.
             Err(_) if invariants::moves_forward(position, next) => break,
@@ -64,14 +70,13 @@ pub(super) fn accept(
         if invariants::moves_forward(position, header.next_offset()) {
             next = header.next_offset();
             leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
-        } else {
-            start = end;
         }
     }
     if !invariants::moves_forward(position, next) {
         return Accepted::Empty;
     }
-    let records = if start >= end { Bytes::new() } else { records.slice(start..end) };
+    // Batches below the position stay in: they may hold the markers that end aborted transactions.
+    let records = if end == 0 { Bytes::new() } else { records.slice(..end) };
     Accepted::Fetched(Fetched {
         fetch_offset: position,
         next,

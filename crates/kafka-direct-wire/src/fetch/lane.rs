@@ -8,6 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kafka_direct_core::AbortedTransaction;
 use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -59,6 +60,11 @@ impl Lane {
     /// Gives the lane another slot, and the leader's address as it is known now.
     pub(super) fn register(&self, slot: Arc<Slot>, host: &Arc<str>, port: u16) {
         let mut inbox = self.inbox.lock();
+        if inbox.closed {
+            drop(inbox);
+            slot.stop(gone());
+            return;
+        }
         inbox.slots.push(slot);
         inbox.host = Arc::clone(host);
         inbox.port = port;
@@ -71,6 +77,10 @@ impl Lane {
         self.wake.notify_one();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.inbox.lock().closed
+    }
+
     /// Ends the lane's task.
     pub(super) fn close(&self) {
         self.inbox.lock().closed = true;
@@ -78,7 +88,16 @@ impl Lane {
     }
 }
 
-/// The task behind a lane.
+/// What readers of a lane are told whose task ended.
+fn gone() -> Stop {
+    Stop::Connection {
+        address: "the lane".into(),
+        kind: std::io::ErrorKind::Interrupted,
+        reason: "its task ended: the runtime it ran on was shut down".into(),
+    }
+}
+
+/// The task behind a lane. However it ends, its readers are told.
 #[derive(Debug)]
 pub(super) struct LaneTask {
     lane: Arc<Lane>,
@@ -90,8 +109,22 @@ pub(super) struct LaneTask {
     slots: Vec<Arc<Slot>>,
     /// Where the next request's order begins.
     start: usize,
+    /// Since when a reader starves and nothing was given back to the budget.
+    stalled: Option<Instant>,
     connection: Option<Connection>,
     buffer: Vec<u8>,
+}
+
+impl Drop for LaneTask {
+    fn drop(&mut self) {
+        let mut inbox = self.lane.inbox.lock();
+        inbox.closed = true;
+        let waiting = std::mem::take(&mut inbox.slots);
+        drop(inbox);
+        for slot in waiting.iter().chain(&self.slots) {
+            slot.stop(gone());
+        }
+    }
 }
 
 impl LaneTask {
@@ -110,6 +143,7 @@ impl LaneTask {
             all,
             slots: Vec::new(),
             start: 0,
+            stalled: None,
             connection: None,
             buffer: Vec::new(),
         }
@@ -123,8 +157,14 @@ impl LaneTask {
                 self.idle().await;
                 continue;
             }
-            let Self { lane, config, budget, all, .. } = &self;
-            let afforded = Self::afford(lane, config, budget, all, &turn).await;
+            // Before budget is taken: a broker that is down or throttles holds none.
+            if let Err(error) = self.connection().await {
+                self.connection = None;
+                self.hand_back(&turn, &Fault::from(error));
+                continue;
+            }
+            let Self { lane, config, budget, all, stalled, .. } = &mut self;
+            let afforded = Self::afford(lane, config, budget, all, stalled, &turn).await;
             let Some(grant) = afforded else { continue };
             if let Err(fault) = self.fetch(&turn, grant).await {
                 self.connection = None;
@@ -167,6 +207,7 @@ impl LaneTask {
         config: &ClusterConfig,
         budget: &Arc<Budget>,
         all: &AllSlots,
+        stalled: &mut Option<Instant>,
         turn: &Turn,
     ) -> Option<Grant> {
         let freed = budget.freed();
@@ -176,29 +217,40 @@ impl LaneTask {
         let most = turn.listed.len().saturating_mul(config.get_partition_max_bytes());
         let most = most.min(config.get_fetch_max_bytes()).max(least);
         let grant = budget.try_grant(least, most);
+        if grant.is_some() || !turn.is_starving() {
+            *stalled = None;
+        }
         if grant.is_none() {
+            let since = stalled.unwrap_or_else(Instant::now);
+            *stalled = turn.is_starving().then_some(since);
             tokio::select! {
-                () = freed => {}
+                () = freed => *stalled = None,
                 () = lane.wake.notified() => {}
-                () = tokio::time::sleep(STALL), if turn.is_starving() => all.evict_largest(),
+                () = tokio::time::sleep_until(since + STALL), if turn.is_starving() => {
+                    all.evict_largest();
+                    *stalled = None;
+                }
             }
         }
         grant
     }
 
-    /// Opens the connection if there is none.
+    /// Opens the connection if there is none to the leader's address as it is known now, and waits
+    /// out a throttle.
     async fn connection(&mut self) -> Result<&mut Connection, WireError> {
-        if self.connection.is_none() {
-            let (host, port) = {
-                let inbox = self.lane.inbox.lock();
-                (Arc::clone(&inbox.host), inbox.port)
-            };
-            self.connection = Some(Connection::open(&self.config, &host, port).await?);
-        }
-        self.connection.as_mut().ok_or(WireError::Config {
-            setting: "connection",
-            reason: "was closed while it was opened".to_owned(),
-        })
+        let (host, port) = {
+            let inbox = self.lane.inbox.lock();
+            (Arc::clone(&inbox.host), inbox.port)
+        };
+        let wanted = crate::config::address(&host, port);
+        let kept = self.connection.take().filter(|kept| *kept.address() == wanted);
+        let opened = match kept {
+            Some(kept) => kept,
+            None => Connection::open(&self.config, &host, port).await?,
+        };
+        let connection = self.connection.insert(opened);
+        connection.wait_out_throttle().await;
+        Ok(connection)
     }
 
     /// One request and its whole answer.
@@ -215,8 +267,13 @@ impl LaneTask {
         let share = share.clamp(LEAST_PARTITION_BYTES.min(partition_max), partition_max);
         let request = turn.request(version, grant.bytes(), share);
         let sent = Instant::now();
-        let correlation = connection.send(ApiKey::Fetch, version, &request).await?;
         let address = Arc::clone(connection.address());
+        let before = connection.sent_bytes();
+        let sending = connection.send(ApiKey::Fetch, version, &request);
+        let correlation = tokio::time::timeout(idle, sending)
+            .await
+            .unwrap_or_else(|_| Err(WireError::timeout(&address, "Fetch", idle)))?;
+        Metrics::add(&metrics.request_bytes, connection.sent_bytes().saturating_sub(before));
         let limit = ANSWER_FIELDS_BYTES
             .saturating_add(grant.bytes())
             .saturating_add(max_batch_bytes)
@@ -245,8 +302,11 @@ impl LaneTask {
         connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
         Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
         let last_served = answers.finish(code);
-        if let Some(index) = last_served {
-            self.start = index.saturating_add(1);
+        // Who had to stay out of this request goes first in the next one.
+        if let Some(index) =
+            turn.left_out.or_else(|| last_served.map(|served| served.saturating_add(1)))
+        {
+            self.start = index;
         }
         self.buffer = buffer;
         Ok(())
@@ -289,6 +349,9 @@ impl<'a> Answers<'a> {
     fn take(&mut self, at: usize, answer: PartitionAnswer, grant: &mut Grant) {
         self.cursor = at.saturating_add(1);
         let Some(listed) = self.turn.listed.get(at) else { return };
+        // All that the answer keeps alive, also what is cut off below.
+        let aborted = size_of::<AbortedTransaction>().saturating_mul(answer.aborted.len());
+        let held = answer.records.len().saturating_add(aborted);
         if let Some(answered) = self.answered.get_mut(at)
             && std::mem::replace(answered, true)
         {
@@ -301,14 +364,18 @@ impl<'a> Answers<'a> {
         };
         match accept(&listed.slot, listed.position, self.address, answer) {
             Accepted::Fetched(fetched) => {
-                let lease = grant.lease(fetched.records.len());
+                let lease = grant.lease(held);
                 listed.slot.push(fetched, lease);
                 self.last_served = Some(listed.index);
             }
             Accepted::Stop(stop) => listed.slot.stop(stop),
             Accepted::Empty => {
                 Metrics::add(&self.metrics.empty_answers, 1);
-                if at == 0 && !self.throttled {
+                if at == 0 && held > aborted {
+                    let reason = "the first batch is cut short".into();
+                    let address = Arc::clone(self.address);
+                    listed.slot.stop(Stop::Protocol { address, reason });
+                } else if at == 0 && !self.throttled {
                     listed.slot.stop(Stop::Empty { end });
                 } else {
                     listed.slot.suspect();

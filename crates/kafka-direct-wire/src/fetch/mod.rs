@@ -17,6 +17,7 @@ mod recover;
 mod request;
 mod response;
 mod slot;
+mod streak;
 
 use std::{
     collections::HashMap,
@@ -94,6 +95,8 @@ impl Lanes {
         let number = usize::try_from(partition).unwrap_or(0).checked_rem(lane_count).unwrap_or(0);
         self.all.add(&slot);
         let mut lanes = self.lanes.lock();
+        // A lane whose task is gone, with the runtime it ran on, serves nobody.
+        lanes.retain(|_, lane| !lane.is_closed());
         let lane = lanes.entry((seat.node, number)).or_insert_with(|| {
             let lane = Lane::new(&seat.host, seat.port);
             let task = LaneTask::new(

@@ -9,10 +9,13 @@ use tokio::time::Instant;
 
 use super::{
     lane::Lane,
-    recover::Streak,
     slot::{Slot, Stop},
+    streak::Streak,
 };
-use crate::{cluster::Cluster, error::WireError};
+use crate::{
+    cluster::{Cluster, Refresh},
+    error::WireError,
+};
 
 /// How one range is fetched.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +63,24 @@ impl Drop for Attached {
     }
 }
 
+/// Marks a slot's reader as waiting with nothing in hand, for as long as it waits.
+struct Starving<'a>(&'a Slot);
+
+impl<'a> Starving<'a> {
+    fn new(slot: &'a Slot, lane: &Lane) -> Self {
+        if slot.starve() {
+            lane.wake();
+        }
+        Self(slot)
+    }
+}
+
+impl Drop for Starving<'_> {
+    fn drop(&mut self) {
+        self.0.sated();
+    }
+}
+
 /// Reads one planned range's bytes, from its start to its end, once.
 ///
 /// Nothing is asked of the cluster before the first call. A fault of the transport resumes at the
@@ -80,6 +101,12 @@ pub struct RangeFetch {
     pub(super) attached: Option<Attached>,
     /// What made the last slot stop and is not mended yet.
     pub(super) pending: Option<Stop>,
+    /// When it was found.
+    pub(super) stopped_at: Instant,
+    /// How fresh metadata must be for the next registration.
+    pub(super) refresh: Refresh,
+    /// A pause that is not over yet.
+    pub(super) not_before: Option<Instant>,
     pub(super) resets: Vec<Reset>,
     pub(super) ended: bool,
     pub(super) streak: Streak,
@@ -98,6 +125,9 @@ impl RangeFetch {
             options,
             attached: None,
             pending: None,
+            stopped_at: Instant::now(),
+            refresh: Refresh::IfUnknown,
+            not_before: None,
             resets: Vec::new(),
             streak: Streak::default(),
         }
@@ -128,6 +158,7 @@ impl RangeFetch {
     pub fn seek(&mut self, position: Offset) {
         self.attached = None;
         self.pending = None;
+        self.not_before = None;
         self.position = position.max(self.range().from());
         self.read_epoch = None;
         self.ended = self.position >= self.range().until();
@@ -168,13 +199,13 @@ impl RangeFetch {
             if let Some(attached) = &self.attached {
                 if let Some(stop) = attached.slot.stopped() {
                     self.pending = Some(stop);
+                    self.stopped_at = Instant::now();
                     self.attached = None;
                 } else if attached.slot.has_news() {
                     return Ok(true);
                 } else {
                     let arrived = attached.slot.arrived();
-                    attached.slot.starve();
-                    attached.lane.wake();
+                    let _starving = Starving::new(&attached.slot, &attached.lane);
                     arrived.await;
                     continue;
                 }

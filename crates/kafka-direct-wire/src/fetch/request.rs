@@ -22,8 +22,9 @@ use super::{
     slot::{Slot, Wanted},
 };
 
-/// Asks the broker to answer at once: a planned range exists already.
-const NO_WAIT_MS: i32 = 0;
+/// With no least size an answer comes at once; the wait is what a broker may take for records that
+/// lie in remote storage (KIP-405).
+const MAX_WAIT_MS: i32 = 5000;
 
 /// One slot's place in a request.
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub(super) struct Listed {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub(super) listed: Vec<Listed>,
+    /// The first slot that wanted to be in and could not: another isolation level, or a piece of a
+    /// partition that is in already.
+    pub(super) left_out: Option<usize>,
 }
 
 impl Turn {
@@ -63,11 +67,16 @@ impl Turn {
             return Self::default();
         };
         let mut partitions = HashSet::with_capacity(wanted.len());
+        let mut left_out = None;
         wanted.retain(|(listed, _)| {
-            listed.slot.isolation() == isolation
-                && partitions.insert(listed.slot.range().topic_partition().clone())
+            let fits = listed.slot.isolation() == isolation
+                && partitions.insert(listed.slot.range().topic_partition().clone());
+            if !fits {
+                left_out.get_or_insert(listed.index);
+            }
+            fits
         });
-        Self { listed: wanted.into_iter().map(|(listed, _)| listed).collect() }
+        Self { listed: wanted.into_iter().map(|(listed, _)| listed).collect(), left_out }
     }
 
     /// Whether a reader of this turn waits with nothing in hand.
@@ -111,7 +120,7 @@ impl Turn {
         let isolation = self.listed.first().map_or(0, |listed| listed.slot.isolation());
         FetchRequest::default()
             .with_replica_id(BrokerId(-1))
-            .with_max_wait_ms(NO_WAIT_MS)
+            .with_max_wait_ms(MAX_WAIT_MS)
             .with_min_bytes(0)
             .with_max_bytes(int(max_bytes))
             .with_isolation_level(isolation)

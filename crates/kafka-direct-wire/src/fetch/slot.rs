@@ -141,10 +141,16 @@ impl Slot {
         !state.queue.is_empty() || state.stop.is_some()
     }
 
-    /// Says that the reader waits with nothing in hand.
-    pub(crate) fn starve(&self) {
+    /// Says that the reader waits; answers whether it has nothing in hand.
+    pub(crate) fn starve(&self) -> bool {
         let mut state = self.state.lock();
         state.starving = state.queue.is_empty();
+        state.starving
+    }
+
+    /// Says that the reader waits no longer.
+    pub(crate) fn sated(&self) {
+        self.state.lock().starving = false;
     }
 
     /// Resolves when the lane put something in or stopped the slot.

@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use arrow_array::{ArrayRef, BinaryViewArray, ListArray, StringViewArray, StructArray};
+use arrow_array::{ArrayRef, ListArray, StringViewArray, StructArray};
 use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
@@ -115,11 +115,9 @@ impl HeaderRows {
         offsets.push(0);
         offsets.append(&mut self.ends);
         self.bytes = 0;
-        let (keys, _) = self.keys.take();
-        let (values, nulls) = self.values.take();
+        let keys = self.keys.take_views();
         let keys: ArrayRef = Arc::new(StringViewArray::try_new(keys, Arc::clone(buffers), None)?);
-        let values: ArrayRef =
-            Arc::new(BinaryViewArray::try_new(values, Arc::clone(buffers), nulls)?);
+        let values: ArrayRef = Arc::new(self.values.take(buffers)?);
         let entries = StructArray::try_new(schema::header_fields(), vec![keys, values], None)?;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         let list = ListArray::try_new(schema::header_item(), offsets, Arc::new(entries), None)?;

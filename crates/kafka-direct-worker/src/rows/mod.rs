@@ -11,8 +11,8 @@ mod views;
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryViewArray, Int8Array, Int64Array, PrimitiveArray, RecordBatch,
-    RecordBatchOptions, types::TimestampMillisecondType,
+    ArrayRef, Int8Array, Int64Array, PrimitiveArray, RecordBatch, RecordBatchOptions,
+    types::TimestampMillisecondType,
 };
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -127,11 +127,11 @@ impl Rows {
     /// Whether the batch is to be handed out.
     #[inline(always)]
     pub(crate) const fn is_full(&self) -> bool {
-        self.len >= self.max_rows
-            || self.keys.bytes() + self.values.bytes() + self.headers.bytes() >= self.max_bytes
+        self.len >= self.max_rows || self.bytes() >= self.max_bytes
     }
 
     /// Makes room for as many rows as the next Kafka batch is likely to bring.
+    #[inline]
     pub(crate) fn reserve(&mut self, more: usize) {
         let more = if self.len == 0 { more.max(self.expected) } else { more };
         let more = more.min(self.room());
@@ -158,18 +158,23 @@ impl Rows {
         self.timestamps.push(time);
     }
 
-    /// Ends the row whose columns were added.
-    #[inline(always)]
-    pub(crate) const fn end_row(&mut self) {
-        self.len += 1;
+    /// How many bytes fit before the batch is full.
+    pub(crate) const fn bytes_room(&self) -> u64 {
+        self.max_bytes.saturating_sub(self.bytes())
     }
 
-    /// Adds rows of which nothing but their number is wanted.
-    pub(crate) const fn add_counted(&mut self, rows: usize) {
+    const fn bytes(&self) -> u64 {
+        self.keys.bytes() + self.values.bytes() + self.headers.bytes()
+    }
+
+    /// Ends rows whose columns were added, or of which nothing but their number is wanted.
+    #[inline(always)]
+    pub(crate) const fn end_rows(&mut self, rows: usize) {
         self.len += rows;
     }
 
     /// Gives all rows since the last call this timestamp type.
+    #[inline]
     pub(crate) fn end_kafka_batch(&mut self, log_append_time: bool) {
         if self.columns.contains(Column::TimestampType) {
             self.timestamp_types.resize(self.len, i8::from(log_append_time));
@@ -178,6 +183,7 @@ impl Rows {
 
     /// The longest key, value or header since the last call, in bytes: up to 12 are kept within
     /// their views.
+    #[inline]
     pub(crate) const fn take_longest(&mut self) -> usize {
         let (key, value) = (self.keys.take_longest(), self.values.take_longest());
         let headers = self.headers.take_longest();
@@ -210,8 +216,8 @@ impl Rows {
         buffers: &Arc<[Buffer]>,
     ) -> Result<ArrayRef, ArrowError> {
         Ok(match column {
-            Column::Key => binary(&mut self.keys, buffers)?,
-            Column::Value => binary(&mut self.values, buffers)?,
+            Column::Key => Arc::new(self.keys.take(buffers)?),
+            Column::Value => Arc::new(self.values.take(buffers)?),
             Column::Headers => self.headers.take(buffers)?,
             Column::Topic => self.constants.topic(len)?,
             Column::Partition => self.constants.partition(len),
@@ -219,7 +225,7 @@ impl Rows {
                 Arc::new(Int64Array::new(std::mem::take(&mut self.offsets).into(), None))
             }
             Column::Timestamp => {
-                let nulls = nulls(std::mem::take(&mut self.timestamp_nulls), len);
+                let nulls = null_buffer(0, &std::mem::take(&mut self.timestamp_nulls), len);
                 let times = ScalarBuffer::from(std::mem::take(&mut self.timestamps));
                 let times = PrimitiveArray::<TimestampMillisecondType>::try_new(times, nulls)?;
                 Arc::new(times.with_timezone("UTC"))
@@ -231,23 +237,17 @@ impl Rows {
     }
 }
 
-fn binary(views: &mut Views, buffers: &Arc<[Buffer]>) -> Result<ArrayRef, ArrowError> {
-    let (views, nulls) = views.take();
-    Ok(Arc::new(BinaryViewArray::try_new(views, Arc::clone(buffers), nulls)?))
-}
-
-/// The bitmap of `len` rows of which those in `rows` are null; none if there are none.
-fn nulls(rows: Vec<usize>, len: usize) -> Option<NullBuffer> {
-    if rows.is_empty() {
+/// The bitmap of `len` rows of which the first `leading` and those in `rows` are null; none if
+/// there are none.
+fn null_buffer(leading: usize, rows: &[usize], len: usize) -> Option<NullBuffer> {
+    if leading == 0 && rows.is_empty() {
         return None;
     }
-    if rows.len() == len {
-        return Some(NullBuffer::new_null(len));
-    }
     let mut valid = BooleanBufferBuilder::new(len);
-    valid.append_n(len, true);
+    valid.append_n(leading, false);
+    valid.append_n(len.saturating_sub(leading), true);
     for row in rows {
-        valid.set_bit(row, false);
+        valid.set_bit(*row, false);
     }
     Some(NullBuffer::new(valid.finish()))
 }

@@ -3,7 +3,13 @@
 //! A view is 16 bytes: the length, then the bytes themselves if they are 12 or fewer, else their
 //! first four, the index of their buffer and their offset in it.
 
-use arrow_buffer::{NullBuffer, ScalarBuffer};
+use std::sync::Arc;
+
+use arrow_array::BinaryViewArray;
+use arrow_buffer::{Buffer, ScalarBuffer};
+use arrow_schema::ArrowError;
+
+use super::null_buffer;
 
 /// The most bytes a view holds itself.
 pub(crate) const MAX_INLINE_BYTES: usize = 12;
@@ -45,11 +51,14 @@ pub(super) fn inline(bytes: &[u8], length: usize) -> u128 {
     length as u128 | kept << 32
 }
 
-/// A column of views under construction.
+/// A column of views under construction. One that is all null so far holds nothing but a count.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
+    /// Rows before the first view.
+    leading_nulls: usize,
+    /// One per row, once there is a view.
     views: Vec<u128>,
-    /// The rows that are null; their views are zero.
+    /// The rows behind the leading ones that are null; their views are zero.
     nulls: Vec<usize>,
     bytes: u64,
     longest: usize,
@@ -60,7 +69,15 @@ impl Views {
     #[inline(always)]
     pub(crate) fn push(&mut self, source: &Source<'_>, field: Option<(usize, usize)>) {
         match field {
-            Some((at, length)) => self.push_view(source.view(at, length), length),
+            Some((at, length)) => {
+                if self.views.is_empty() && self.leading_nulls > 0 {
+                    self.views.resize(self.leading_nulls, 0);
+                }
+                self.views.push(source.view(at, length));
+                self.bytes += length as u64;
+                self.longest = self.longest.max(length);
+            }
+            None if self.views.is_empty() => self.leading_nulls += 1,
             None => {
                 self.nulls.push(self.views.len());
                 self.views.push(0);
@@ -68,24 +85,20 @@ impl Views {
         }
     }
 
-    /// Adds a view of `length` bytes.
-    #[inline(always)]
-    pub(super) fn push_view(&mut self, view: u128, length: usize) {
-        self.views.push(view);
-        self.bytes += length as u64;
-        self.longest = self.longest.max(length);
-    }
-
+    /// Makes room for `more` rows, unless the next are likely to be null too.
     pub(crate) fn reserve(&mut self, more: usize) {
-        self.views.reserve(more);
+        if self.leading_nulls == 0 || !self.views.is_empty() {
+            self.views.reserve(more);
+        }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.views.len()
+    pub(super) fn len(&self) -> usize {
+        self.views.len().max(self.leading_nulls)
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
         self.views.truncate(len);
+        self.leading_nulls = self.leading_nulls.min(len);
         while self.nulls.pop_if(|row| *row >= len).is_some() {}
     }
 
@@ -100,19 +113,25 @@ impl Views {
         std::mem::replace(&mut self.longest, 0)
     }
 
-    pub(super) fn take(&mut self) -> (ScalarBuffer<u128>, Option<NullBuffer>) {
-        let Self { views, nulls, .. } = std::mem::take(self);
-        let nulls = super::nulls(nulls, views.len());
-        (views.into(), nulls)
+    /// The views, of which none is null.
+    pub(super) fn take_views(&mut self) -> ScalarBuffer<u128> {
+        std::mem::take(self).views.into()
+    }
+
+    /// The column, its views over `buffers`.
+    pub(super) fn take(&mut self, buffers: &Arc<[Buffer]>) -> Result<BinaryViewArray, ArrowError> {
+        let Self { leading_nulls, views, nulls, .. } = std::mem::take(self);
+        if views.is_empty() {
+            return Ok(BinaryViewArray::new_null(leading_nulls));
+        }
+        let nulls = null_buffer(leading_nulls, &nulls, views.len());
+        BinaryViewArray::try_new(views.into(), Arc::clone(buffers), nulls)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow_array::{Array as _, BinaryViewArray};
-    use arrow_buffer::Buffer;
+    use arrow_array::Array as _;
 
     use super::*;
 
@@ -131,10 +150,36 @@ mod tests {
             views.push(&source, None);
             expected.push(None);
         }
-        let (views, nulls) = views.take();
         let buffers: Arc<[Buffer]> = Arc::new([Buffer::default(), Buffer::from_vec(whole)]);
-        let array = BinaryViewArray::try_new(views, buffers, nulls).unwrap();
+        let array = views.take(&buffers).unwrap();
         assert_eq!(array.null_count(), 41);
         assert_eq!(array.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn nulls_are_kept_wherever_they_stand() {
+        let source = Source::new(b"x", 0, 0);
+        for pattern in 0..32 {
+            let is_null = |row: usize| pattern >> row & 1 == 0;
+            let mut views = Views::default();
+            for row in 0..5 {
+                views.push(&source, (!is_null(row)).then_some((0, 1)));
+                assert_eq!(views.len(), row + 1);
+            }
+            let expected = |row| (!is_null(row)).then_some(b"x".as_slice());
+            for len in (0..=5).rev() {
+                views.truncate(len);
+                assert_eq!(views.len(), len);
+                let mut copy = Views {
+                    leading_nulls: views.leading_nulls,
+                    views: views.views.clone(),
+                    nulls: views.nulls.clone(),
+                    ..Views::default()
+                };
+                let array = copy.take(&(Arc::new([]) as Arc<[Buffer]>)).unwrap();
+                let expected: Vec<_> = (0..len).map(expected).collect();
+                assert_eq!(array.iter().collect::<Vec<_>>(), expected, "{pattern:b}");
+            }
+        }
     }
 }

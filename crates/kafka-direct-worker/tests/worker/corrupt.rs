@@ -1,7 +1,7 @@
 //! Broken bytes are named, never mis-read.
 
 use kafka_direct_core::{Codec, ErrorKind, Offset};
-use kafka_direct_worker::{DecodeOptions, RangeDecoder, WorkerError, scan};
+use kafka_direct_worker::{Columns, DecodeOptions, RangeDecoder, WorkerError, scan};
 
 use crate::{
     batch_writer::{Batch, CODECS, Rec, encode_all, fetched, varlong},
@@ -9,11 +9,20 @@ use crate::{
 };
 
 fn error_of(bytes: Vec<u8>) -> WorkerError {
-    decode(&committed(0, 1000), &[fetched(0, bytes, &[])], &all_columns()).unwrap_err()
+    error_with(bytes, &all_columns())
+}
+
+fn error_with(bytes: Vec<u8>, options: &DecodeOptions) -> WorkerError {
+    decode(&committed(0, 1000), &[fetched(0, bytes, &[])], options).unwrap_err()
 }
 
 fn check_corrupt(bytes: Vec<u8>, offset: i64) {
-    let error = error_of(bytes);
+    check_corrupt_with(bytes.clone(), offset, &all_columns());
+    check_corrupt_with(bytes, offset, &DecodeOptions::new());
+}
+
+fn check_corrupt_with(bytes: Vec<u8>, offset: i64, options: &DecodeOptions) {
+    let error = error_with(bytes, options);
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     let text = format!("{error} {:?}", std::error::Error::source(&error));
     assert!(text.contains("orders-3 [0, 1000)"), "{text}");
@@ -59,6 +68,23 @@ fn a_checksum_error_says_where_to_resume_and_the_rows_before_it_stay() {
 }
 
 #[test]
+fn after_an_error_nothing_that_was_delivered_comes_again() {
+    let log = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d", "e"])];
+    let good = encode_all(&log);
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    for columns in [Columns::none(), Columns::default(), Columns::all()] {
+        let options = all_columns().with_columns(columns);
+        let mut decoder = RangeDecoder::new(&committed(0, 10), options);
+        decoder.push(fetched(0, bad.clone(), &[])).unwrap();
+        assert!(decoder.next_batch().is_err());
+        decoder.push(fetched(0, good.clone(), &[])).unwrap();
+        assert!(decoder.next_batch().unwrap().is_none());
+        assert_eq!(decoder.pending_rows(), 5, "{columns:?}");
+    }
+}
+
+#[test]
 fn old_formats_are_invalid_and_unknown_ones_corrupt() {
     for (magic, kind) in [(0, ErrorKind::Invalid), (1, ErrorKind::Invalid), (3, ErrorKind::Corrupt)]
     {
@@ -96,11 +122,18 @@ fn bytes_that_end_inside_a_batch_are_corrupt_after_the_whole_ones() {
     }
 }
 
-/// A batch at offset 5 whose two records are these bytes, last delta 1.
+/// A batch at offset 5 whose two records are these bytes, last delta 1; also with a long record
+/// behind them, so that they are not the last bytes there are.
 fn check_corrupt_plain(plain: &[u8]) {
     for codec in CODECS {
         let mut batch = Batch::of_values(5, &["", ""]).with_codec(codec);
         batch.plain = Some(plain.to_vec());
+        check_corrupt(batch.encode(), 5);
+        let mut followed = plain.to_vec();
+        Rec::value(2, vec![b'z'; 90]).encode(&mut followed);
+        batch.plain = Some(followed);
+        batch.count = Some(3);
+        batch.last_delta = Some(2);
         check_corrupt(batch.encode(), 5);
     }
 }
@@ -165,7 +198,7 @@ fn with_rest(rest: &[u8]) -> Vec<u8> {
 
 #[test]
 fn field_lengths_that_lie_are_corrupt() {
-    let cases: [&[u8]; 14] = [
+    let cases: [&[u8]; 11] = [
         &[],
         // Key: −2, beyond the record, endless.
         &[3, 1, 0],
@@ -175,18 +208,28 @@ fn field_lengths_that_lie_are_corrupt() {
         &[1, 3, 0],
         &[1, 8, b'a', 0],
         &[1],
-        // Header count: missing, negative, too many, bytes left over.
+        // Header count: missing, negative, bytes left over.
         &[1, 1],
         &[1, 1, 1],
-        &[1, 1, 40],
         &[1, 1, 0, 0],
-        // Header: null key, value beyond the record, bytes left over.
-        &[1, 1, 2, 1, 1],
-        &[1, 1, 2, 0, 9],
-        &[1, 1, 2, 0, 1, 0],
+        &[1, 2, b'v', 0, 0],
     ];
     for rest in cases {
         check_corrupt_plain(&with_rest(rest));
+    }
+}
+
+#[test]
+fn header_lengths_that_lie_are_corrupt_where_headers_are_read() {
+    // More headers than bytes, null key, value beyond the record, bytes left over.
+    let cases: [&[u8]; 4] = [&[1, 1, 40], &[1, 1, 2, 1, 1], &[1, 1, 2, 0, 9], &[1, 1, 2, 0, 1, 0]];
+    for rest in cases {
+        let mut batch = Batch::of_values(5, &["", ""]);
+        batch.plain = Some(with_rest(rest));
+        check_corrupt_with(batch.encode(), 5, &all_columns());
+        let answer = [fetched(0, batch.encode(), &[])];
+        let skipped = decode(&committed(0, 9), &answer, &DecodeOptions::new()).unwrap();
+        assert_eq!(skipped[0].num_rows(), 2);
     }
 }
 
@@ -205,9 +248,12 @@ fn rows_before_a_broken_record_are_kept_whole_and_not_delivered_again() {
 
 #[test]
 fn timestamps_that_overflow_are_corrupt() {
-    let mut batch = Batch::new(5, vec![Rec { time_delta: 1, ..Rec::default() }]);
-    batch.base_timestamp = i64::MAX;
-    check_corrupt(batch.encode(), 5);
+    for length in [0, 90] {
+        let record = Rec { time_delta: 1, ..Rec::value(0, vec![b'v'; length]) };
+        let mut batch = Batch::new(5, vec![record]);
+        batch.base_timestamp = i64::MAX;
+        check_corrupt(batch.encode(), 5);
+    }
 }
 
 #[test]

@@ -79,14 +79,15 @@ fn owned(array: &BinaryViewArray, row: usize) -> Option<Vec<u8>> {
     array.is_valid(row).then(|| array.value(row).to_vec())
 }
 
-/// The rows of a batch with all columns.
+/// The rows of a batch with all columns, or all but headers.
 fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
     let key: BinaryViewArray = column(batch, "key");
     let value: BinaryViewArray = column(batch, "value");
     let offset: Int64Array = column(batch, "offset");
     let timestamp: TimestampMillisecondArray = column(batch, "timestamp");
     let timestamp_type: Int8Array = column(batch, "timestamp_type");
-    let headers: ListArray = column(batch, "headers");
+    let headers: Option<ListArray> =
+        batch.column_by_name("headers").map(|_| column(batch, "headers"));
     let topic: DictionaryArray<Int32Type> = column(batch, "topic");
     let partition: Int32Array = column(batch, "partition");
     let topics = topic.downcast_dict::<StringArray>().unwrap();
@@ -99,7 +100,7 @@ fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
             offset: offset.value(row),
             timestamp: timestamp.is_valid(row).then(|| timestamp.value(row)),
             timestamp_type: timestamp_type.value(row),
-            headers: header_rows(&headers, row),
+            headers: headers.iter().flat_map(|headers| header_rows(headers, row)).collect(),
         }
     };
     (0..batch.num_rows()).map(row).collect()

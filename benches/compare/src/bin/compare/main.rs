@@ -1,0 +1,130 @@
+//! `compare`: clients that read the same topics, in interleaved rounds, as tables in Markdown.
+//!
+//! Tables go to standard output, what happens meanwhile to standard error. Only ratios of runs in
+//! one call of this program count: absolute figures move from machine to machine and hour to hour.
+
+mod clients;
+mod loads;
+mod machine;
+mod producer;
+mod report;
+mod rounds;
+mod spread;
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Parser;
+
+use crate::{clients::Binaries, loads::Load, rounds::Measured};
+
+/// Whatever stops a comparison; shown to the person who started it.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Measures kafka-direct, floor and rskafka on the same topics.
+///
+/// A round runs each client once, as a process of its own; the next round runs them in reverse
+/// order. A first round is discarded, and so is every round in which `floor drain`, which measures
+/// the machine and not a client, is more than 20 % from its median.
+#[derive(Parser)]
+#[command(name = "compare")]
+struct Arguments {
+    /// Brokers, host:port, separated by commas
+    #[arg(short, long, required_unless_present = "list")]
+    bootstrap: Option<String>,
+    /// Topics to read, each TOPIC or NAME=TOPIC, separated by commas
+    #[arg(short, long, value_delimiter = ',', required_unless_present_any = ["load", "list"])]
+    topics: Vec<String>,
+    /// Write the standard loads into topics of their own first; existing ones are read as they are.
+    /// Needs java, and Kafka's jars named by KAFKA_DIRECT_KAFKA_CP
+    #[arg(short, long)]
+    load: bool,
+    /// Of the standard loads only these, by topic or name, separated by commas
+    #[arg(long, value_delimiter = ',', requires = "load")]
+    only: Vec<String>,
+    /// Records of each standard load, as a multiple of its usual number
+    #[arg(long, default_value_t = 1.0, requires = "load")]
+    scale: f64,
+    /// Name the standard loads and end
+    #[arg(long)]
+    list: bool,
+    /// Rounds that count; at most three times as many are run to get them
+    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
+    /// A line KEY=VALUE for the head of the output; may be repeated
+    #[arg(long)]
+    note: Vec<String>,
+    /// Every round of every client, the discarded ones too, as JSON lines in this file
+    #[arg(long)]
+    raw: Option<PathBuf>,
+}
+
+fn main() {
+    if let Err(error) = run(&Arguments::parse()) {
+        eprintln!("compare: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), BoxError> {
+    if arguments.list {
+        for load in loads::standard(1.0) {
+            println!("{:<24} {} ({} records)", load.topic, load.name, load.expected.unwrap_or(0));
+        }
+        return Ok(());
+    }
+    let bootstrap = arguments.bootstrap.as_deref().unwrap_or_default();
+    let binaries = Binaries::beside_this_one()?;
+    let loads = chosen(arguments)?;
+    if arguments.load {
+        producer::write_missing(bootstrap, &loads)?;
+    }
+    let began = machine::State::now();
+    let mut measured = Vec::new();
+    for load in loads {
+        measured.push(rounds::measure(&binaries, bootstrap, load, arguments.rounds)?);
+    }
+    if let Some(path) = &arguments.raw {
+        write_raw(path, &measured)?;
+    }
+    print!("{}", report::markdown(&began, &arguments.note, &measured));
+    Ok(())
+}
+
+fn chosen(arguments: &Arguments) -> Result<Vec<Load>, BoxError> {
+    let mut chosen: Vec<Load> =
+        arguments.topics.iter().map(|topic| Load::existing(topic)).collect();
+    if arguments.load {
+        let standard = loads::standard(arguments.scale);
+        for wanted in &arguments.only {
+            if !standard.iter().any(|load| load.is_called(wanted)) {
+                return Err(format!("no standard load is called {wanted:?}; see --list").into());
+            }
+        }
+        let only = &arguments.only;
+        chosen.extend(
+            standard
+                .into_iter()
+                .filter(|load| only.is_empty() || only.iter().any(|wanted| load.is_called(wanted))),
+        );
+    }
+    Ok(chosen)
+}
+
+fn write_raw(path: &Path, measured: &[Measured]) -> Result<(), BoxError> {
+    let mut file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    for one in measured {
+        for (number, round) in (1..).zip(&one.rounds) {
+            for result in round.results() {
+                let line = serde_json::json!({
+                    "load": one.load.name, "round": number, "kept": one.is_kept(round), "result": result,
+                });
+                writeln!(file, "{line}")?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `demo`, and what it says to type next.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use crate::BINARY;
+
+#[test]
+fn the_demo_verifies_every_record_it_wrote() {
+    let shown = Command::new(BINARY)
+        .args(["demo", "--records", "10001", "--topic-partitions", "3"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success(), "{text}");
+    for expected in ["span 10001", "3,334", "3,333", "every record exactly once", "\"sequence\":4,"]
+    {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+}
+
+#[test]
+fn a_demo_without_records_is_no_failure() {
+    let shown = Command::new(BINARY).args(["demo", "--records", "0"]).output().unwrap();
+    assert!(shown.status.success());
+}
+
+#[test]
+fn a_demo_that_is_kept_can_be_read_from_as_it_says() {
+    let mut kept = Command::new(BINARY)
+        .args(["demo", "--records", "100", "--keep"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(kept.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said =
+        lines.skip_while(|line| !line.contains("in here")).find(|line| line.contains(" read "));
+    let said = said.unwrap();
+    let words = said.split_whitespace().skip(1);
+    let read = Command::new(BINARY).args(words).output().unwrap();
+    kept.kill().unwrap();
+    kept.wait().unwrap();
+    let text = String::from_utf8(read.stdout).unwrap();
+    assert!(read.status.success(), "{said}\n{text}");
+    assert!(text.contains("\"sequence\":24,"), "{text}");
+}
