@@ -1,0 +1,36 @@
+//! A driver makes the plan and hands out ranges as text; workers read them with nothing else but a
+//! connection. Here both are in one process, with a pipe's worth of JSON between them.
+#![allow(clippy::print_stdout, reason = "an example shows what it found")]
+
+use kafka_direct::{
+    BatchPlan, BoxError, Cluster, ClusterConfig, KafkaRdd, ReadOptions, read_range,
+};
+use kafka_direct_broker::{Broker, Record};
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let broker = Broker::start().await?;
+    broker.create_topic("orders", 1)?;
+    for number in 0..10 {
+        broker.append("orders", 0, [Record::new(format!("order {number}"))])?;
+    }
+    let servers = [broker.bootstrap()];
+
+    // The driver: 10 offsets in pieces of at most 4.
+    let driver = Cluster::connect(ClusterConfig::new(servers.clone())).await?;
+    let planned = KafkaRdd::builder(&driver).topic("orders").max_records_per_partition(4);
+    let text = planned.build().await?.plan().to_json();
+    println!("{text}");
+
+    // A worker, which knows the text and where the cluster is.
+    let worker = Cluster::connect(ClusterConfig::new(servers)).await?;
+    for planned in BatchPlan::from_json(&text)?.ranges() {
+        let mut batches = read_range(&worker, planned.clone(), &ReadOptions::new());
+        let mut rows = 0;
+        while let Some(batch) = batches.try_next().await? {
+            rows += batch.num_rows();
+        }
+        println!("{}: {rows} rows", planned.range());
+    }
+    Ok(())
+}
