@@ -1,7 +1,7 @@
 //! One guarantee suite, two kinds of cluster.
 //!
-//! **Promises:** every function of [`suite`] states one property, needs only a [`TestCluster`] and
-//! passes on the embedded broker and on real Apache Kafka alike.
+//! **Promises:** every function of [`suite`] states one property, needs only a [`cluster::TestCluster`]
+//! and passes on the embedded broker and on real Apache Kafka alike.
 //!
 //! **Does not know:** which of the two it runs on.
 #![allow(
