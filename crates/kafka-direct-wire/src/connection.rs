@@ -30,6 +30,8 @@ use crate::{
 
 /// How much the buffer of a response grows ahead of the bytes that arrived.
 const READ_STEP_BYTES: usize = 64 * 1024;
+/// Longest throttle that is obeyed; brokers ask for seconds.
+const LONGEST_THROTTLE: Duration = Duration::from_secs(600);
 /// Correlation id and size field.
 const CORRELATION_BYTES: usize = 4;
 
@@ -149,7 +151,7 @@ impl Connection {
     pub(crate) fn throttle(&mut self, throttle_time_ms: i32) {
         if let Ok(ms @ 1..) = u64::try_from(throttle_time_ms) {
             // Bounded, so that no broker can put its reader to sleep for days.
-            let wait = Duration::from_millis(ms).min(self.request_timeout);
+            let wait = Duration::from_millis(ms).min(LONGEST_THROTTLE);
             self.throttled_until = Some(Instant::now() + wait);
         }
     }
