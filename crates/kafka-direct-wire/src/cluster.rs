@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kafka_direct_core::PlannedRange;
+use kafka_direct_core::{BufferPool, PlannedRange};
 use kafka_protocol::{
     messages::{ApiKey, MetadataRequest, MetadataResponse},
     protocol::Encodable,
@@ -101,6 +101,13 @@ impl Cluster {
     #[must_use]
     pub fn fetch_metrics(&self) -> FetchMetrics {
         self.inner.fetch.metrics()
+    }
+
+    /// Buffers that all reads of this cluster use again, each as soon as nobody holds bytes of it.
+    /// Up to a third of the memory budget is kept while nobody uses it, beside the budget.
+    #[must_use]
+    pub fn buffer_pool(&self) -> &BufferPool {
+        self.inner.fetch.pool()
     }
 
     /// The runtime that fetching runs on; the place for decoding too.

@@ -1,21 +1,30 @@
 //! The buffer that compressed Kafka batches are decompressed into, one behind the other.
 //!
 //! Views point into it by offset, so it may grow while they are made; it becomes an Arrow buffer
-//! when their batch is handed out. Decoders write into initialised memory: what was zeroed once is
-//! kept, and a fresh arena comes zeroed from the allocator, which for large ones costs nothing.
+//! when their batch is handed out, and its memory comes back to the pool when that is dropped.
+//! Decoders write into initialised memory: what was zeroed once is kept.
 
 use std::ops::Range;
 
 use arrow_buffer::Buffer;
+use kafka_direct_core::BufferPool;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arena {
     /// Initialised memory; what counts ends at `used`.
     bytes: Vec<u8>,
     used: usize,
+    /// How large it is likely to become.
+    likely: usize,
+    pool: BufferPool,
 }
 
 impl Arena {
+    /// Empty, with the memory that `pool` has to give.
+    pub(crate) const fn new(pool: BufferPool) -> Self {
+        Self { bytes: Vec::new(), used: 0, likely: 0, pool }
+    }
+
     /// How many bytes were written.
     pub(crate) const fn len(&self) -> usize {
         self.used
@@ -36,26 +45,31 @@ impl Arena {
         self.used = self.used.min(len);
     }
 
-    /// Adopts the memory of an earlier arena if nobody reads it any more.
-    pub(crate) fn revive(&mut self, buffer: Buffer) {
-        if let Ok(bytes) = buffer.into_vec() {
-            *self = Self { bytes, used: 0 };
+    /// Says how large it is likely to become, so that it moves at most once while it is filled,
+    /// and makes room for the first `bytes` of that.
+    pub(crate) fn expect(&mut self, bytes: usize, likely: usize) {
+        self.likely = likely;
+        if bytes > self.bytes.capacity() {
+            self.move_to(bytes);
         }
     }
 
-    /// Makes room for `bytes` altogether, so that filling the arena does not move it.
-    pub(crate) fn reserve(&mut self, bytes: usize) {
-        self.grow(bytes);
+    fn move_to(&mut self, capacity: usize) {
+        let larger = self.pool.take(capacity, capacity / 2);
+        let mut old = std::mem::replace(&mut self.bytes, larger);
+        if self.used > 0 {
+            old.truncate(self.used);
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&old);
+        }
+        self.pool.give(old);
     }
 
     fn grow(&mut self, end: usize) {
-        if end <= self.bytes.len() {
-            return;
+        if end > self.bytes.capacity() {
+            self.move_to(end.max(self.likely).max(self.bytes.capacity().saturating_mul(2)));
         }
-        if self.used == 0 && end > self.bytes.capacity() {
-            self.bytes = Vec::new();
-            self.bytes = vec![0; end];
-        } else {
+        if end > self.bytes.len() {
             self.bytes.resize(end, 0);
         }
     }
@@ -82,12 +96,30 @@ impl Arena {
 
     /// Takes what was written as an Arrow buffer and leaves the arena empty.
     pub(crate) fn freeze(&mut self) -> Buffer {
-        let Self { mut bytes, used } = std::mem::take(self);
-        bytes.truncate(used);
+        let used = std::mem::take(&mut self.used);
         // Room that was never needed must not be pinned for as long as the batch lives.
-        if used < bytes.capacity() / 2 {
-            bytes.shrink_to_fit();
+        if used < self.bytes.capacity() / 2 {
+            return Buffer::from_slice_ref(self.bytes.get(..used).unwrap_or_default());
         }
-        Buffer::from_vec(bytes)
+        Buffer::from(self.pool.lend(std::mem::take(&mut self.bytes), used))
+    }
+
+    /// Gives the memory back; what was written is forgotten.
+    pub(crate) fn release(&mut self) {
+        self.used = 0;
+        self.pool.give(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// An arena whose memory nobody else uses.
+impl Default for Arena {
+    fn default() -> Self {
+        Self::new(BufferPool::new(0))
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        self.release();
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
-use kafka_direct_core::{Codec, Fetched, Offset, PlannedRange};
+use kafka_direct_core::{BufferPool, Codec, Fetched, Offset, PlannedRange};
 
 use crate::{
     Counts, DecodeOptions, WorkerError,
@@ -72,15 +72,20 @@ struct ArenaHistory {
     compressed_bytes: usize,
     plain_bytes: usize,
     records: usize,
-    /// The last arenas that were handed out: once their batches were dropped, the memory is used
-    /// again. Two, since the next batch often begins in the last.
-    kept: [Option<Buffer>; 2],
 }
 
 impl RangeDecoder {
-    /// A decoder for this range. Options outside their bounds count as the nearest inside.
+    /// A decoder for this range with a pool of its own. Options outside their bounds count as the
+    /// nearest inside.
     #[must_use]
     pub fn new(planned: &PlannedRange, options: DecodeOptions) -> Self {
+        let keep_bytes = options.max_bytes.saturating_mul(2);
+        Self::with_pool(planned, options, BufferPool::new(keep_bytes))
+    }
+
+    /// A decoder that takes memory for decompressed batches from `pool`, which many may share.
+    #[must_use]
+    pub fn with_pool(planned: &PlannedRange, options: DecodeOptions, pool: BufferPool) -> Self {
         let options = options.clamped();
         Self {
             scope: Scope::new(planned, options.max_batch_bytes),
@@ -90,7 +95,7 @@ impl RangeDecoder {
             needs_records: options.columns.need_records(),
             input: None,
             open: None,
-            arena: Arena::default(),
+            arena: Arena::new(pool),
             arena_history: ArenaHistory::default(),
             position: planned.range().from(),
             counts: Counts::default(),
@@ -153,16 +158,15 @@ impl RangeDecoder {
 
     /// The pending rows as a batch, however few; `None` if there are none.
     ///
-    /// If everything pushed is decoded, the decoder then keeps no memory for reuse: flush where
-    /// there is nothing to push for a while.
+    /// If everything pushed is decoded, the decoder then holds no memory but what its pool keeps:
+    /// flush where there is nothing to push for a while.
     ///
     /// # Errors
     /// `Internal` only.
     pub fn flush(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
         let flushed = if self.rows.len() == 0 { None } else { Some(self.finish_rows()?) };
         if self.needs_input() {
-            self.arena = Arena::default();
-            self.arena_history.kept = Default::default();
+            self.arena.release();
         }
         Ok(flushed)
     }
@@ -325,7 +329,6 @@ impl RangeDecoder {
             {
                 *body = Body::Frozen(buffer.clone(), range.clone());
             }
-            self.arena_history.keep(buffer.clone());
         }
         let (batch, held) = self.rows.finish(frozen).map_err(|source| WorkerError::Arrow {
             topic_partition: self.scope.range.topic_partition().clone(),
@@ -347,23 +350,15 @@ impl ArenaHistory {
         self.records = records;
     }
 
-    fn keep(&mut self, buffer: Buffer) {
-        let [before, last] = &mut self.kept;
-        *before = last.replace(buffer);
-    }
-
     /// Gives an arena without memory as much as the next Arrow batch is likely to need: what
     /// `rest_bytes` decompress to, or `rows` need, or one Kafka batch beyond `max_bytes`.
-    fn prepare(&mut self, arena: &mut Arena, rest_bytes: usize, rows: usize, max_bytes: usize) {
-        let [before, _] = &mut self.kept;
-        if let Some(buffer) = before.take() {
-            arena.revive(buffer);
-        }
+    fn prepare(&self, arena: &mut Arena, rest_bytes: usize, rows: usize, max_bytes: usize) {
         let scaled = |by: usize, of: usize| {
             by.saturating_mul(self.plain_bytes).checked_div(of).unwrap_or_default()
         };
+        let with_reserve = |bytes: usize| bytes.saturating_add(bytes / 16).min(MAX_BUFFER_BYTES);
         let by_rows = scaled(rows, self.records).min(max_bytes).saturating_add(self.plain_bytes);
-        let likely = scaled(rest_bytes, self.compressed_bytes).min(by_rows);
-        arena.reserve(likely.saturating_add(likely / 16).min(MAX_BUFFER_BYTES));
+        let rest = scaled(rest_bytes, self.compressed_bytes);
+        arena.expect(with_reserve(rest.min(by_rows)), with_reserve(by_rows));
     }
 }

@@ -61,7 +61,11 @@ impl ReadOptions {
 pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOptions) -> Batches {
     Batches {
         fetch: cluster.fetch(planned.clone(), options.fetch()),
-        decoder: RangeDecoder::new(&planned, options.decode.clone()),
+        decoder: RangeDecoder::with_pool(
+            &planned,
+            options.decode.clone(),
+            cluster.buffer_pool().clone(),
+        ),
         decode: options.decode.clone(),
         pushed_from: planned.range().from(),
         planned,
@@ -143,6 +147,7 @@ impl Batches {
     /// Safe: no record is lost when the future is dropped.
     pub async fn try_next(&mut self) -> Result<Option<RecordBatch>, Error> {
         loop {
+            self.fetch.let_fetch().await;
             if let Some(batch) = self.next_buffered()? {
                 return Ok(Some(batch));
             }
@@ -163,6 +168,7 @@ impl Batches {
     /// # Cancel safety
     /// Safe.
     pub async fn ready(&mut self) -> Result<bool, Error> {
+        self.fetch.let_fetch().await;
         if !self.decoder.needs_input() || self.decoder.pending_rows() > 0 {
             return Ok(true);
         }
@@ -211,7 +217,8 @@ impl Batches {
         let flushed = self.decoder.flush();
         let rest = flushed.map_err(|error| self.fail(error))?;
         self.finished = self.counts();
-        self.decoder = RangeDecoder::new(&self.planned, self.decode.clone());
+        let pool = self.fetch.buffer_pool().clone();
+        self.decoder = RangeDecoder::with_pool(&self.planned, self.decode.clone(), pool);
         self.fetch.seek(offset);
         Ok(rest)
     }

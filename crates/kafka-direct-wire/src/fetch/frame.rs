@@ -7,12 +7,13 @@
 
 use std::{io, time::Duration};
 
-use bytes::BufMut as _;
+use bytes::{BufMut as _, Bytes};
+use kafka_direct_core::BufferPool;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Large enough for the fields of some hundred partitions, small enough that a record set is
-/// mostly read where it stays.
-const BUFFER_BYTES: usize = 16 << 10;
+/// Large enough for the fields of some dozen partitions, small enough that a record set is mostly
+/// read where it stays.
+const BUFFER_BYTES: usize = 4 << 10;
 
 /// Why an answer could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +159,23 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
     /// The next `length` bytes in a buffer of their own.
     pub(super) async fn bytes(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
         self.check(Some(length))?;
-        let mut own = Vec::with_capacity(length);
+        self.read_into(Vec::with_capacity(length), length).await
+    }
+
+    /// The next `length` bytes in a buffer of their own, which is one of `pool`'s.
+    pub(super) async fn record_set(
+        &mut self,
+        length: usize,
+        pool: &BufferPool,
+    ) -> Result<Bytes, FrameError> {
+        self.check(Some(length))?;
+        let own = self.read_into(pool.take(length, length / 4), length).await?;
+        Ok(pool.lend(own, length))
+    }
+
+    /// Reads `length` bytes, for which `own` has room.
+    async fn read_into(&mut self, mut own: Vec<u8>, length: usize) -> Result<Vec<u8>, FrameError> {
+        own.clear();
         let from_buffer = self.buffered().min(length);
         let until = self.at.saturating_add(from_buffer);
         own.extend_from_slice(self.buffer.get(self.at..until).unwrap_or_default());

@@ -6,9 +6,9 @@
 //!
 //! Lock order: a slot's state, then the budget. The inbox is never held together with either.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
-use kafka_direct_core::AbortedTransaction;
+use kafka_direct_core::{AbortedTransaction, BufferPool};
 use kafka_protocol::messages::ApiKey;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
@@ -31,6 +31,11 @@ const IDLE_CLOSE: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(1);
 /// Fewest bytes asked for one partition: less makes requests, not progress.
 const LEAST_PARTITION_BYTES: usize = 256 << 10;
+/// After so many queued bytes the lane gives way, see [`give_way`].
+const SHARE_BYTES: usize = 256 << 10;
+/// How many partitions are asked for where an answer has room for one's share: most have less left
+/// than their share. More would cost both sides work for partitions that this answer cannot serve.
+const LISTED_PER_SERVED: usize = 4;
 /// Room in an answer for one partition's fields.
 const PARTITION_FIELDS_BYTES: usize = 1 << 10;
 /// Room in an answer for everything else, lists of aborted transactions included.
@@ -103,6 +108,7 @@ pub(super) struct LaneTask {
     lane: Arc<Lane>,
     config: ClusterConfig,
     budget: Arc<Budget>,
+    pool: BufferPool,
     metrics: Arc<Metrics>,
     /// The slots of every lane of the cluster.
     all: Arc<AllSlots>,
@@ -132,6 +138,7 @@ impl LaneTask {
         lane: Arc<Lane>,
         config: ClusterConfig,
         budget: Arc<Budget>,
+        pool: BufferPool,
         metrics: Arc<Metrics>,
         all: Arc<AllSlots>,
     ) -> Self {
@@ -139,6 +146,7 @@ impl LaneTask {
             lane,
             config,
             budget,
+            pool,
             metrics,
             all,
             slots: Vec::new(),
@@ -152,7 +160,9 @@ impl LaneTask {
     /// Serves slots until the lane is closed.
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
-            let turn = Turn::choose(&self.slots, self.start);
+            let most = self.config.get_fetch_max_bytes() / LEAST_PARTITION_BYTES;
+            let most = most.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED);
+            let turn = Turn::choose(&self.slots, self.start, most);
             if turn.listed.is_empty() {
                 self.idle().await;
                 continue;
@@ -260,6 +270,7 @@ impl LaneTask {
         let partition_max = self.config.get_partition_max_bytes();
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
+        let pool = self.pool.clone();
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
@@ -279,15 +290,15 @@ impl LaneTask {
             .saturating_add(max_batch_bytes)
             .saturating_add(turn.listed.len().saturating_mul(PARTITION_FIELDS_BYTES));
         let expected = Expected { correlation, version, limit, idle };
-        let mut response = FetchResponse::open(&mut *connection.stream, &mut buffer, expected)
-            .await
-            .map_err(|error| Fault::new(&address, error))?;
+        let opening = FetchResponse::open(&mut *connection.stream, &mut buffer, pool, expected);
+        let mut response = opening.await.map_err(|error| Fault::new(&address, error))?;
         Metrics::add(&metrics.requests, 1);
         Metrics::add(&metrics.response_bytes, response.left());
         let throttle = response.throttle;
         let code = response.code;
         let mut answers = Answers::new(turn, &address, &metrics);
         answers.throttled = !throttle.is_zero();
+        let mut unshared = 0usize;
         while let Some((topic, answer)) =
             response.partition().await.map_err(|error| Fault::new(&address, error))?
         {
@@ -295,7 +306,12 @@ impl LaneTask {
                 let reason = "the answer names a partition that was not asked for";
                 return Err(Fault::new(&address, FrameError::Malformed(reason)));
             };
+            unshared = unshared.saturating_add(answer.records.len());
             answers.take(at, answer, &mut grant);
+            if unshared >= SHARE_BYTES {
+                unshared = 0;
+                give_way().await;
+            }
         }
         response.finish().await.map_err(|error| Fault::new(&address, error))?;
         metrics.answered_after(sent.elapsed());
@@ -303,11 +319,8 @@ impl LaneTask {
         Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
         let last_served = answers.finish(code);
         // Who had to stay out of this request goes first in the next one.
-        if let Some(index) =
-            turn.left_out.or_else(|| last_served.map(|served| served.saturating_add(1)))
-        {
-            self.start = index;
-        }
+        let behind_served = last_served.map(|served| served.saturating_add(1));
+        self.start = turn.left_out.or(behind_served).or(turn.cut_off).unwrap_or(self.start);
         self.buffer = buffer;
         Ok(())
     }
@@ -326,6 +339,24 @@ impl LaneTask {
             slot.stop(fault.stop());
         }
     }
+}
+
+/// Lets another worker thread take over the lane.
+///
+/// A worker keeps the task that it woke last to itself, so the reader of the bytes that were just
+/// queued decodes next on this thread while others sleep and nobody reads the socket. A task that
+/// wakes itself stands in the queue that others take from, and one of them is woken;
+/// `tokio::task::yield_now` instead waits until this thread has nothing else to do.
+pub(super) async fn give_way() {
+    let mut has_given = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut has_given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The running account of one answer.

@@ -24,6 +24,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use kafka_direct_core::BufferPool;
 use parking_lot::Mutex;
 
 use self::{
@@ -38,10 +39,14 @@ pub use self::{
 };
 use crate::config::ClusterConfig;
 
+/// Which part of the memory budget may lie unused in the pool.
+const KEPT_PART: usize = 3;
+
 /// All lanes of a cluster, by leader. Dropping it ends their tasks.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     budget: Arc<Budget>,
+    pool: BufferPool,
     metrics: Arc<Metrics>,
     all: Arc<AllSlots>,
     lanes: Mutex<HashMap<(i32, usize), Arc<Lane>>>,
@@ -82,6 +87,7 @@ impl Lanes {
     pub(crate) fn new(config: &ClusterConfig) -> Self {
         Self {
             budget: Budget::new(config.get_memory_budget_bytes()),
+            pool: BufferPool::new(config.get_memory_budget_bytes() / KEPT_PART),
             metrics: Arc::new(Metrics::default()),
             all: Arc::default(),
             lanes: Mutex::new(HashMap::new()),
@@ -103,6 +109,7 @@ impl Lanes {
                 Arc::clone(&lane),
                 config.clone(),
                 Arc::clone(&self.budget),
+                self.pool.clone(),
                 Arc::clone(&self.metrics),
                 Arc::clone(&self.all),
             );
@@ -111,6 +118,11 @@ impl Lanes {
         });
         lane.register(slot, &seat.host, seat.port);
         Arc::clone(lane)
+    }
+
+    /// Buffers for record sets and for what is made of them.
+    pub(crate) const fn pool(&self) -> &BufferPool {
+        &self.pool
     }
 
     fn count_recovery(&self) {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use kafka_direct_core::{
-    DataLossPolicy, Fetched, Offset, OffsetRange, PlannedRange, Reset, TopicId,
+    BufferPool, DataLossPolicy, Fetched, Offset, OffsetRange, PlannedRange, Reset, TopicId,
 };
 use tokio::time::Instant;
 
 use super::{
-    lane::Lane,
+    lane::{Lane, give_way},
     slot::{Slot, Stop},
     streak::Streak,
 };
@@ -110,6 +110,8 @@ pub struct RangeFetch {
     pub(super) resets: Vec<Reset>,
     pub(super) ended: bool,
     pub(super) streak: Streak,
+    /// Bytes were taken, and the lane has not been let by since.
+    has_taken: bool,
 }
 
 impl RangeFetch {
@@ -130,6 +132,7 @@ impl RangeFetch {
             not_before: None,
             resets: Vec::new(),
             streak: Streak::default(),
+            has_taken: false,
         }
     }
 
@@ -137,6 +140,12 @@ impl RangeFetch {
     #[must_use]
     pub const fn range(&self) -> &OffsetRange {
         self.planned.range()
+    }
+
+    /// The buffers its bytes stand in, and those of all reads of the cluster.
+    #[must_use]
+    pub fn buffer_pool(&self) -> &BufferPool {
+        self.cluster.buffer_pool()
     }
 
     /// The next offset that would be handed out; the range's achieved end once it has ended.
@@ -172,7 +181,21 @@ impl RangeFetch {
         self.position = fetched.next;
         self.read_epoch = fetched.leader_epoch.or(self.read_epoch);
         self.streak.clear();
+        self.has_taken = true;
         Some(fetched)
+    }
+
+    /// Lets the fetching task run before this one goes on, if bytes were taken since the last call.
+    ///
+    /// For a reader that decodes for long without waiting for anything: with as many readers as
+    /// threads, nobody would fetch meanwhile.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn let_fetch(&mut self) {
+        if std::mem::take(&mut self.has_taken) {
+            give_way().await;
+        }
     }
 
     /// Waits until [`RangeFetch::try_next`] has something (`true`) or the range has ended

@@ -43,12 +43,14 @@ pub(super) struct Turn {
     /// The first slot that wanted to be in and could not: another isolation level, or a piece of a
     /// partition that is in already.
     pub(super) left_out: Option<usize>,
+    /// The first slot for which the request had no place.
+    pub(super) cut_off: Option<usize>,
 }
 
 impl Turn {
-    /// Chooses among `slots`, beginning at `start`: all that have room, under one isolation level,
-    /// each partition once, the first one under suspicion ahead of the rest.
-    pub(super) fn choose(slots: &[Arc<Slot>], start: usize) -> Self {
+    /// Chooses up to `most` among `slots`, beginning at `start`: those that have room, under one
+    /// isolation level, each partition once, the first one under suspicion ahead of the rest.
+    pub(super) fn choose(slots: &[Arc<Slot>], start: usize, most: usize) -> Self {
         let (front, back) = slots.split_at(start.min(slots.len()));
         let around = back.iter().zip(start..).chain(front.iter().zip(0..));
         let mut wanted: Vec<(Listed, Wanted)> = around
@@ -66,17 +68,19 @@ impl Turn {
         let Some(isolation) = wanted.first().map(|(first, _)| first.slot.isolation()) else {
             return Self::default();
         };
+        let cut_off = wanted.get(most).map(|(listed, _)| listed.index);
+        wanted.truncate(most);
         let mut partitions = HashSet::with_capacity(wanted.len());
         let mut left_out = None;
         wanted.retain(|(listed, _)| {
-            let fits = listed.slot.isolation() == isolation
-                && partitions.insert(listed.slot.range().topic_partition().clone());
+            let tp = listed.slot.range().topic_partition();
+            let fits = listed.slot.isolation() == isolation && partitions.insert(tp.clone());
             if !fits {
                 left_out.get_or_insert(listed.index);
             }
             fits
         });
-        Self { listed: wanted.into_iter().map(|(listed, _)| listed).collect(), left_out }
+        Self { listed: wanted.into_iter().map(|(listed, _)| listed).collect(), left_out, cut_off }
     }
 
     /// Whether a reader of this turn waits with nothing in hand.
@@ -189,22 +193,30 @@ mod tests {
     #[test]
     fn order_rotates_and_a_suspect_goes_first() {
         let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
-        assert_eq!(order(&Turn::choose(&slots, 2)), [2, 3, 0, 1]);
+        assert_eq!(order(&Turn::choose(&slots, 2, 9)), [2, 3, 0, 1]);
         slots[0].suspect();
-        assert_eq!(order(&Turn::choose(&slots, 2)), [0, 2, 3, 1]);
+        assert_eq!(order(&Turn::choose(&slots, 2, 9)), [0, 2, 3, 1]);
+    }
+
+    #[test]
+    fn whoever_a_request_has_no_place_for_is_named() {
+        let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
+        let turn = Turn::choose(&slots, 1, 2);
+        assert_eq!((order(&turn), turn.cut_off), (vec![1, 2], Some(3)));
+        assert_eq!(Turn::choose(&slots, 3, 4).cut_off, None);
     }
 
     #[test]
     fn pieces_of_one_partition_never_share_a_request() {
         let slots = [slot(0, 0), slot(0, 10), slot(1, 0)];
-        assert_eq!(order(&Turn::choose(&slots, 0)), [0, 2]);
-        assert_eq!(order(&Turn::choose(&slots, 1)), [1, 2]);
+        assert_eq!(order(&Turn::choose(&slots, 0, 9)), [0, 2]);
+        assert_eq!(order(&Turn::choose(&slots, 1, 9)), [1, 2]);
     }
 
     #[test]
     fn answers_are_found_in_any_order() {
         let slots = [slot(0, 0), slot(1, 0), slot(2, 0)];
-        let turn = Turn::choose(&slots, 0);
+        let turn = Turn::choose(&slots, 0, 9);
         let topic = TopicKey::Name("t".into());
         assert_eq!(turn.find(&topic, 2, 12, 0), Some(2));
         assert_eq!(turn.find(&topic, 0, 12, 2), Some(0));

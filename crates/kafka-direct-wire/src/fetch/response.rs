@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use kafka_direct_core::{AbortedTransaction, Offset};
+use kafka_direct_core::{AbortedTransaction, BufferPool, Offset};
 use tokio::io::AsyncRead;
 
 use super::frame::{FrameError, FrameReader};
@@ -44,6 +44,7 @@ pub(super) struct FetchResponse<'a, S: ?Sized> {
     topics_left: usize,
     partitions_left: usize,
     topic: TopicKey,
+    pool: BufferPool,
     pub(super) throttle: Duration,
     pub(super) code: i16,
 }
@@ -58,10 +59,11 @@ pub(super) struct Expected {
 }
 
 impl<'a, S: AsyncRead + Unpin + ?Sized> FetchResponse<'a, S> {
-    /// Reads up to the list of topics.
+    /// Reads up to the list of topics. Record sets will stand in buffers of `pool`.
     pub(super) async fn open(
         stream: &'a mut S,
         buffer: &'a mut Vec<u8>,
+        pool: BufferPool,
         expected: Expected,
     ) -> Result<Self, FrameError> {
         let Expected { correlation, version, limit, idle } = expected;
@@ -78,7 +80,7 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FetchResponse<'a, S> {
         }
         let topics_left = frame.length(flexible).await?.unwrap_or(0);
         let topic = TopicKey::Id([0; 16]);
-        Ok(Self { frame, version, topics_left, partitions_left: 0, topic, throttle, code })
+        Ok(Self { frame, version, topics_left, partitions_left: 0, topic, pool, throttle, code })
     }
 
     /// Bytes of the answer that are still to come.
@@ -147,7 +149,7 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FetchResponse<'a, S> {
         }
         let records = match frame.length(flexible).await? {
             None | Some(0) => Bytes::new(),
-            Some(length) => Bytes::from(frame.bytes(length).await?),
+            Some(length) => frame.record_set(length, &self.pool).await?,
         };
         frame.skip_tags(flexible).await?;
         Ok(PartitionAnswer {
