@@ -116,6 +116,7 @@ pub enum HeaderError {
     },
 }
 
+#[inline(always)]
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..)?.first_chunk::<N>().copied()
 }
@@ -126,6 +127,7 @@ impl BatchHeader {
     ///
     /// # Errors
     /// [`HeaderError`] if the batch is no v2 batch or its length cannot be true.
+    #[inline]
     pub fn parse(records: &[u8]) -> Result<Option<Self>, HeaderError> {
         let (Some(base), Some(length), Some([magic])) =
             (bytes(records, 0), bytes(records, 8), bytes::<1>(records, MAGIC_END.wrapping_sub(1)))
@@ -148,10 +150,14 @@ impl BatchHeader {
         if records.len() < total_bytes {
             return Ok(None);
         }
-        Ok(Self::fields(records, offset, total_bytes))
+        let header = records.first_chunk::<BATCH_HEADER_BYTES>();
+        Ok(header.and_then(|header| Self::fields(header, offset, total_bytes)))
     }
 
-    fn fields(records: &[u8], offset: i64, total_bytes: usize) -> Option<Self> {
+    /// The header's length is known to the compiler, so that none of these reads is checked: with
+    /// batches of one record that shows.
+    #[inline(always)]
+    fn fields(records: &[u8; BATCH_HEADER_BYTES], offset: i64, total_bytes: usize) -> Option<Self> {
         Some(Self {
             base_offset: Offset::new(offset),
             total_bytes,
@@ -170,12 +176,14 @@ impl BatchHeader {
 
     /// Offset of the batch's last record, inclusive, also where compaction removed that record.
     #[must_use]
+    #[inline]
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
     /// The position after this batch (INV-6).
     #[must_use]
+    #[inline]
     pub fn next_offset(&self) -> Offset {
         self.last_offset().saturating_add(1)
     }
@@ -220,6 +228,7 @@ impl BatchHeader {
     }
 
     /// Whether offsets and counts can be true for a batch that follows `expected`.
+    #[inline]
     fn check_order(&self, expected: Offset) -> Result<(), HeaderError> {
         let sound = self.base_offset >= expected
             && self.last_offset_delta >= 0
@@ -264,6 +273,7 @@ impl Batches<'_> {
 impl<'a> Iterator for Batches<'a> {
     type Item = Result<(BatchHeader, &'a [u8]), HeaderError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let checked = BatchHeader::parse(self.rest).and_then(|header| match header {
             None => Ok(None),

@@ -176,18 +176,15 @@ impl RangeDecoder {
             if self.rows.is_full() || (self.open.is_none() && self.arena_is_full()) {
                 return self.finish_rows().map(Some);
             }
-            let open = match self.open.take() {
-                Some(open) => open,
-                None => {
-                    let Some(input) = &mut self.input else { return Ok(None) };
-                    let Some(batch) = input.next_visible(&self.scope, &mut self.counts)? else {
-                        self.drop_input();
-                        continue;
-                    };
-                    self.open(batch)?
-                }
-            };
-            self.fill(open)?;
+            if self.open.is_none() {
+                let Some(input) = &mut self.input else { return Ok(None) };
+                let Some(batch) = input.next_visible(&self.scope, &mut self.counts)? else {
+                    self.drop_input();
+                    continue;
+                };
+                self.open(batch)?;
+            }
+            self.fill()?;
         }
     }
 
@@ -199,7 +196,7 @@ impl RangeDecoder {
 
     /// Prepares a Kafka batch for parsing: decompresses it if need be.
     #[inline]
-    fn open(&mut self, batch: KafkaBatch) -> Result<Open, WorkerError> {
+    fn open(&mut self, batch: KafkaBatch) -> Result<(), WorkerError> {
         let body = if !self.needs_records && batch.inside {
             Body::Counted { left: batch.count as usize }
         } else if batch.codec == Codec::None {
@@ -209,7 +206,8 @@ impl RangeDecoder {
             Body::Arena(self.decompress(&batch)?)
         };
         let KafkaBatch { base, next, count, facts, .. } = batch;
-        Ok(Open { base, next, body, facts, cursor: Cursor::new(count) })
+        self.open = Some(Open { base, next, body, facts, cursor: Cursor::new(count) });
+        Ok(())
     }
 
     fn decompress(&mut self, batch: &KafkaBatch) -> Result<Range<usize>, WorkerError> {
@@ -228,9 +226,11 @@ impl RangeDecoder {
         Ok(plain)
     }
 
-    /// Turns records of the batch into rows until it ends or the rows are full; then it stays open.
+    /// Turns records of the open batch into rows until it ends or the rows are full; then it stays
+    /// open.
     #[inline]
-    fn fill(&mut self, mut open: Open) -> Result<(), WorkerError> {
+    fn fill(&mut self) -> Result<(), WorkerError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
         let parsed = match &mut open.body {
             Body::Counted { left } => {
                 let rows = self.rows.room().min(*left);
@@ -238,71 +238,35 @@ impl RangeDecoder {
                 self.rows.end_rows(rows);
                 Ok(*left == 0)
             }
-            _ => self.parse(&mut open),
+            body => {
+                let (input, arena) = (self.input.as_mut(), &self.arena);
+                let stored = Stored { body, input, arena, needs_bytes: self.needs_bytes };
+                parse(&mut self.rows, stored, &open.facts, &mut open.cursor)
+            }
         };
         self.rows.end_kafka_batch(open.facts.is_log_append_time());
         match parsed {
-            Ok(true) => self.leave_batch(open),
-            Ok(false) => self.open = Some(open),
+            Ok(true) => self.leave_batch(),
+            Ok(false) => {}
             Err(reason) => {
-                let error = self.scope.record_error(open.base, open.cursor.done(), reason);
-                self.open = Some(open);
-                return Err(error);
+                return Err(self.scope.record_error(open.base, open.cursor.done(), reason));
             }
         }
         Ok(())
     }
 
-    #[inline]
-    fn parse(&mut self, open: &mut Open) -> Result<bool, &'static str> {
-        let sources = &mut self.rows.sources;
-        let (origin, index, start, stored) = match &open.body {
-            Body::Fetched(range) => {
-                let Some(input) = &mut self.input else { return Ok(true) };
-                let index = if self.needs_bytes {
-                    sources.index(Origin::Fetched, || Some(input.buffer()))
-                } else {
-                    0
-                };
-                (Origin::Fetched, index, range.start, input.bytes(range.clone()))
-            }
-            Body::Arena(range) => {
-                let index = sources.index(Origin::Arena, || None);
-                (Origin::Arena, index, range.start, self.arena.get(range.clone()))
-            }
-            Body::Frozen(buffer, range) => {
-                let stored = buffer.as_slice().get(range.clone()).unwrap_or_default();
-                let index = sources.index(Origin::Frozen, || Some(buffer.clone()));
-                (Origin::Frozen, index, range.start, stored)
-            }
-            Body::Counted { .. } => return Ok(true),
-        };
-        if self.rows.wants.headers {
-            let replaced = sources.index(Origin::Replaced, || None);
-            self.rows.headers.set_replaced_index(replaced);
-        }
-        let at_most = open.cursor.left() as usize;
-        self.rows.reserve(at_most.min(stored.len() / record::MIN_RECORD_BYTES));
-        let source = Source::new(stored, index, start);
-        let parsed = record::parse(&mut self.rows, &source, &open.facts, &mut open.cursor);
-        let longest = self.rows.take_longest();
-        self.rows.sources.note(origin, longest);
-        if self.rows.wants.headers {
-            self.rows.sources.note(Origin::Replaced, longest);
-        }
-        parsed
-    }
-
     /// Leaves a batch of which nothing wanted is left.
     #[inline]
-    fn leave_batch(&mut self, open: Open) {
+    fn leave_batch(&mut self) {
+        let Some(open) = &self.open else { return };
         self.position = self.position.max(open.next);
         // Without a view into it, what the batch decompressed to is not needed any more.
-        if let Body::Arena(range) = open.body
+        if let Body::Arena(range) = &open.body
             && !self.rows.sources.is_referenced(Origin::Arena)
         {
             self.arena.truncate(range.start);
         }
+        self.open = None;
     }
 
     /// Ends the walk over the answer.
@@ -340,6 +304,61 @@ impl RangeDecoder {
         self.counts.value_bytes += held.value_bytes;
         Ok(batch)
     }
+}
+
+/// The records of the open batch and what holds them.
+struct Stored<'a> {
+    body: &'a Body,
+    input: Option<&'a mut Input>,
+    arena: &'a Arena,
+    needs_bytes: bool,
+}
+
+/// Parses records into `rows`; `true` if nothing wanted of the batch is left.
+#[inline]
+fn parse(
+    rows: &mut Rows,
+    stored: Stored<'_>,
+    facts: &Facts,
+    cursor: &mut Cursor,
+) -> Result<bool, &'static str> {
+    let Stored { body, input, arena, needs_bytes } = stored;
+    let sources = &mut rows.sources;
+    let (origin, index, start, bytes) = match body {
+        Body::Fetched(range) => {
+            let Some(input) = input else { return Ok(true) };
+            let index = if needs_bytes {
+                sources.index(Origin::Fetched, || Some(input.buffer()))
+            } else {
+                0
+            };
+            (Origin::Fetched, index, range.start, input.bytes(range.clone()))
+        }
+        Body::Arena(range) => {
+            let index = sources.index(Origin::Arena, || None);
+            (Origin::Arena, index, range.start, arena.get(range.clone()))
+        }
+        Body::Frozen(buffer, range) => {
+            let bytes = buffer.as_slice().get(range.clone()).unwrap_or_default();
+            let index = sources.index(Origin::Frozen, || Some(buffer.clone()));
+            (Origin::Frozen, index, range.start, bytes)
+        }
+        Body::Counted { .. } => return Ok(true),
+    };
+    if rows.wants.headers {
+        let replaced = sources.index(Origin::Replaced, || None);
+        rows.headers.set_replaced_index(replaced);
+    }
+    let at_most = cursor.left() as usize;
+    rows.reserve(at_most.min(bytes.len() / record::MIN_RECORD_BYTES));
+    let source = Source::new(bytes, index, start);
+    let parsed = record::parse(rows, &source, facts, cursor);
+    let longest = rows.take_longest();
+    rows.sources.note(origin, longest);
+    if rows.wants.headers {
+        rows.sources.note(Origin::Replaced, longest);
+    }
+    parsed
 }
 
 impl ArenaHistory {
