@@ -62,7 +62,7 @@ impl ClusterConfig {
             max_frame_bytes: 128 * MIB,
             memory_budget_bytes: 48 * MIB,
             fetch_max_bytes: 16 * MIB,
-            partition_max_bytes: 4 * MIB,
+            partition_max_bytes: 2 * MIB,
             max_batch_bytes: 64 * MIB,
             lanes_per_leader: 1,
             runtime: None,
@@ -138,7 +138,7 @@ impl ClusterConfig {
     }
 
     /// Most bytes of one partition that one Fetch asks for; the more partitions share a Fetch, the
-    /// less, down to 256 KiB. Default 4 MiB.
+    /// less, down to 256 KiB. Default 2 MiB.
     #[must_use]
     pub const fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.partition_max_bytes = bytes;
