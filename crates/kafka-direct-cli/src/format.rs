@@ -12,17 +12,20 @@ mod rows;
 mod table;
 
 use kafka_direct::{Columns, arrow::array::RecordBatch};
+use parking_lot::Mutex;
 
 pub(crate) use self::table::TableText;
 use crate::{cli::Format, exit::Failure};
 
-/// A buffer is handed on once it holds this many bytes.
-const CHUNK_BYTES: usize = 256 * 1024;
-/// A buffer that one large record made larger than this is given back.
-const KEPT_BYTES: usize = 4 * CHUNK_BYTES;
+/// A buffer is full once it holds this many bytes.
+const FULL_BYTES: usize = 256 * 1024;
+/// The most that a buffer may have grown to and be kept.
+const KEPT_BYTES: usize = 4 * FULL_BYTES;
 
-/// Takes a filled buffer and leaves it empty.
-pub(crate) type Flush<'a> = dyn FnMut(&mut Vec<u8>) -> Result<(), Failure> + 'a;
+/// Whether a buffer is to be handed on.
+const fn is_full(out: &[u8]) -> bool {
+    out.len() >= FULL_BYTES
+}
 
 /// One output stream in one form.
 #[derive(Debug)]
@@ -78,23 +81,24 @@ impl Encoder {
         }
     }
 
-    /// Appends `batch` to `out`, giving `out` to `flush` whenever it is full. What is left in `out`
-    /// is the caller's to write.
+    /// Appends rows of `batch` to `out`, from row `from` on and until `out` is full; gives the row to
+    /// go on with, or `None` behind the last.
     pub(crate) fn encode(
         &mut self,
         batch: &RecordBatch,
+        from: usize,
         out: &mut Vec<u8>,
-        flush: &mut Flush<'_>,
-    ) -> Result<(), Failure> {
-        let mut full = |out: &mut Vec<u8>| {
-            if out.len() < CHUNK_BYTES { Ok(()) } else { drained(out, flush) }
-        };
-        match self {
-            Self::Jsonl => jsonl::encode(batch, out, &mut full),
-            Self::Raw => raw::encode(batch, out, &mut full),
+    ) -> Result<Option<usize>, Failure> {
+        let next = match self {
+            Self::Jsonl => jsonl::encode(batch, from, out)?,
+            Self::Raw => raw::encode(batch, from, out)?,
             #[cfg(feature = "full")]
-            Self::Arrow(stream) => stream.encode(batch, out).and_then(|()| full(out)),
-        }
+            Self::Arrow(stream) => {
+                stream.encode(batch, out)?;
+                batch.num_rows()
+            }
+        };
+        Ok((next < batch.num_rows()).then_some(next))
     }
 
     /// Appends what stands after the last batch.
@@ -110,15 +114,21 @@ impl Encoder {
     }
 }
 
-/// Gives `out` to `flush` if there is anything in it, and empties it.
-pub(crate) fn drained(out: &mut Vec<u8>, flush: &mut Flush<'_>) -> Result<(), Failure> {
-    if out.is_empty() {
-        return Ok(());
+/// Buffers that are used again: whoever formats takes one, whoever writes gives it back.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    /// A buffer that is empty and likely has room.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        self.0.lock().pop().unwrap_or_default()
     }
-    flush(out)?;
-    out.clear();
-    if out.capacity() > KEPT_BYTES {
-        *out = Vec::new();
+
+    /// Keeps a buffer for the next, unless one large record made it large.
+    pub(crate) fn give_back(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        if (1..=KEPT_BYTES).contains(&buffer.capacity()) {
+            self.0.lock().push(buffer);
+        }
     }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod sink;
 mod table;
+mod writer;
 
 use std::sync::Arc;
 
@@ -123,21 +124,23 @@ pub(crate) fn tell_resets(resets: &[Reset]) {
 /// Streams the records and gives their number.
 async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
     let sink = Arc::new(Sink::open(args)?);
-    let guard = sink::Unfinished::new(&sink);
+    let guard = sink.unfinished();
     let cluster = connect::connect(&args.connection).await?;
     let rdd = planned(&cluster, args).await?;
-    sink.start()?;
     let quiet = args.output.quiet;
     // Bars and data on one screen would tear each other.
     let on_screen = args.output.output.is_none() && output::stdout_is_terminal();
     let progress = Arc::new(Progress::new(rdd.plan(), quiet || on_screen));
-    let read = match args.output.limit {
-        Some(limit) => Box::pin(first(&rdd, limit, &sink, &progress, quiet)).await,
-        None => all(&rdd, &sink, &progress, quiet).await,
+    let read = async {
+        sink.start().await?;
+        match args.output.limit {
+            Some(limit) => Box::pin(first(&rdd, limit, &sink, &progress, quiet)).await,
+            None => all(&rdd, &sink, &progress, quiet).await,
+        }
     };
+    let read = read.await;
     progress.clear();
-    read?;
-    sink.finish()?;
+    sink.end(read).await?;
     drop(guard);
     progress.tell();
     Ok(sink.records())
@@ -170,7 +173,7 @@ async fn one(
     while batches.ready().await? {
         let _turn = sink.turn().await;
         while let Some(batch) = batches.next_buffered()? {
-            sink.write(&batch)?;
+            sink.write(&batch).await?;
             progress.update(planned, &batches);
         }
     }
@@ -197,7 +200,7 @@ async fn first(
             && let Some(batch) = batches.try_next().await?
         {
             let rows = usize::try_from(left).unwrap_or(usize::MAX).min(batch.num_rows());
-            sink.write(&batch.slice(0, rows))?;
+            sink.write(&batch.slice(0, rows)).await?;
             progress.update(planned, &batches);
             left = left.saturating_sub(u64::try_from(rows).unwrap_or(u64::MAX));
         }

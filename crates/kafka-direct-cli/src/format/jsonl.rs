@@ -6,19 +6,19 @@
 
 use kafka_direct::arrow::array::{Array as _, BinaryViewArray, RecordBatch};
 
-use super::{Flush, json_text, rows::Rows};
+use super::{is_full, json_text, rows::Rows};
 use crate::exit::Failure;
 
-/// Appends every row of `batch`.
+/// Appends rows of `batch` from row `from` on until `out` is full; gives the row to go on with.
 pub(super) fn encode(
     batch: &RecordBatch,
+    from: usize,
     out: &mut Vec<u8>,
-    full: &mut Flush<'_>,
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     let rows = Rows::new(batch)?;
     let mut numbers = itoa::Buffer::new();
     let mut topic = TopicField::default();
-    for row in 0..rows.len {
+    for row in from..rows.len {
         let mut line = Line { out, fields: 0 };
         if let Some(topics) = &rows.topic {
             let text = topic.of(topics.indices.value(row), || topics.name(row));
@@ -60,9 +60,11 @@ pub(super) fn encode(
             out.push(b']');
         }
         line.end();
-        full(out)?;
+        if is_full(out) {
+            return Ok(row.saturating_add(1));
+        }
     }
-    Ok(())
+    Ok(rows.len)
 }
 
 fn at(array: &BinaryViewArray, row: usize) -> Option<&[u8]> {

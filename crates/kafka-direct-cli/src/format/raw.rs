@@ -2,25 +2,27 @@
 
 use kafka_direct::arrow::array::{Array as _, RecordBatch};
 
-use super::{Flush, rows::Rows};
+use super::{is_full, rows::Rows};
 use crate::exit::Failure;
 
 /// Appends the value of every row of `batch`.
 pub(super) fn encode(
     batch: &RecordBatch,
+    from: usize,
     out: &mut Vec<u8>,
-    full: &mut Flush<'_>,
-) -> Result<(), Failure> {
+) -> Result<usize, Failure> {
     let rows = Rows::new(batch)?;
     let Some(values) = rows.value else {
         return Err(Failure::usage("--format raw writes values; leave `value` among the columns"));
     };
-    for row in 0..rows.len {
+    for row in from..rows.len {
         if !values.is_null(row) {
             out.extend_from_slice(values.value(row));
         }
         out.push(b'\n');
-        full(out)?;
+        if is_full(out) {
+            return Ok(row.saturating_add(1));
+        }
     }
-    Ok(())
+    Ok(rows.len)
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     cli::Format,
     exit::Failure,
-    format::{Encoder, drained},
+    format::{Buffers, Encoder},
     progress::Progress,
 };
 
@@ -224,13 +224,15 @@ struct Turns {
     cores: usize,
     decode: Arc<Semaphore>,
     finish: Arc<Semaphore>,
+    buffers: Arc<Buffers>,
 }
 
 impl Turns {
     fn new() -> Self {
         let cores = thread::available_parallelism().map_or(2, NonZeroUsize::get);
         let semaphore = |turns| Arc::new(Semaphore::new(turns));
-        Self { cores, decode: semaphore(cores), finish: semaphore(FINISHED_AT_ONCE) }
+        let (decode, finish) = (semaphore(cores), semaphore(FINISHED_AT_ONCE));
+        Self { cores, decode, finish, buffers: Arc::default() }
     }
 
     /// Waits until nobody has a turn.
@@ -261,24 +263,21 @@ impl WriteRange {
         while self.batches.ready().await? {
             let mut turn = Arc::clone(&turns.decode).acquire_owned().await;
             while let Some(batch) = self.batches.next_buffered()? {
-                // Only these few threads decode and format: allocators keep for every thread what
-                // it once needed, and those that wait for disks are many.
-                let mut blocks = Vec::new();
-                let mut keep = |block: &mut Vec<u8>| {
-                    blocks.push(std::mem::take(block));
-                    Ok(())
-                };
-                encoder.encode(&batch, &mut out, &mut keep)?;
-                drained(&mut out, &mut keep)?;
-                drop(batch);
-                // Should nobody wait for it any more, the turn is still dropped behind the file.
-                let append = move || {
-                    let appended = blocks.iter().try_for_each(|block| self.file.append(block));
-                    (appended.map(|()| (self, blocks)), turn)
-                };
-                let (appended, back) = off_the_runtime(append).await?;
-                (self, _) = appended?;
-                turn = back;
+                let mut row = Some(0);
+                while let Some(from) = row {
+                    let mut block = turns.buffers.take();
+                    block.append(&mut out);
+                    row = encoder.encode(&batch, from, &mut block)?;
+                    // Should nobody wait for it any more, the turn is still dropped behind the file.
+                    let append = move || {
+                        let appended = self.file.append(&block);
+                        (appended.map(|()| (self, block)), turn)
+                    };
+                    let (appended, back) = off_the_runtime(append).await?;
+                    (self, block) = appended?;
+                    turns.buffers.give_back(block);
+                    turn = back;
+                }
                 self.progress.update(&self.planned, &self.batches);
             }
         }
@@ -316,6 +315,8 @@ fn finish(
     receipt: RangeReceipt,
 ) -> Result<RangeReceipt, Failure> {
     encoder.finish(&mut out)?;
-    drained(&mut out, &mut |bytes| file.append(bytes))?;
+    if !out.is_empty() {
+        file.append(&out)?;
+    }
     file.finish(receipt)
 }

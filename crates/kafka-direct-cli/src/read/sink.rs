@@ -1,29 +1,19 @@
-//! Where the records of many tasks meet: stdout or one file.
+//! Where the records of many tasks meet on their way to stdout or one file.
 //!
 //! Contract: blocks of different tasks are never mixed within a record; no more tasks decode and
-//! format at once than the machine has cores; a file appears when [`Sink::finish`] has run and not
-//! otherwise.
+//! format at once than the machine has cores, and none of them blocks a thread; a file appears when
+//! [`Sink::end`] was told that all is there and not otherwise.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write as _,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kafka_direct::{Columns, arrow::array::RecordBatch};
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
+use super::writer::{Target, Unfinished, Writer};
 use crate::{
-    atomic_file::AtomicFile,
     cli::{Format, ReadArgs},
     exit::Failure,
-    format::{Encoder, drained},
-    output,
+    format::Encoder,
 };
 
 /// See the module.
@@ -33,67 +23,11 @@ pub(super) struct Sink {
     columns: Columns,
     /// Whether tasks format by themselves.
     apart: bool,
-    target: Mutex<Open>,
+    /// The encoder of forms that have one for the whole stream: who holds it is next to write.
+    encoder: Mutex<Encoder>,
+    writer: Writer,
     turns: Semaphore,
-    /// Buffers of those whose turn it is not.
-    buffers: Mutex<Vec<Vec<u8>>>,
     records: AtomicU64,
-}
-
-/// The target with the encoder of forms that have one for the whole stream.
-#[derive(Debug)]
-struct Open {
-    target: Target,
-    encoder: Encoder,
-    buffer: Vec<u8>,
-}
-
-/// A place for bytes.
-#[derive(Debug)]
-pub(super) enum Target {
-    Stdout,
-    /// A file that appears when it is complete.
-    File(AtomicFile),
-    /// A device or a named pipe, which nothing may replace.
-    Device(File),
-    /// Finished or given up.
-    Closed,
-}
-
-impl Target {
-    /// Opens what `--output` names; nothing and `-` are stdout.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
-        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
-            return Ok(Self::Stdout);
-        };
-        let failed = |source| Failure::io(format!("opening {}", path.display()), source);
-        match path.metadata() {
-            Ok(metadata) if !metadata.is_file() => {
-                OpenOptions::new().write(true).open(path).map(Self::Device).map_err(failed)
-            }
-            _ => AtomicFile::create(path).map(Self::File).map_err(failed),
-        }
-    }
-
-    pub(super) fn write(&mut self, block: &[u8]) -> Result<(), Failure> {
-        let written = match self {
-            Self::Stdout => return output::block(block),
-            Self::File(file) => file.write_all(block),
-            Self::Device(file) => file.write_all(block),
-            Self::Closed => Ok(()),
-        };
-        written.map_err(|source| Failure::io("writing the output file", source))
-    }
-
-    /// Gives a file its name.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
-        match std::mem::replace(self, Self::Closed) {
-            Self::File(file) => {
-                file.commit().map_err(|source| Failure::io("finishing the output file", source))
-            }
-            Self::Stdout | Self::Device(_) | Self::Closed => Ok(()),
-        }
-    }
 }
 
 impl Sink {
@@ -112,11 +46,16 @@ impl Sink {
             format,
             columns,
             apart: encoder.is_stateless(),
-            target: Mutex::new(Open { target, encoder, buffer: Vec::new() }),
+            encoder: Mutex::new(encoder),
+            writer: Writer::start(target)?,
             turns: Semaphore::new(cores),
-            buffers: Mutex::default(),
             records: AtomicU64::new(0),
         })
+    }
+
+    /// What gives the file up if the sink is not ended.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        Unfinished::new(&self.writer)
     }
 
     /// Waits until this task may decode and write.
@@ -125,66 +64,55 @@ impl Sink {
     }
 
     /// Writes what stands before the first record.
-    pub(super) fn start(&self) -> Result<(), Failure> {
-        let open = &mut *self.target.lock();
-        open.encoder.start(&mut open.buffer)?;
-        drained(&mut open.buffer, &mut |block| open.target.write(block))
+    pub(super) async fn start(&self) -> Result<(), Failure> {
+        let mut encoder = self.encoder.lock().await;
+        let mut block = self.writer.buffer();
+        encoder.start(&mut block)?;
+        self.writer.write(block).await
     }
 
-    /// Writes every row of `batch`. Blocks the thread while the target does.
-    pub(super) fn write(&self, batch: &RecordBatch) -> Result<(), Failure> {
-        tokio::task::block_in_place(|| self.write_blocking(batch))?;
+    /// Formats every row of `batch` and hands it to the writer; waits while that is behind.
+    pub(super) async fn write(&self, batch: &RecordBatch) -> Result<(), Failure> {
+        if self.apart {
+            self.encode(&mut Encoder::new(self.format, self.columns)?, batch).await?;
+        } else {
+            self.encode(&mut *self.encoder.lock().await, batch).await?;
+        }
         let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
         self.records.fetch_add(rows, Ordering::Relaxed);
         Ok(())
     }
 
-    fn write_blocking(&self, batch: &RecordBatch) -> Result<(), Failure> {
-        if self.apart {
-            let mut encoder = Encoder::new(self.format, self.columns)?;
-            let mut buffer = self.buffers.lock().pop().unwrap_or_default();
-            let mut flush = |block: &mut Vec<u8>| self.target.lock().target.write(block);
-            encoder.encode(batch, &mut buffer, &mut flush)?;
-            drained(&mut buffer, &mut flush)?;
-            self.buffers.lock().push(buffer);
-            return Ok(());
+    async fn encode(&self, encoder: &mut Encoder, batch: &RecordBatch) -> Result<(), Failure> {
+        let mut row = Some(0);
+        while let Some(from) = row {
+            let mut block = self.writer.buffer();
+            row = encoder.encode(batch, from, &mut block)?;
+            self.writer.write(block).await?;
         }
-        let Open { target, encoder, buffer } = &mut *self.target.lock();
-        encoder.encode(batch, buffer, &mut |block| target.write(block))?;
-        drained(buffer, &mut |block| target.write(block))
+        Ok(())
     }
 
-    /// Writes what stands after the last record and gives a file its name.
-    pub(super) fn finish(&self) -> Result<(), Failure> {
-        let Open { target, encoder, buffer } = &mut *self.target.lock();
-        encoder.finish(buffer)?;
-        drained(buffer, &mut |block| target.write(block))?;
-        target.finish()
+    /// Waits until everything is written. If all was `read`, what stands after the last record is
+    /// too, and a file gets its name. A failure to write comes before the reader's, which it caused.
+    pub(super) async fn end(&self, read: Result<(), Failure>) -> Result<(), Failure> {
+        let finished = match read {
+            Ok(()) => self.finish_encoding().await,
+            failed => failed,
+        };
+        self.writer.end(finished.is_ok()).await?;
+        finished
+    }
+
+    async fn finish_encoding(&self) -> Result<(), Failure> {
+        let mut encoder = self.encoder.lock().await;
+        let mut block = self.writer.buffer();
+        encoder.finish(&mut block)?;
+        self.writer.write(block).await
     }
 
     /// How many records were written.
     pub(super) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
-    }
-}
-
-/// Gives an unfinished file up when dropped: tasks that were told to stop may hold the sink a
-/// little longer, and the file must be gone when the process is.
-#[derive(Debug)]
-pub(super) struct Unfinished(Option<Arc<Sink>>);
-
-impl Unfinished {
-    pub(super) fn new(sink: &Arc<Sink>) -> Self {
-        let is_file = matches!(sink.target.lock().target, Target::File(_));
-        Self(is_file.then(|| Arc::clone(sink)))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // Whoever writes to a file is done soon; nobody knows that of a pipe.
-        if let Some(sink) = &self.0 {
-            sink.target.lock().target = Target::Closed;
-        }
     }
 }

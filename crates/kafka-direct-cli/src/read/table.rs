@@ -2,7 +2,7 @@
 
 use kafka_direct::Batches;
 
-use super::{planned, sink::Target, tell_resets};
+use super::{planned, tell_resets, writer::Target};
 use crate::{cli::ReadArgs, connect, exit::Failure, format::TableText, output};
 
 /// How many records are shown unless `--limit` says otherwise.
