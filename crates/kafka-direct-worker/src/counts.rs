@@ -1,5 +1,7 @@
 //! What a decoder has done so far.
 
+use std::time::Duration;
+
 /// Totals of one decoder since it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -18,6 +20,8 @@ pub struct Counts {
     pub aborted_batches: u64,
     /// Kafka batches that hold transaction markers.
     pub control_batches: u64,
+    /// Time spent decompressing; zero without [`DecodeOptions::clock`](crate::DecodeOptions::clock).
+    pub decompress_time: Duration,
 }
 
 impl Counts {
@@ -32,6 +36,7 @@ impl Counts {
             kafka_batches: self.kafka_batches.saturating_add(other.kafka_batches),
             aborted_batches: self.aborted_batches.saturating_add(other.aborted_batches),
             control_batches: self.control_batches.saturating_add(other.control_batches),
+            decompress_time: self.decompress_time.saturating_add(other.decompress_time),
         }
     }
 }

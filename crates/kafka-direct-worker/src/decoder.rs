@@ -11,6 +11,7 @@ use crate::{
     Counts, DecodeOptions, WorkerError,
     arena::Arena,
     input::{Input, KafkaBatch, MAX_BUFFER_BYTES, Scope},
+    options::Clock,
     record::{self, Cursor, Facts},
     rows::{Origin, Rows, Source},
 };
@@ -40,6 +41,7 @@ pub struct RangeDecoder {
     /// Every visible record of the range below it was handed out or is pending.
     position: Offset,
     counts: Counts,
+    clock: Option<Clock>,
 }
 
 /// A Kafka batch whose records are being turned into rows.
@@ -99,6 +101,7 @@ impl RangeDecoder {
             arena_history: ArenaHistory::default(),
             position: planned.range().from(),
             counts: Counts::default(),
+            clock: options.clock,
         }
     }
 
@@ -220,7 +223,11 @@ impl RangeDecoder {
             self.arena_history.prepare(&mut self.arena, rest, self.rows.room(), self.max_bytes);
         }
         let KafkaBatch { base, codec, count, .. } = *batch;
+        let began = self.clock.map(Clock::now);
         let plain = self.scope.decompress(base, codec, source, &mut self.arena)?;
+        if let (Some(clock), Some(began)) = (self.clock, began) {
+            self.counts.decompress_time += clock.now().saturating_sub(began);
+        }
         self.arena_history.learn(source.len(), plain.len(), count as usize);
         self.counts.decompressed_bytes += plain.len() as u64;
         Ok(plain)

@@ -1,5 +1,7 @@
 //! How a range is decoded.
 
+use std::time::Duration;
+
 use crate::Columns;
 
 /// Columns and sizes of the Arrow batches, and the bound on one Kafka batch.
@@ -19,7 +21,31 @@ pub struct DecodeOptions {
     /// Most bytes one Kafka batch may decompress to, at least 1 and at most
     /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.
     pub max_batch_bytes: usize,
+    /// Where the time comes from that [`Counts::decompress_time`](crate::Counts::decompress_time) is
+    /// measured by. Default: none, and nothing is measured.
+    pub clock: Option<Clock>,
 }
+
+/// The time since a moment that stays the same, by a clock that never goes back.
+///
+/// Decoding knows no clock of its own; its owner lends it one.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(fn() -> Duration);
+
+impl Clock {
+    pub(crate) fn now(self) -> Duration {
+        (self.0)()
+    }
+}
+
+/// Equal if both ask the same function, as far as addresses tell.
+impl PartialEq for Clock {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+impl Eq for Clock {}
 
 impl DecodeOptions {
     /// The highest bound on one Kafka batch: 1 GiB.
@@ -33,6 +59,7 @@ impl DecodeOptions {
             max_rows: 8192,
             max_bytes: 8 << 20,
             max_batch_bytes: 64 << 20,
+            clock: None,
         }
     }
 
@@ -65,6 +92,13 @@ impl DecodeOptions {
         self
     }
 
+    /// Measures how long decompression takes by `now`, the time since a moment that stays the same.
+    #[must_use]
+    pub const fn with_clock(mut self, now: fn() -> Duration) -> Self {
+        self.clock = Some(Clock(now));
+        self
+    }
+
     /// The same options with every number inside its bounds.
     pub(crate) fn clamped(self) -> Self {
         Self {
@@ -72,6 +106,7 @@ impl DecodeOptions {
             max_rows: self.max_rows.max(1),
             max_bytes: self.max_bytes.max(1),
             max_batch_bytes: self.max_batch_bytes.clamp(1, Self::MAX_BATCH_BYTES),
+            clock: self.clock,
         }
     }
 }

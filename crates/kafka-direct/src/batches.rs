@@ -1,5 +1,7 @@
 //! One planned range as a stream of Arrow batches.
 
+use std::time::Duration;
+
 use arrow_array::RecordBatch;
 use futures::{Stream, stream};
 use kafka_direct_core::{DataLossPolicy, Offset, OffsetRange, PlannedRange, Reset};
@@ -72,8 +74,20 @@ pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOption
         attempt: 1,
         asked_again_at: None,
         finished: Counts::default(),
+        times: ReadTimes::default(),
         failed: None,
     }
+}
+
+/// Where the time of reading one range went; what its reader does between calls is not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ReadTimes {
+    /// Waiting for bytes in [`Batches::ready`] or [`Batches::try_next`], the wait for a thread that
+    /// goes on included. Calls that were dropped before they were done are not in it.
+    pub waiting: Duration,
+    /// Turning bytes into batches, decompression included; see [`Counts::decompress_time`].
+    pub decoding: Duration,
 }
 
 /// The Arrow batches of one range, in order, each record once. Dropping it cancels the read.
@@ -90,6 +104,7 @@ pub struct Batches {
     pushed_from: Offset,
     /// Counts of decoders that were replaced.
     finished: Counts,
+    times: ReadTimes,
     /// Tells the task's owner that the engine failed, not the closure.
     failed: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
 }
@@ -122,6 +137,12 @@ impl Batches {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.finished.plus(self.decoder.counts())
+    }
+
+    /// Where the time went so far.
+    #[must_use]
+    pub const fn times(&self) -> ReadTimes {
+        self.times
     }
 
     /// Where the engine stands: every record below this offset was fetched, most were delivered.
@@ -172,7 +193,9 @@ impl Batches {
         if !self.decoder.needs_input() || self.decoder.pending_rows() > 0 {
             return Ok(true);
         }
+        let began = Instant::now();
         let ready = self.fetch.ready().await;
+        self.times.waiting = self.times.waiting.saturating_add(began.elapsed());
         ready.map_err(|error| self.fail(error))
     }
 
@@ -182,6 +205,13 @@ impl Batches {
     /// # Errors
     /// As [`Batches::try_next`].
     pub fn next_buffered(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let began = Instant::now();
+        let next = self.decode_buffered();
+        self.times.decoding = self.times.decoding.saturating_add(began.elapsed());
+        next
+    }
+
+    fn decode_buffered(&mut self) -> Result<Option<RecordBatch>, Error> {
         loop {
             match self.decoder.next_batch() {
                 Ok(Some(batch)) => return Ok(Some(batch)),

@@ -39,7 +39,7 @@ mod error;
 mod rdd;
 
 pub use self::{
-    batches::{Batches, ReadOptions, read_range},
+    batches::{Batches, ReadOptions, ReadTimes, read_range},
     builder::KafkaRddBuilder,
     error::{BoxError, Error},
     rdd::KafkaRdd,

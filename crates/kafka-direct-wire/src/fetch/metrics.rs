@@ -5,11 +5,27 @@ use std::{
     time::Duration,
 };
 
-/// Buckets of the latency histogram: bucket `i` holds answers of `[2^i, 2^(i+1))` microseconds.
-const BUCKETS: usize = 32;
+/// Buckets a power of two is divided into, itself a power of two.
+const PARTS: u64 = 8;
+const PARTS_LOG2: u32 = PARTS.ilog2();
+/// Buckets of the latency histogram: up to `2^32` microseconds, which is over an hour.
+const BUCKETS: usize = 240;
+
+/// The bucket of a latency in microseconds: exact below [`PARTS`], an eighth of a power of two above.
+fn bucket(micros: u64) -> usize {
+    let shift = micros.max(1).ilog2().saturating_sub(PARTS_LOG2);
+    let index = u64::from(shift) * PARTS + (micros >> shift);
+    usize::try_from(index).unwrap_or(BUCKETS).min(BUCKETS - 1)
+}
+
+/// The first latency, in microseconds, that is above bucket `index`.
+fn bucket_end(index: u64) -> u64 {
+    let shift = (index / PARTS).saturating_sub(1);
+    (index - shift * PARTS + 1) << shift
+}
 
 /// Counters of one cluster's fetches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) requests: AtomicU64,
     pub(crate) request_bytes: AtomicU64,
@@ -20,15 +36,28 @@ pub(crate) struct Metrics {
     latency: [AtomicU64; BUCKETS],
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU64::default(),
+            request_bytes: AtomicU64::default(),
+            response_bytes: AtomicU64::default(),
+            empty_answers: AtomicU64::default(),
+            recoveries: AtomicU64::default(),
+            throttled_ms: AtomicU64::default(),
+            latency: [const { AtomicU64::new(0) }; BUCKETS],
+        }
+    }
+}
+
 impl Metrics {
     pub(crate) fn add(counter: &AtomicU64, by: usize) {
         counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn answered_after(&self, latency: Duration) {
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
-        let bucket = usize::try_from(micros.ilog2()).unwrap_or(0).min(BUCKETS.wrapping_sub(1));
-        if let Some(bucket) = self.latency.get(bucket) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        if let Some(bucket) = self.latency.get(bucket(micros)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -73,23 +102,36 @@ pub struct FetchMetrics {
     pub latency: Latency,
 }
 
-/// A histogram of fetch latencies in powers of two of microseconds.
+/// A histogram of fetch latencies: exact to an eighth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency(Vec<u64>);
 
 impl Latency {
-    /// An upper bound of the given percentile (0 to 100), `None` before the first answer. Exact to
-    /// a factor of two.
+    /// An upper bound of the given percentile (0 to 100), `None` before the first answer. At most an
+    /// eighth above what was measured.
     #[must_use]
     pub fn percentile(&self, percent: u32) -> Option<Duration> {
         let total: u64 = self.0.iter().sum();
         let wanted = total.saturating_mul(u64::from(percent.min(100))).div_ceil(100).max(1);
         let mut seen = 0u64;
-        self.0.iter().zip(0u32..).find_map(|(count, bucket)| {
-            seen = seen.saturating_add(*count);
-            (total > 0 && seen >= wanted)
-                .then(|| Duration::from_micros(2u64.saturating_pow(bucket.saturating_add(1))))
+        self.buckets().find_map(|(end, count)| {
+            seen = seen.saturating_add(count);
+            (seen >= wanted).then_some(end)
         })
+    }
+
+    /// What was measured after `earlier`, a copy of the same histogram that was taken before.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let before = earlier.0.iter().copied().chain(std::iter::repeat(0));
+        Self(self.0.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect())
+    }
+
+    /// The buckets that hold any answer, in order: an exclusive upper bound of their latencies, and
+    /// how many there were.
+    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
+        let ends = (0u64..).map(|index| Duration::from_micros(bucket_end(index)));
+        ends.zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
     }
 }
 
@@ -107,5 +149,28 @@ mod tests {
         let latency = metrics.read(0, 0).latency;
         assert_eq!(latency.percentile(50), Some(Duration::from_micros(1024)));
         assert!(latency.percentile(99).unwrap() >= Duration::from_millis(900));
+    }
+    #[test]
+    fn a_bucket_ends_within_an_eighth_of_what_it_holds() {
+        for micros in (0..5000).chain([1 << 20, (1 << 32) - 1]) {
+            let end = bucket_end(u64::try_from(bucket(micros)).unwrap());
+            assert!(end > micros && end - micros <= micros / 8 + 1, "{micros}: {end}");
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_difference_holds_what_came_between() {
+        let metrics = Metrics::default();
+        metrics.answered_after(Duration::from_secs(9));
+        let before = metrics.read(0, 0).latency;
+        for millis in [3, 3, 40] {
+            metrics.answered_after(Duration::from_millis(millis));
+        }
+        let between = metrics.read(0, 0).latency.since(&before);
+        assert_eq!(between.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [2, 1]);
+        assert!(between.percentile(50).unwrap() <= Duration::from_micros(3375));
+        assert!(between.percentile(100).unwrap() <= Duration::from_millis(45));
+        assert_eq!(before.since(&before).percentile(50), None);
     }
 }
