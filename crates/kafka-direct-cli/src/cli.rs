@@ -3,6 +3,7 @@
 //! Contract: parsing only. What a flag means is decided in the module of its subcommand; groups of
 //! flags that several subcommands share have a module here.
 
+mod bench;
 mod connection;
 mod read;
 mod selection;
@@ -10,6 +11,7 @@ mod selection;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
+    bench::{BenchArgs, GenerateArgs},
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::SelectionArgs,
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Topics(TopicsArgs),
     /// Write records from lines or JSON lines on stdin to a topic that exists
     Produce(ProduceArgs),
+    /// Measure how fast records are read and what that costs, throwing them away
+    Bench(Box<BenchArgs>),
     /// Run the embedded broker until interrupted: for demos and tests, no substitute for Kafka
     Broker(BrokerArgs),
     /// Print a shell's completion script

@@ -7,6 +7,7 @@
 //! **Does not know:** the wire protocol, the form of a Kafka batch, how ranges are planned.
 
 mod atomic_file;
+mod bench;
 mod broker;
 mod cli;
 mod completions;
@@ -63,6 +64,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Offsets(args) => offsets::run(args).await,
         Command::Topics(args) => topics::run(args).await,
         Command::Produce(args) => produce::run(args).await,
+        Command::Bench(args) => Box::pin(bench::run(*args)).await,
         Command::Broker(args) => broker::run(args).await,
         Command::Completions(args) => completions::run(&args),
     }

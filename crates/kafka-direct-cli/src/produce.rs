@@ -14,15 +14,16 @@ use kafka_direct::{Error, ErrorKind};
 use rskafka::{
     BackoffConfig,
     client::{
-        ClientBuilder,
+        Client, ClientBuilder,
         error::{Error as ProduceError, ProtocolError},
         partition::Compression,
     },
 };
 
-use self::{batches::Batches, line::LineForm};
+pub(crate) use self::batches::Batches;
+use self::line::LineForm;
 use crate::{
-    cli::{Codec, ProduceArgs},
+    cli::{Codec, ConnectionArgs, ProduceArgs},
     connect,
     exit::Failure,
     output,
@@ -39,17 +40,7 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
     let connection = connect::merged(&args.connection)?;
     let partitions = partitions(&connection, &args.topic).await?;
     check(&args, partitions)?;
-    let backoff = BackoffConfig {
-        max_backoff: Duration::from_secs(1),
-        deadline: Some(connection.retry_timeout.unwrap_or(RETRY_TIMEOUT)),
-        ..BackoffConfig::default()
-    };
-    let client = ClientBuilder::new(connect::brokers_of(&connection)?)
-        .client_id(connection.client_id.unwrap_or_else(|| "kafka-direct".to_owned()))
-        .backoff_config(backoff)
-        .build()
-        .await
-        .map_err(|source| Failure::Produce { target: args.topic.clone(), source })?;
+    let client = client(&connection, &args.topic).await?;
     let mut batches = Batches::new(client, &args.topic, partitions, compression(args.compression));
     let mut lines = stdin::lines();
     let mut number: u64 = 0;
@@ -76,6 +67,22 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The producing client; `connection` is complete.
+pub(crate) async fn client(connection: &ConnectionArgs, topic: &str) -> Result<Client, Failure> {
+    let backoff = BackoffConfig {
+        max_backoff: Duration::from_secs(1),
+        deadline: Some(connection.retry_timeout.unwrap_or(RETRY_TIMEOUT)),
+        ..BackoffConfig::default()
+    };
+    let client_id = connection.client_id.clone();
+    ClientBuilder::new(connect::brokers_of(connection)?)
+        .client_id(client_id.unwrap_or_else(|| "kafka-direct".to_owned()))
+        .backoff_config(backoff)
+        .build()
+        .await
+        .map_err(|source| Failure::Produce { target: topic.to_owned(), source })
+}
+
 async fn take(
     block: Vec<Vec<u8>>,
     number: &mut u64,
@@ -93,7 +100,7 @@ async fn take(
 }
 
 /// How many partitions the topic has; it is not created.
-async fn partitions(connection: &crate::cli::ConnectionArgs, topic: &str) -> Result<i32, Failure> {
+async fn partitions(connection: &ConnectionArgs, topic: &str) -> Result<i32, Failure> {
     let cluster = connect::connect(connection).await?;
     let topics = cluster.topics(&[topic.to_owned()]).await.map_err(Error::from)?;
     let count = topics.first().map_or(0, |topic| topic.partitions.len());
@@ -111,7 +118,7 @@ fn check(args: &ProduceArgs, partitions: i32) -> Result<(), Failure> {
     }
 }
 
-const fn compression(codec: Codec) -> Compression {
+pub(crate) const fn compression(codec: Codec) -> Compression {
     match codec {
         Codec::None => Compression::NoCompression,
         Codec::Gzip => Compression::Gzip,

@@ -42,10 +42,20 @@ struct Bar {
 impl Progress {
     /// Bars for `plan`; hidden if `quiet` or if stderr is no terminal.
     pub(crate) fn new(plan: &BatchPlan, quiet: bool) -> Self {
+        Self::titled("total", plan, quiet)
+    }
+
+    /// The same with a name of its own for the bar of all ranges together.
+    pub(crate) fn titled(title: &str, plan: &BatchPlan, quiet: bool) -> Self {
         let visible = !quiet && output::stderr_is_terminal();
         let each = visible && plan.ranges().len() <= MOST_BARS && plan.ranges().len() > 1;
-        let width =
-            plan.ranges().iter().map(|planned| name(planned).len()).max().unwrap_or(0).max(5);
+        let width = plan
+            .ranges()
+            .iter()
+            .map(|planned| name(planned).len())
+            .max()
+            .unwrap_or(0)
+            .max(title.len());
         let bar = |span: i64, prefix: String| {
             // A bar that is not among the others yet must not be drawn.
             let bar = ProgressBar::new(u64::try_from(span).unwrap_or(0)).with_style(style(width));
@@ -60,7 +70,7 @@ impl Progress {
         });
         let ranges = ranges.collect();
         let total =
-            if visible { bar(plan.span(), "total".to_owned()) } else { ProgressBar::hidden() };
+            if visible { bar(plan.span(), title.to_owned()) } else { ProgressBar::hidden() };
         Self {
             ranges,
             total,
@@ -121,6 +131,17 @@ impl Progress {
         }
         self.total.finish_and_clear();
     }
+}
+
+/// A bar for `records` that are written one after the other.
+pub(crate) fn writing(records: u64) -> ProgressBar {
+    if !output::stderr_is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(records).with_style(style(5));
+    let bar = output::bars().add(bar.with_prefix("write"));
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 fn add(counter: &AtomicU64, more: u64) -> u64 {

@@ -25,7 +25,7 @@ const RECORD_OVERHEAD_BYTES: usize = 40;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Batches {
+pub(crate) struct Batches {
     client: Client,
     topic: String,
     /// How many partitions the topic has.
@@ -47,8 +47,17 @@ struct Gathered {
     sending: Option<JoinHandle<Result<usize, Error>>>,
 }
 
+/// Whoever stops half-way sends nothing more.
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        if let Some(sending) = &self.sending {
+            sending.abort();
+        }
+    }
+}
+
 impl Batches {
-    pub(super) fn new(client: Client, topic: &str, count: i32, compression: Compression) -> Self {
+    pub(crate) fn new(client: Client, topic: &str, count: i32, compression: Compression) -> Self {
         Self {
             client,
             topic: topic.to_owned(),
@@ -62,7 +71,7 @@ impl Batches {
     }
 
     /// Adds the record of line `number`; without a partition the next in turn takes it.
-    pub(super) async fn add(
+    pub(crate) async fn add(
         &mut self,
         record: Record,
         partition: Option<i32>,
@@ -114,7 +123,7 @@ impl Batches {
     }
 
     /// Sends what every partition has gathered.
-    pub(super) async fn send_all(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn send_all(&mut self) -> Result<(), Failure> {
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for partition in partitions {
             self.send(partition).await?;
@@ -156,7 +165,7 @@ impl Batches {
     }
 
     /// Sends the rest, waits for everything and gives the number of records written.
-    pub(super) async fn finish(mut self) -> Result<usize, Failure> {
+    pub(crate) async fn finish(mut self) -> Result<usize, Failure> {
         self.send_all().await?;
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for partition in partitions {

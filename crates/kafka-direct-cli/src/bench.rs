@@ -1,0 +1,219 @@
+//! `bench`: what reading costs on somebody's own cluster, or on the embedded broker.
+//!
+//! Contract: a cluster is only read, unless `--generate` makes a topic of its own; the offsets are
+//! planned once and every round reads the same; what finished rounds took is told even if a later
+//! one fails or is interrupted.
+
+mod figures;
+mod generate;
+mod limit;
+mod measure;
+mod stop;
+mod table;
+mod tell;
+mod usage;
+
+use std::{sync::OnceLock, time::Duration};
+
+use kafka_direct_broker::Broker;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use self::{
+    figures::{Figures, Round},
+    generate::Topic,
+    measure::Reading,
+    stop::Bounds,
+};
+use crate::{
+    cli::{BenchArgs, ConnectionArgs},
+    connect,
+    exit::Failure,
+    output, read, selection, signal,
+};
+
+/// The topic that is generated on the embedded broker if none is named.
+const TOPIC: &str = "bench";
+/// Most bytes of values in the embedded broker's memory.
+const MOST_EMBEDDED_BYTES: u64 = 4 << 30;
+/// What is fetched ahead with `--max-mb-per-second`, unless it is set: it comes at full speed.
+const LEAST_BUDGET_BYTES: usize = 4 << 20;
+
+/// Runs `bench`.
+pub(crate) async fn run(args: BenchArgs) -> Result<(), Failure> {
+    let mut bench = Box::pin(Bench::prepare(args)).await?;
+    let outcome = tokio::select! {
+        biased;
+        signal = signal::stopped() => Err(Failure::Signalled { signal }),
+        done = bench.measure() => done,
+    };
+    output::clear_progress();
+    let told = bench.tell(outcome.is_ok());
+    let deleted = match bench.doomed() {
+        Some(topic) => topic.delete().await,
+        None => Ok(()),
+    };
+    outcome.and(told).and(deleted)
+}
+
+/// A bench and what it has measured so far.
+#[derive(Debug)]
+struct Bench {
+    args: BenchArgs,
+    connection: ConnectionArgs,
+    /// Keeps the embedded broker alive.
+    embedded: Option<Broker>,
+    generated: Option<Topic>,
+    /// What is read, once it is planned.
+    subject: Option<Subject>,
+    rounds: Vec<Round>,
+}
+
+/// What is read in every round, as the output tells it.
+#[derive(Debug, Clone, Serialize)]
+struct Subject {
+    topics: Vec<String>,
+    /// Planned ranges: as many as partitions, unless they are split.
+    ranges: usize,
+    /// Offsets they cover.
+    span: i64,
+    columns: Vec<&'static str>,
+}
+
+/// Everything, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    client: &'static str,
+    version: &'static str,
+    /// Whether the broker ran in this process, so that CPU and memory are those of both.
+    embedded_broker: bool,
+    #[serde(flatten)]
+    subject: &'a Subject,
+    cores: usize,
+    generated_records: Option<u64>,
+    codec: Option<String>,
+    /// Whether all rounds that were asked for are there.
+    complete: bool,
+    rounds: &'a [Round],
+    median: Option<Figures>,
+}
+
+impl Bench {
+    /// Checks the flags, starts the broker and creates the topic that they ask for.
+    async fn prepare(mut args: BenchArgs) -> Result<Self, Failure> {
+        let mut connection = connect::merged(&args.connection)?;
+        let embedded = embedded(&mut args, &mut connection).await?;
+        selection::names_topics(&args.selection)?;
+        if let Some(mb) = args.rounds.max_mb_per_second
+            && connection.memory_budget.is_none()
+        {
+            let second = usize::try_from(mb.get().saturating_mul(1_000_000)).unwrap_or(usize::MAX);
+            connection.memory_budget = Some(second.clamp(LEAST_BUDGET_BYTES, 48 << 20));
+        }
+        let mut bench =
+            Self { args, connection, embedded, generated: None, subject: None, rounds: Vec::new() };
+        if bench.args.generate.generate.is_some() {
+            bench.generated = Some(bench.create().await?);
+        }
+        Ok(bench)
+    }
+
+    async fn create(&self) -> Result<Topic, Failure> {
+        let selection = &self.args.selection;
+        let [name] = selection.topics.as_slice() else {
+            return Err(Failure::usage("--generate writes one topic: pass one name with --topic"));
+        };
+        let partitions = self.args.generate.topic_partitions;
+        let topic = Topic::create(&self.connection, name, partitions).await?;
+        if self.args.generate.delete_after && self.embedded.is_none() {
+            signal::undoes_things();
+        }
+        Ok(topic)
+    }
+
+    /// Fills the topic, plans and reads all rounds.
+    async fn measure(&mut self) -> Result<(), Failure> {
+        if let Some(topic) = &self.generated {
+            self.say_generating()?;
+            topic.fill(&self.args.generate).await?;
+            usage::forget_peak();
+        }
+        let reading = self.plan().await?;
+        self.say_subject(&reading.rdd)?;
+        let rounds = &self.args.rounds;
+        for round in 1..=rounds.warmup {
+            reading.round(&format!("warm-up {round} of {}", rounds.warmup)).await?;
+        }
+        for round in 1..=rounds.rounds.get() {
+            let measured = reading.round(&format!("round {round} of {}", rounds.rounds)).await?;
+            self.rounds.push(Round::new(round, measured));
+        }
+        Ok(())
+    }
+
+    async fn plan(&mut self) -> Result<Reading, Failure> {
+        let Self { args, connection, .. } = self;
+        let cluster = connect::connect(connection).await?;
+        let decode = connect::decode_options(connection)?
+            .with_columns(args.rounds.columns())
+            .with_clock(since_start);
+        let mut builder = selection::builder(&cluster, &args.selection)?.decode(decode).attempts(1);
+        if let Some(concurrency) = args.rounds.concurrency {
+            builder = builder.concurrency(concurrency);
+        }
+        let rdd = builder.build().await?;
+        read::tell_plan(rdd.plan());
+        let mut topics: Vec<String> =
+            rdd.partitions().iter().map(|p| p.topic_partition().topic().to_owned()).collect();
+        topics.dedup();
+        self.subject = Some(Subject {
+            topics,
+            ranges: rdd.partitions().len(),
+            span: rdd.span(),
+            columns: args.rounds.columns().iter().map(kafka_direct::Column::as_str).collect(),
+        });
+        let everything = args.rounds.all || args.selection.to.is_some();
+        let bounds = (!everything).then_some(Bounds::STANDARD);
+        Ok(Reading { cluster, rdd, bounds, max_mb_per_second: args.rounds.max_mb_per_second })
+    }
+
+    /// The topic that is to be deleted.
+    fn doomed(&mut self) -> Option<Topic> {
+        let deleted = self.args.generate.delete_after && self.embedded.is_none();
+        self.generated.take_if(|_| deleted)
+    }
+}
+
+/// Starts the embedded broker if a topic is to be generated and no broker is named.
+async fn embedded(
+    args: &mut BenchArgs,
+    connection: &mut ConnectionArgs,
+) -> Result<Option<Broker>, Failure> {
+    let Some(records) = args.generate.generate else { return Ok(None) };
+    if connection.brokers.is_some() {
+        return Ok(None);
+    }
+    let size = u64::try_from(args.generate.size).unwrap_or(u64::MAX);
+    if records.get().saturating_mul(size.saturating_add(64)) > MOST_EMBEDDED_BYTES {
+        return Err(Failure::usage(format!(
+            "the embedded broker holds everything in memory: --generate {records} of {size} bytes is over 4 GiB; pass --brokers, or write less"
+        )));
+    }
+    if args.selection.topics.is_empty() && args.selection.topic_pattern.is_none() {
+        args.selection.topics.push(TOPIC.to_owned());
+    }
+    // The broker's usual cap would trim what is about to be read.
+    let broker = Broker::builder().partition_cap_bytes(usize::MAX).start().await;
+    let broker = broker.map_err(|error| Failure::Unmet {
+        message: format!("the embedded broker: {error}"),
+        kind: error.kind(),
+    })?;
+    connection.brokers = Some(broker.bootstrap());
+    Ok(Some(broker))
+}
+
+/// The clock that decompression is measured by.
+fn since_start() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}

@@ -1,0 +1,262 @@
+//! One round: every range of the plan read once, its batches thrown away, and what that took.
+//!
+//! Contract: all rounds of a bench read the ranges of one plan; nothing is awaited while a batch is
+//! held, so that memory does not grow with the number of ranges.
+
+use std::{
+    future::Future,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kafka_direct::{
+    Batches, BoxError, Cluster, FetchMetrics, KafkaRdd, Latency, Offset, PlannedRange,
+};
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{
+    limit::Limit,
+    stop::{Bounds, Cut, StopRule},
+    usage::{self, Cpu, CpuTime},
+};
+use crate::{
+    exit::{self, Failure},
+    progress::Progress,
+};
+
+/// How often it is noted how far a round is.
+const SAMPLED_EVERY: Duration = Duration::from_millis(50);
+/// More samples than this are thinned out.
+const MOST_SAMPLES: usize = 512;
+
+/// What is read in every round.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) cluster: Cluster,
+    pub(super) rdd: KafkaRdd,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) max_mb_per_second: Option<NonZeroU64>,
+}
+
+/// What one round took.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) wall: Duration,
+    pub(super) cpu: Option<CpuTime>,
+    pub(super) peak_rss_kib: Option<u64>,
+    pub(super) requests: u64,
+    pub(super) request_bytes: u64,
+    pub(super) wire_bytes: u64,
+    pub(super) latency: Latency,
+    /// In plan order; those that were not begun before the round was cut are missing.
+    pub(super) ranges: Vec<RangeRead>,
+    pub(super) cut: Option<Cut>,
+    pub(super) samples: Vec<Sample>,
+}
+
+/// What reading one range took.
+#[derive(Debug)]
+pub(super) struct RangeRead {
+    pub(super) planned: PlannedRange,
+    pub(super) reached: Offset,
+    pub(super) records: u64,
+    pub(super) value_bytes: u64,
+    pub(super) wall: Duration,
+    pub(super) times: Times,
+}
+
+/// Where the time of readers went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    pub(super) network_wait: Duration,
+    pub(super) decompress: Duration,
+    pub(super) decode: Duration,
+    pub(super) hand_over: Duration,
+    pub(super) paused: Duration,
+}
+
+/// How far a round was at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) at: Duration,
+    pub(super) records: u64,
+    pub(super) value_bytes: u64,
+}
+
+/// What the readers of a round share.
+#[derive(Debug)]
+struct Round {
+    cluster: Cluster,
+    stop: StopRule,
+    limit: Option<Limit>,
+    progress: Progress,
+    records: AtomicU64,
+    value_bytes: AtomicU64,
+    ranges: Mutex<Vec<RangeRead>>,
+}
+
+impl Reading {
+    /// Reads all of it once.
+    pub(super) async fn round(&self, title: &str) -> Result<Measured, Failure> {
+        let before = self.cluster.fetch_metrics();
+        let round = Arc::new(Round {
+            cluster: self.cluster.clone(),
+            limit: self.max_mb_per_second.map(|mb| Limit::new(mb, before.response_bytes)),
+            progress: Progress::titled(title, self.rdd.plan(), false),
+            records: AtomicU64::new(0),
+            value_bytes: AtomicU64::new(0),
+            ranges: Mutex::default(),
+            stop: StopRule::new(self.bounds),
+        });
+        let (cpu, began) = (Cpu::now(), Instant::now());
+        let readers = Arc::clone(&round);
+        let work = self.rdd.for_each_partition(move |planned, batches| {
+            let round = Arc::clone(&readers);
+            async move { round.read(planned, batches).await }
+        });
+        let (done, samples) = sampled(work, &round, began).await;
+        let wall = began.elapsed();
+        let cpu = cpu.and_then(|before| Some(Cpu::now()?.since(before)));
+        round.progress.clear();
+        done.map_err(exit::unwrap_closure)?;
+        let after = self.cluster.fetch_metrics();
+        let ranges = std::mem::take(&mut *round.ranges.lock());
+        Ok(self.measured(&round, ranges, (before, after), wall, cpu, samples))
+    }
+
+    fn measured(
+        &self,
+        round: &Round,
+        mut ranges: Vec<RangeRead>,
+        (before, after): (FetchMetrics, FetchMetrics),
+        wall: Duration,
+        cpu: Option<CpuTime>,
+        samples: Vec<Sample>,
+    ) -> Measured {
+        ranges.sort_by(|a, b| {
+            let key = |read: &RangeRead| {
+                (read.planned.topic_partition().clone(), read.planned.range().from())
+            };
+            key(a).cmp(&key(b))
+        });
+        let whole = |read: &RangeRead| read.reached >= read.planned.range().until();
+        let all = ranges.len() == self.rdd.partitions().len() && ranges.iter().all(whole);
+        Measured {
+            wall,
+            cpu,
+            peak_rss_kib: usage::peak_rss_kib(),
+            requests: after.requests.saturating_sub(before.requests),
+            request_bytes: after.request_bytes.saturating_sub(before.request_bytes),
+            wire_bytes: after.response_bytes.saturating_sub(before.response_bytes),
+            latency: after.latency.since(&before.latency),
+            ranges,
+            cut: round.stop.reached().filter(|_| !all),
+            samples,
+        }
+    }
+}
+
+impl Round {
+    /// Reads one range, or as much of it as there is time for.
+    async fn read(&self, planned: PlannedRange, mut batches: Batches) -> Result<(), BoxError> {
+        let began = Instant::now();
+        let (mut hand_over, mut paused) = (Duration::ZERO, Duration::ZERO);
+        let (mut records, mut value_bytes) = (0u64, 0u64);
+        'range: while let Some(ready) = self.stop.in_time(batches.ready()).await {
+            if !ready? {
+                break;
+            }
+            while let Some(batch) = batches.next_buffered()? {
+                let handed = Instant::now();
+                let counts = batches.counts();
+                let more = counts.value_bytes.saturating_sub(value_bytes);
+                self.records.fetch_add(counts.records.saturating_sub(records), Ordering::Relaxed);
+                self.value_bytes.fetch_add(more, Ordering::Relaxed);
+                self.stop.add(more);
+                (records, value_bytes) = (counts.records, counts.value_bytes);
+                self.progress.update(&planned, &batches);
+                drop(batch);
+                let now = Instant::now();
+                hand_over = hand_over.saturating_add(now.saturating_duration_since(handed));
+                if self.stop.reached().is_some() {
+                    break 'range;
+                }
+                if let Some(limit) = &self.limit {
+                    let taken = self.cluster.fetch_metrics().response_bytes;
+                    let in_time = self.stop.in_time(limit.pay(taken)).await;
+                    paused = paused.saturating_add(now.elapsed());
+                    if in_time.is_none() {
+                        break 'range;
+                    }
+                }
+            }
+        }
+        self.progress.update(&planned, &batches);
+        self.progress.finish(&planned);
+        let (counts, times) = (batches.counts(), batches.times());
+        let reached = batches.position();
+        let times = Times {
+            network_wait: times.waiting,
+            decompress: counts.decompress_time,
+            decode: times.decoding.saturating_sub(counts.decompress_time),
+            hand_over,
+            paused,
+        };
+        let wall = began.elapsed();
+        let read = RangeRead { planned, reached, records, value_bytes, wall, times };
+        self.ranges.lock().push(read);
+        Ok(())
+    }
+
+    fn sample(&self, began: Instant) -> Sample {
+        Sample {
+            at: began.elapsed(),
+            records: self.records.load(Ordering::Relaxed),
+            value_bytes: self.value_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Runs `work` and notes meanwhile how far `round` is.
+async fn sampled<T>(
+    work: impl Future<Output = T>,
+    round: &Round,
+    began: Instant,
+) -> (T, Vec<Sample>) {
+    let mut samples = Vec::new();
+    let noting = async {
+        let mut every = SAMPLED_EVERY;
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            samples.push(round.sample(began));
+            if samples.len() >= MOST_SAMPLES {
+                thin_out(&mut samples);
+                every = every.saturating_mul(2);
+                ticks = interval(every);
+                ticks.tick().await;
+            }
+        }
+    };
+    let done = tokio::select! {
+        done = work => done,
+        never = noting => match never {},
+    };
+    samples.push(round.sample(began));
+    (done, samples)
+}
+
+/// Drops every second one.
+fn thin_out(samples: &mut Vec<Sample>) {
+    let mut keep = false;
+    samples.retain(|_| {
+        keep = !keep;
+        keep
+    });
+}

@@ -1,0 +1,130 @@
+//! What a bench says: tables on stdout, or one JSON object, and files.
+
+use std::{io::Write as _, num::NonZero, path::Path, thread};
+
+use clap::ValueEnum as _;
+use indicatif::HumanCount;
+use kafka_direct::KafkaRdd;
+
+use super::{Bench, Document, figures::Figures, table};
+use crate::{atomic_file::AtomicFile, exit::Failure, output};
+
+impl Bench {
+    /// Whether stdout is for JSON alone.
+    fn prints_json(&self) -> bool {
+        self.args.json.as_deref() == Some(Path::new("-"))
+    }
+
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.prints_json() { Ok(()) } else { output::data(&format!("{text}\n")) }
+    }
+
+    /// Says what is written where.
+    pub(super) fn say_generating(&self) -> Result<(), Failure> {
+        let generate = &self.args.generate;
+        if self.embedded.is_some() {
+            self.say(
+                "No --brokers: this runs on the embedded broker, in this process. CPU and memory\nbelow are those of client and broker together.",
+            )?;
+        }
+        self.say(&format!(
+            "Writing {} records of {} bytes, {}, into topic `{}`, which {}",
+            HumanCount(generate.generate.map_or(0, NonZero::get)),
+            generate.size,
+            self.codec().filter(|codec| codec != "none").map_or_else(
+                || "not compressed".to_owned(),
+                |codec| format!("compressed with {codec}")
+            ),
+            self.args.selection.topics.join(","),
+            match (self.embedded.is_some(), generate.delete_after) {
+                (true, _) => "ends with this process",
+                (false, true) => "is deleted at the end",
+                (false, false) => "is left there",
+            }
+        ))
+    }
+
+    /// Says what is read.
+    pub(super) fn say_subject(&self, rdd: &KafkaRdd) -> Result<(), Failure> {
+        let ranges = rdd.partitions().len();
+        let span = HumanCount(u64::try_from(rdd.span()).unwrap_or(0));
+        let rounds = &self.args.rounds;
+        self.say(&format!(
+            "Reading {span} offsets in {ranges} range{}, {} to warm up and {} measured",
+            if ranges == 1 { "" } else { "s" },
+            counted(rounds.warmup, "round"),
+            counted(rounds.rounds.get(), "round"),
+        ))
+    }
+
+    /// Prints and writes what was measured, if anything was.
+    pub(super) fn tell(&self, complete: bool) -> Result<(), Failure> {
+        let (Some(subject), Some(median)) = (&self.subject, Figures::median(&self.rounds)) else {
+            return Ok(());
+        };
+        let document = Document {
+            client: "kafka-direct",
+            version: env!("CARGO_PKG_VERSION"),
+            embedded_broker: self.embedded.is_some(),
+            subject,
+            cores: thread::available_parallelism().map_or(1, NonZero::get),
+            generated_records: self.args.generate.generate.map(NonZero::get),
+            codec: self.codec(),
+            complete,
+            rounds: &self.rounds,
+            median: Some(median),
+        };
+        if self.prints_json() {
+            output::json(&document)?;
+        } else {
+            self.tell_tables(&document, &median)?;
+        }
+        if let Some(path) = self.args.json.as_deref().filter(|_| !self.prints_json()) {
+            let text = serde_json::to_string_pretty(&document)
+                .map_err(|error| Failure::io("writing JSON", std::io::Error::other(error)))?;
+            write(path, &format!("{text}\n"))?;
+        }
+        Ok(())
+    }
+
+    fn tell_tables(&self, document: &Document<'_>, median: &Figures) -> Result<(), Failure> {
+        self.say(&format!("\n{}", table::rounds(&self.rounds, median)))?;
+        if let Some(last) = self.rounds.last() {
+            self.say(&format!("The partitions of round {}, the slowest first:\n", last.round))?;
+            self.say(&table::partitions(last))?;
+        }
+        for round in &self.rounds {
+            if let Some(cut) = table::cut(round, document.subject.ranges) {
+                self.say(&cut)?;
+            }
+        }
+        if !document.complete {
+            self.say(&format!(
+                "Only {} of {} rounds were finished.",
+                self.rounds.len(),
+                self.args.rounds.rounds
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// The codec that was written with, if anything was.
+    fn codec(&self) -> Option<String> {
+        let generate = &self.args.generate;
+        generate.generate?;
+        Some(generate.codec.to_possible_value()?.get_name().to_owned())
+    }
+}
+
+fn counted(count: u32, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Writes a file that appears when it is complete.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = AtomicFile::create(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.commit()
+    });
+    written.map_err(|source| Failure::io(format!("writing {}", path.display()), source))
+}

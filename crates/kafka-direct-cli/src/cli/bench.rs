@@ -1,0 +1,98 @@
+//! Flags of `bench`.
+
+use std::{
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+};
+
+use clap::Args;
+use kafka_direct::{Column, Columns};
+
+use super::{Codec, ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
+use crate::size;
+
+const BENCH_HELP: &str = "\
+Nothing is written to a cluster, and no offset is committed, without --generate. With --generate and
+without --brokers the topic is made and read on an embedded broker in this process.
+
+Examples:
+  kafka-direct bench -b localhost:9092 -t orders
+  kafka-direct bench -b localhost:9092 -t orders --max-mb-per-second 20 --report orders.html
+  kafka-direct bench -b localhost:9092 -t try --generate 5000000 --codec lz4 --delete-after
+  kafka-direct bench --generate 1000000 --json -";
+
+/// Flags of `bench`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = format!("{OFFSETS_HELP}\n\n{BENCH_HELP}"))]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) rounds: RoundArgs,
+    #[command(flatten)]
+    pub(crate) generate: GenerateArgs,
+    /// Print one JSON object (`-`) in place of the tables, or write it to a file beside them
+    #[arg(long, value_name = "FILE|-", help_heading = "Output")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a page with tables and plots: one file that needs nothing else
+    #[arg(long, value_name = "FILE.html", help_heading = "Output")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+/// What is done how often.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Measuring")]
+pub(crate) struct RoundArgs {
+    /// Columns to build: key, value, topic, partition, offset, timestamp, timestamp_type, headers
+    #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
+    #[arg(default_value = "offset,timestamp,key,value")]
+    pub(crate) columns: Vec<Column>,
+    /// Most ranges read at the same time [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<NonZeroUsize>,
+    /// Rounds that are measured; each reads the same offsets
+    #[arg(long, default_value = "3", value_name = "N")]
+    pub(crate) rounds: NonZeroU32,
+    /// Rounds before those, which do not count
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) warmup: u32,
+    /// Read everything: without this or --to, a round ends after 30 s or 10 GiB of values
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Fetch no more than so many megabytes (10^6 bytes, as sent) a second, to spare the cluster
+    #[arg(long, value_name = "N")]
+    pub(crate) max_mb_per_second: Option<NonZeroU64>,
+}
+
+/// The topic that is written first.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Writing a topic to read")]
+pub(crate) struct GenerateArgs {
+    /// Create the topic and write so many records first; a topic that exists is refused
+    #[arg(long, value_name = "N")]
+    pub(crate) generate: Option<NonZeroU64>,
+    /// Size of each value
+    #[arg(long, value_parser = size::bytes, default_value = "100", value_name = "BYTES")]
+    #[arg(requires = "generate")]
+    pub(crate) size: usize,
+    /// How batches are compressed
+    #[arg(long, value_enum, default_value_t = Codec::None, value_name = "CODEC")]
+    #[arg(requires = "generate")]
+    pub(crate) codec: Codec,
+    /// How many partitions the topic gets
+    #[arg(long, default_value_t = 4, value_name = "P", requires = "generate")]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    pub(crate) topic_partitions: i32,
+    /// Delete the topic at the end, also after an error or Ctrl-C
+    #[arg(long, requires = "generate")]
+    pub(crate) delete_after: bool,
+}
+
+impl RoundArgs {
+    /// The columns to build.
+    pub(crate) fn columns(&self) -> Columns {
+        self.columns.iter().copied().collect()
+    }
+}
