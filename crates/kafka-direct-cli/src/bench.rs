@@ -8,6 +8,8 @@ mod figures;
 mod generate;
 mod limit;
 mod measure;
+mod plots;
+mod report;
 mod stop;
 mod table;
 mod tell;

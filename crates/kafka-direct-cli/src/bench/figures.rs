@@ -139,6 +139,11 @@ impl Partition {
         }
     }
 
+    /// Whether it is a whole partition, of the same topic as `other`.
+    pub(super) fn is_whole_of(&self, other: Option<&Self>) -> bool {
+        self.piece == 0 && other.is_some_and(|other| other.topic == self.topic)
+    }
+
     /// Which share of the range was read, 0 to 1.
     #[expect(clippy::cast_precision_loss, reason = "a share for a person")]
     pub(super) fn share(&self) -> f64 {

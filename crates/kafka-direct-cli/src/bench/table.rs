@@ -17,6 +17,10 @@ const MOST_COLUMNS: usize = 4;
 /// Partitions that are listed one by one.
 const MOST_PARTITIONS: usize = 16;
 
+/// What stands above the cells of [`partition`].
+pub(super) const PARTITION_HEADS: [&str; 6] =
+    ["partition", "records", "values, MB", "time", "records per second", "read"];
+
 const UNKNOWN: &str = "not known here";
 
 /// A label and what stands behind it; a heading has nothing behind it.
@@ -107,8 +111,7 @@ pub(super) fn rounds(rounds: &[Round], median: &Figures) -> String {
 pub(super) fn partitions(round: &Round) -> String {
     let mut all: Vec<&Partition> = round.partitions.iter().collect();
     all.sort_by(|a, b| b.wall_s.total_cmp(&a.wall_s));
-    let heads = ["partition", "records", "values, MB", "time", "records per second", "read"];
-    let mut table = Columns::new(&heads);
+    let mut table = Columns::new(&PARTITION_HEADS);
     for part in all.iter().take(MOST_PARTITIONS) {
         table.row(partition(part));
     }

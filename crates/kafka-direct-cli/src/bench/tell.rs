@@ -6,7 +6,7 @@ use clap::ValueEnum as _;
 use indicatif::HumanCount;
 use kafka_direct::KafkaRdd;
 
-use super::{Bench, Document, figures::Figures, table};
+use super::{Bench, Document, figures::Figures, report, table};
 use crate::{atomic_file::AtomicFile, exit::Failure, output};
 
 impl Bench {
@@ -83,6 +83,9 @@ impl Bench {
             let text = serde_json::to_string_pretty(&document)
                 .map_err(|error| Failure::io("writing JSON", std::io::Error::other(error)))?;
             write(path, &format!("{text}\n"))?;
+        }
+        if let Some(path) = &self.args.report {
+            write(path, &report::page(&document, &median)?)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod bench;
 mod connection;
 mod driven;
 mod metadata;

@@ -1,4 +1,5 @@
-//! docs/jobs.md says nothing that is not so: its commands are run, their output is compared.
+//! docs/jobs.md says nothing that is not so: its commands are run, their output is compared. The
+//! commands of docs/bench.md are run.
 
 use std::{
     fs,
@@ -10,21 +11,21 @@ use kafka_direct_broker::Broker;
 
 use crate::{BINARY, append, files, orders};
 
-fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/jobs.md");
-    fs::read_to_string(path).unwrap()
+/// The blocks of docs/jobs.md in this language.
+fn blocks(language: &str) -> Vec<String> {
+    blocks_of("jobs.md", language)
 }
 
-/// The blocks of the page in this language.
-fn blocks(language: &str) -> Vec<String> {
-    let page = page();
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
+    let page = fs::read_to_string(path).unwrap();
     let fence = format!("```{language}\n");
     let blocks: Vec<String> = page
         .split(&fence)
         .skip(1)
         .map(|rest| rest.split("\n```").next().unwrap().to_owned())
         .collect();
-    assert!(!blocks.is_empty(), "no {language} in docs/jobs.md");
+    assert!(!blocks.is_empty(), "no {language} in the page");
     blocks
 }
 
@@ -162,4 +163,20 @@ async fn the_kubernetes_command_reads_its_day() {
     assert!(words.len() > 5, "{words:?}");
     machine.run_well(&words.join(" ")).await;
     assert_eq!(machine.records("2025-01-01"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_bench_page_work() {
+    let broker = orders(2, 5).await;
+    let machine = Machine::new(&broker);
+    let blocks = blocks_of("bench.md", "sh");
+    for command in blocks.iter().flat_map(|block| block.lines()) {
+        // What is generated need not be as much as for a measurement.
+        let said = machine.run_well(&command.replace("000000", "000")).await;
+        assert!(said.contains("records per second"), "{command}: {said}");
+    }
+    for file in ["figures.json", "figures.html"] {
+        assert!(machine.root.path().join(file).exists(), "{file}");
+    }
+    assert_eq!(broker.topic_id("try-lz4"), None);
 }
