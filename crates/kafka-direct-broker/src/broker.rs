@@ -205,6 +205,23 @@ impl Broker {
         Ok(())
     }
 
+    /// Makes ListOffsets name `offset` as the earliest local one (KIP-405), as if everything before it
+    /// were in remote storage; `None` takes it back. Kept inside the log. Records are served all the
+    /// same: remote storage that is late is [`Fault::Empty`](crate::Fault::Empty) for Fetch.
+    ///
+    /// # Errors
+    /// Only those every method has.
+    pub fn set_local_start(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: Option<Offset>,
+    ) -> Result<(), BrokerError> {
+        let mut cluster = self.shared.cluster.lock();
+        cluster.owned(topic, partition)?.log.set_local_start(offset.map(Offset::get));
+        Ok(())
+    }
+
     /// Loses everything from `offset` on, as an unclean leader election does, and begins the next
     /// leader epoch there. A batch that straddles `offset` goes whole and leaves a hole.
     ///

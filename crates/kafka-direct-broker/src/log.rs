@@ -50,6 +50,8 @@ pub(crate) struct Log {
     end: i64,
     /// Set by tests: readers see no more than this.
     high_override: Option<i64>,
+    /// Set by tests: what lies below is said to be in remote storage.
+    local_start: Option<i64>,
     pub(crate) transactions: Transactions,
     pub(crate) epochs: Epochs,
 }
@@ -65,6 +67,7 @@ impl Log {
             start: 0,
             end: 0,
             high_override: None,
+            local_start: None,
             transactions: Transactions::default(),
             epochs,
         }
@@ -90,6 +93,15 @@ impl Log {
 
     pub(crate) const fn override_high(&mut self, high: Option<i64>) {
         self.high_override = high;
+    }
+
+    /// The first offset that is not in remote storage alone.
+    pub(crate) fn local_start(&self) -> i64 {
+        self.local_start.map_or(self.start, |offset| offset.clamp(self.start, self.end))
+    }
+
+    pub(crate) const fn set_local_start(&mut self, offset: Option<i64>) {
+        self.local_start = offset;
     }
 
     /// Gives `batches` the next offsets and the leader's epoch, and appends them. Answers the

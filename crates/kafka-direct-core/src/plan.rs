@@ -43,7 +43,7 @@ impl PlannedRange {
         self
     }
 
-    /// The same range with the leader epoch known at planning.
+    /// The same range with the epoch of the leader that named the log's end at planning.
     #[must_use]
     pub const fn with_leader_epoch(mut self, epoch: Option<i32>) -> Self {
         self.leader_epoch = epoch;
@@ -74,7 +74,10 @@ impl PlannedRange {
         self.topic_id
     }
 
-    /// The leader's epoch when the plan was made, where the broker gave one.
+    /// The epoch of the leader that named the log's end when the plan was made, where the broker gave
+    /// one: no record of the range was appended under a later one, so a log whose records up to this
+    /// epoch end before the range does was truncated since (KIP-320). Without it a reader notices only
+    /// what happens while it reads.
     #[must_use]
     pub const fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch

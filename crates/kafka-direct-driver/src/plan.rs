@@ -18,7 +18,8 @@ pub struct PartitionState {
     pub topic_partition: TopicPartition,
     /// The topic's id, where the broker gives one. It goes into every range of the partition.
     pub topic_id: Option<TopicId>,
-    /// The leader's epoch, where the broker gives one. It goes into every range of the partition.
+    /// The epoch of the leader that named the high watermark, where the broker gives one. It goes
+    /// into every range of the partition.
     pub leader_epoch: Option<i32>,
     /// The log's bounds.
     pub watermarks: Watermarks,

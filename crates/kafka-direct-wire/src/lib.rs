@@ -35,4 +35,5 @@ pub use config::ClusterConfig;
 pub use error::{Attempt, WireError};
 pub use fetch::{FetchMetrics, FetchOptions, Latency, RangeFetch};
 pub use metadata::{PartitionMetadata, TopicMetadata};
+pub use offsets::LogBounds;
 pub use transport::{Connecting, Stream, TcpTransport, Transport};

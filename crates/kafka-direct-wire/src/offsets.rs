@@ -20,9 +20,13 @@ use crate::{
     Cluster, WireError, code, metadata::Refresh, pool::Answer, retry::Retry, topology::Leader,
 };
 
-/// What Kafka takes as a timestamp to mean the end and the start of a log.
+/// What Kafka takes as a timestamp to mean the end and the start of a log, and the start of what of
+/// it is not only in remote storage (KIP-405).
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+const EARLIEST_LOCAL: i64 = -4;
+/// First version that knows [`EARLIEST_LOCAL`].
+const EARLIEST_LOCAL_SINCE: i16 = 8;
 /// A reader, not a replica.
 const CONSUMER: BrokerId = BrokerId(-1);
 
@@ -31,6 +35,9 @@ const CONSUMER: BrokerId = BrokerId(-1);
 pub(crate) enum ListOffset {
     /// The log start.
     Earliest,
+    /// The first offset that need not be fetched from remote storage; the log start on a broker that
+    /// knows no remote storage.
+    EarliestLocal,
     /// The last stable offset.
     LatestCommitted,
     /// The high watermark.
@@ -41,6 +48,7 @@ impl ListOffset {
     const fn timestamp(self) -> i64 {
         match self {
             Self::Earliest => EARLIEST,
+            Self::EarliestLocal => EARLIEST_LOCAL,
             Self::LatestCommitted | Self::LatestUncommitted => LATEST,
         }
     }
@@ -48,9 +56,29 @@ impl ListOffset {
     const fn isolation(self) -> IsolationLevel {
         match self {
             Self::LatestCommitted => IsolationLevel::ReadCommitted,
-            Self::Earliest | Self::LatestUncommitted => IsolationLevel::ReadUncommitted,
+            Self::Earliest | Self::EarliestLocal | Self::LatestUncommitted => {
+                IsolationLevel::ReadUncommitted
+            }
         }
     }
+}
+
+/// A log's bounds, and the epoch of the leader that named them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogBounds {
+    /// Log start, last stable offset and high watermark.
+    pub watermarks: Watermarks,
+    /// Epoch of the leader that named the high watermark: nothing below it was appended under a
+    /// later one. `None` if the broker does not say (before Kafka 2.1).
+    pub leader_epoch: Option<i32>,
+}
+
+/// An answer about one partition.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    offset: i64,
+    leader_epoch: Option<i32>,
 }
 
 /// One question about many partitions.
@@ -82,15 +110,34 @@ impl Cluster {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Watermarks>, WireError> {
+        let bounds = self.log_bounds(partitions).await?;
+        Ok(bounds.into_iter().map(|(tp, bounds)| (tp, bounds.watermarks)).collect())
+    }
+
+    /// The same with the epoch of the leader that answered, by which a reader notices later that the
+    /// log was truncated.
+    ///
+    /// # Errors
+    /// As [`Cluster::watermarks`].
+    pub async fn log_bounds(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, LogBounds>, WireError> {
         let log_start = self.ends(partitions, ListOffset::Earliest).await?;
         let last_stable = self.ends(partitions, ListOffset::LatestCommitted).await?;
         let high = self.ends(partitions, ListOffset::LatestUncommitted).await?;
         let both = last_stable.into_values().zip(high.into_values());
+        let offset = |found: Found| Offset::new(found.offset);
         Ok(log_start
             .into_iter()
             .zip(both)
             .map(|((tp, log_start), (last_stable, high))| {
-                (tp, Watermarks { log_start, last_stable, high })
+                let watermarks = Watermarks {
+                    log_start: offset(log_start),
+                    last_stable: offset(last_stable),
+                    high: offset(high),
+                };
+                (tp, LogBounds { watermarks, leader_epoch: high.leader_epoch })
             })
             .collect())
     }
@@ -114,7 +161,7 @@ impl Cluster {
         }
         let question = Question { timestamps: times.clone(), isolation, epoch: None };
         let found = self.list_offsets("looking up timestamps", question).await?;
-        let offset = |offset: i64| (offset >= 0).then(|| Offset::new(offset));
+        let offset = |found: Found| (found.offset >= 0).then(|| Offset::new(found.offset));
         Ok(found.into_iter().map(|(tp, found)| (tp, offset(found))).collect())
     }
 
@@ -132,7 +179,7 @@ impl Cluster {
         };
         let operation = format!("asking for the bounds of {topic_partition}");
         let found = self.list_offsets(operation, question).await?;
-        found.get(topic_partition).copied().map(Offset::new).ok_or_else(|| {
+        found.get(topic_partition).map(|found| Offset::new(found.offset)).ok_or_else(|| {
             WireError::UnknownTopic {
                 topic: Arc::clone(topic_partition.topic_arc()),
                 partition: Some(topic_partition.partition()),
@@ -145,11 +192,10 @@ impl Cluster {
         &self,
         partitions: &[TopicPartition],
         which: ListOffset,
-    ) -> Result<BTreeMap<TopicPartition, Offset>, WireError> {
+    ) -> Result<BTreeMap<TopicPartition, Found>, WireError> {
         let timestamps = partitions.iter().map(|tp| (tp.clone(), which.timestamp())).collect();
         let question = Question { timestamps, isolation: which.isolation(), epoch: None };
-        let found = self.list_offsets("asking for the bounds of partitions", question).await?;
-        Ok(found.into_iter().map(|(tp, offset)| (tp, Offset::new(offset))).collect())
+        self.list_offsets("asking for the bounds of partitions", question).await
     }
 
     /// Asks until every partition is answered. Exactly the partitions asked for come back.
@@ -157,7 +203,7 @@ impl Cluster {
         &self,
         operation: impl Into<String>,
         mut question: Question,
-    ) -> Result<BTreeMap<TopicPartition, i64>, WireError> {
+    ) -> Result<BTreeMap<TopicPartition, Found>, WireError> {
         let mut found = BTreeMap::new();
         let mut retry = Retry::new(&self.inner().config, operation);
         let mut refresh = Refresh::IfUnknown;
@@ -182,7 +228,7 @@ impl Cluster {
         &self,
         question: &Question,
         refresh: Refresh,
-        found: &mut BTreeMap<TopicPartition, i64>,
+        found: &mut BTreeMap<TopicPartition, Found>,
     ) -> Result<Option<WireError>, WireError> {
         let topics = question.timestamps.keys().map(TopicPartition::topic_arc);
         if let Err(error) = self.inner().know(topics, refresh).await {
@@ -201,8 +247,8 @@ impl Cluster {
             };
             for (tp, result) in results {
                 match result {
-                    Ok(offset) => {
-                        found.insert(tp, offset);
+                    Ok(answer) => {
+                        found.insert(tp, answer);
                     }
                     Err(error) if error.is_retriable() => failure = Some(error),
                     Err(error) => return Err(error),
@@ -258,11 +304,19 @@ impl Cluster {
                     .with_partitions(partitions)
             })
             .collect();
-        let request = |_| {
+        let request = |version| {
+            let mut topics = topics.clone();
+            if version < EARLIEST_LOCAL_SINCE {
+                // Such a broker has no remote storage: all of its log is local.
+                let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                for partition in partitions.filter(|asked| asked.timestamp == EARLIEST_LOCAL) {
+                    partition.timestamp = EARLIEST;
+                }
+            }
             ListOffsetsRequest::default()
                 .with_replica_id(CONSUMER)
                 .with_isolation_level(isolation.wire())
-                .with_topics(topics.clone())
+                .with_topics(topics)
                 .with_timeout_ms(timeout_ms)
         };
         let at = (&*share.leader.host, share.leader.port);
@@ -270,7 +324,7 @@ impl Cluster {
     }
 }
 
-type PartitionAnswer = (TopicPartition, Result<i64, WireError>);
+type PartitionAnswer = (TopicPartition, Result<Found, WireError>);
 
 /// What `answer` says about each partition of `share`; an answer that leaves one out is none.
 fn offsets(
@@ -291,7 +345,10 @@ fn offsets(
             code::NONE if *timestamp < 0 && partition.offset < 0 => {
                 return Err(answer.invalid(format!("{tp}: its offset is {}", partition.offset)));
             }
-            code::NONE => Ok(partition.offset),
+            code::NONE => Ok(Found {
+                offset: partition.offset,
+                leader_epoch: Some(partition.leader_epoch).filter(|epoch| *epoch >= 0),
+            }),
             code => Err(answer.error(code).about(tp)),
         };
         Ok((tp.clone(), result))

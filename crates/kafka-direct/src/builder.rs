@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-use kafka_direct_core::{BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, TopicPartition};
+use kafka_direct_core::{
+    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, TopicId, TopicPartition,
+};
 use kafka_direct_driver::{
     Ends, Lookup, Lookups, PartitionState, Selection, Starts, lookups_needed, plan, plan_ranges,
 };
-use kafka_direct_wire::{Cluster, TopicMetadata};
+use kafka_direct_wire::{Cluster, LogBounds, TopicMetadata};
 use kafka_direct_worker::{Columns, DecodeOptions};
 use regex_lite::Regex;
 use tokio::time::Instant;
@@ -218,12 +220,13 @@ impl KafkaRddBuilder {
         let topics = self.find_topics().await?;
         let leaders = leaders(&topics);
         let selected = self.selected(&topics);
-        let watermarks =
-            self.cluster.watermarks(&selected.keys().cloned().collect::<Vec<_>>()).await?;
+        let bounds = self.cluster.log_bounds(&selected.keys().cloned().collect::<Vec<_>>()).await?;
         let states: Vec<PartitionState> = selected
             .into_iter()
-            .filter_map(|(topic_partition, (topic_id, leader_epoch))| {
-                let watermarks = *watermarks.get(&topic_partition)?;
+            .filter_map(|(topic_partition, topic_id)| {
+                // The epoch is that of the answer, not of the metadata before it: a leader elected
+                // in between may have appended what is planned.
+                let LogBounds { watermarks, leader_epoch, .. } = *bounds.get(&topic_partition)?;
                 Some(PartitionState { topic_partition, topic_id, leader_epoch, watermarks })
             })
             .collect();
@@ -269,7 +272,7 @@ impl KafkaRddBuilder {
 
     /// The partitions whose watermarks are needed: those of explicit ranges, or all that the
     /// selection's indices leave. What is selected and does not exist is the driver's to report.
-    fn selected(&self, topics: &[TopicMetadata]) -> BTreeMap<TopicPartition, Known> {
+    fn selected(&self, topics: &[TopicMetadata]) -> BTreeMap<TopicPartition, Option<TopicId>> {
         let explicit: Option<BTreeSet<&TopicPartition>> = match &self.topics {
             Topics::Ranges(ranges) => {
                 Some(ranges.iter().map(OffsetRange::topic_partition).collect())
@@ -280,7 +283,7 @@ impl KafkaRddBuilder {
         let all = topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(move |partition| {
                 let tp = TopicPartition::new(std::sync::Arc::clone(&topic.name), partition.index);
-                (tp, (topic.id, partition.leader_epoch))
+                (tp, topic.id)
             })
         });
         all.filter(|(tp, _)| match &explicit {
@@ -319,9 +322,6 @@ impl KafkaRddBuilder {
         Ok(lookups)
     }
 }
-
-/// Topic id and leader epoch, where known.
-type Known = (Option<kafka_direct_core::TopicId>, Option<i32>);
 
 /// `host:port` of each partition's leader when the batch was planned.
 pub(crate) type Leaders = BTreeMap<TopicPartition, String>;

@@ -50,8 +50,8 @@ pub use kafka_direct_core::{
 };
 pub use kafka_direct_driver::{EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts};
 pub use kafka_direct_wire::{
-    Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, PartitionMetadata, Stream,
-    TcpTransport, TopicMetadata, Transport,
+    Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
+    PartitionMetadata, Stream, TcpTransport, TopicMetadata, Transport,
 };
 pub use kafka_direct_worker::{Column, Columns, Counts, DecodeOptions};
 

@@ -1,9 +1,9 @@
-//! Logs that change under a read: holes, transactions, truncation, deletion.
+//! Logs that change under a read: holes, transactions, deletion.
 
-use kafka_direct::{ErrorKind, IsolationLevel, KafkaRdd, ResetCause};
+use kafka_direct::{ErrorKind, IsolationLevel, KafkaRdd};
 use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Marker, RawOffsets, Record};
 
-use super::{broker, connect, connect_with, offsets, resume, whole};
+use super::{broker, connect, connect_with, offsets, whole};
 
 fn values(count: i64) -> Vec<Record> {
     (0..count).map(|n| Record::new(format!("value {n}"))).collect()
@@ -72,46 +72,6 @@ async fn an_open_transaction_withholds_offsets_and_the_plan_says_so() {
     let rdd = whole(&connect(&broker).await).await;
     assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2]);
     assert_eq!(rdd.plan().partitions()[0].watermarks.withheld(), 6);
-}
-
-#[tokio::test]
-async fn truncation_is_lost_data_or_a_recorded_reset_at_the_end_that_exists() {
-    let broker = broker(1, 40, 4).await;
-    let cluster = connect(&broker).await;
-    let rdd = whole(&cluster).await;
-    broker.truncate("t", 0, 20).unwrap();
-    let error = offsets(&rdd).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::OffsetLost);
-    assert!(error.to_string().contains("truncated, it has [0, 20)"), "{error}");
-    let (read, resets, achieved) = resume(&cluster, &rdd).await.unwrap();
-    assert_eq!(read, (0..20).collect::<Vec<_>>());
-    assert_eq!(resets[0].cause, ResetCause::Truncated);
-    assert_eq!((resets[0].from.get(), resets[0].to.get()), (20, 40));
-    assert_eq!(achieved, 20, "the next batch starts at the end that exists");
-}
-
-#[tokio::test]
-async fn a_log_that_grew_again_after_truncation_is_not_mistaken_for_the_old_one() {
-    let broker = broker(1, 40, 4).await;
-    let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
-    let rdd = whole(&cluster).await;
-    let mut batches = rdd.read_partition(0).unwrap();
-    let mut read = 0;
-    while read < 24 {
-        read += batches.try_next().await.unwrap().unwrap().num_rows();
-    }
-    broker.truncate("t", 0, 8).unwrap();
-    for _ in 0..10 {
-        broker.append("t", 0, values(4)).unwrap();
-    }
-    let error = loop {
-        match batches.try_next().await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("the range ended although its log was replaced"),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
 }
 
 #[tokio::test]

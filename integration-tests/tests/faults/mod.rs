@@ -5,6 +5,9 @@ mod answers;
 mod batches;
 mod leaders;
 mod logs;
+mod remote;
+mod truncation;
+mod versions;
 
 use std::time::Duration;
 

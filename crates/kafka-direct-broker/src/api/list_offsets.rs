@@ -96,7 +96,7 @@ fn find(
         LATEST => Ok(Found { leader_epoch: partition.epoch, ..at(end) }),
         EARLIEST => Ok(at(log.start())),
         MAX_TIMESTAMP if call.version >= 7 => Ok(stamped(log.max_timestamp())),
-        EARLIEST_LOCAL if call.version >= 8 => Ok(at(log.start())),
+        EARLIEST_LOCAL if call.version >= 8 => Ok(at(log.local_start())),
         time if time >= 0 => Ok(stamped(log.first_at_or_after(time))),
         _ if call.version >= 9 => Ok(NONE),
         _ => Err(ResponseError::UnsupportedVersion),

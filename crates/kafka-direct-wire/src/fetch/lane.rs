@@ -437,6 +437,7 @@ impl<'a> Answers<'a> {
 enum Fault {
     Connection { address: Arc<str>, kind: std::io::ErrorKind, reason: Arc<str> },
     Protocol { address: Arc<str>, reason: Arc<str> },
+    Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
     TooLarge { bytes: usize },
 }
 
@@ -466,6 +467,9 @@ impl Fault {
             Self::Protocol { address, reason } => {
                 Stop::Protocol { address: Arc::clone(address), reason: Arc::clone(reason) }
             }
+            Self::Version { address, api, broker, ours } => {
+                Stop::Version { address: Arc::clone(address), api, broker: *broker, ours: *ours }
+            }
             Self::TooLarge { bytes } => Stop::TooLarge { bytes: *bytes },
         }
     }
@@ -477,6 +481,9 @@ impl From<WireError> for Fault {
         match error {
             WireError::Connection { source, .. } => {
                 Self::Connection { address, kind: source.kind(), reason: source.to_string().into() }
+            }
+            WireError::UnsupportedVersion { api, broker, ours, .. } => {
+                Self::Version { address, api, broker, ours }
             }
             other => Self::Protocol { address, reason: other.to_string().into() },
         }

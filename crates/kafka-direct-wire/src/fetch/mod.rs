@@ -11,6 +11,7 @@ mod accept;
 mod budget;
 mod frame;
 mod lane;
+mod loss;
 mod metrics;
 mod range_fetch;
 mod recover;

@@ -91,10 +91,12 @@ pub struct RangeFetch {
     pub(super) cluster: Cluster,
     pub(super) planned: PlannedRange,
     pub(super) options: FetchOptions,
+    /// Where the range ends, exclusive: before its planned end where a truncated log ends first.
+    pub(super) until: Offset,
     /// Next offset to hand out.
     pub(super) position: Offset,
     pub(super) topic_id: Option<TopicId>,
-    /// Epoch of the leader that the last slot was registered with.
+    /// Epoch of the leader that the last slot was registered with; the planned one before the first.
     pub(super) leader_epoch: Option<i32>,
     /// Epoch under which the last bytes handed out were appended.
     pub(super) read_epoch: Option<i32>,
@@ -118,6 +120,7 @@ impl RangeFetch {
     pub(crate) fn new(cluster: Cluster, planned: PlannedRange, options: FetchOptions) -> Self {
         Self {
             position: planned.range().from(),
+            until: planned.range().until(),
             topic_id: planned.topic_id(),
             leader_epoch: planned.leader_epoch(),
             read_epoch: None,
@@ -151,7 +154,7 @@ impl RangeFetch {
     /// The next offset that would be handed out; the range's achieved end once it has ended.
     #[must_use]
     pub fn position(&self) -> Offset {
-        self.position.min(self.range().until())
+        self.position.min(self.until)
     }
 
     /// The jumps made so far under [`DataLossPolicy::Resume`].
@@ -170,7 +173,16 @@ impl RangeFetch {
         self.not_before = None;
         self.position = position.max(self.range().from());
         self.read_epoch = None;
-        self.ended = self.position >= self.range().until();
+        self.ended = self.position >= self.until;
+    }
+
+    /// The range up to where it ends.
+    pub(super) fn wanted(&self) -> PlannedRange {
+        let range = self.range();
+        match OffsetRange::new(range.topic_partition().clone(), range.from(), self.until) {
+            Ok(range) => PlannedRange::new(range, self.planned.isolation()),
+            Err(_) => self.planned.clone(),
+        }
     }
 
     /// Bytes that have already arrived, without waiting.

@@ -4,25 +4,25 @@
 //!   pauses until the retry time-out passes without progress.
 //! - **An empty answer is never the end.** Several in a row end the range only if the log's readable
 //!   end, asked for anew, reaches the range's end: the rest is then a hole. Otherwise the log was
-//!   truncated, or a new leader does not know its high watermark yet (KIP-207).
-//! - Offsets that are gone fall under the data-loss policy: nothing is reset silently.
+//!   truncated, or a new leader does not know its high watermark yet (KIP-207). Nor is it a hole
+//!   where records lie in remote storage, which may be late (KIP-405).
+//! - Offsets that are gone fall under the data-loss policy: see [`loss`](super::loss).
 //!
 //! Cancel safety: a stop is looked into (`examine`, which changes nothing), then decided on without
 //! waiting (`decide`), and a pause is a moment kept in the reader. A future dropped at any point
 //! counts nothing twice and starts no pause over.
 //!
 //! # References
-//! - KIP-207 (offsets after an election), KIP-320 (truncation by leader epoch), KIP-516 (topic ids)
+//! - KIP-207 (offsets after an election), KIP-405 (remote storage), KIP-516 (topic ids)
 
 use std::{io, sync::Arc};
 
-use kafka_direct_core::{
-    DataLossPolicy, ErrorKind, HeaderError, IsolationLevel, Offset, Reset, ResetCause, TopicId,
-};
+use kafka_direct_core::{ErrorKind, HeaderError, IsolationLevel, Offset, ResetCause, TopicId};
 use tokio::time::Instant;
 
 use super::{
     Seat,
+    loss::Loss,
     range_fetch::{Attached, RangeFetch},
     slot::{Slot, Stop},
     streak::{HOLE_ANSWERS, NONSENSE_LIMIT, SHORT_LIMIT, VANISHED_LIMIT},
@@ -38,12 +38,20 @@ use crate::{
 enum Finding {
     /// Nothing had to be asked.
     Plain,
-    /// The log's bounds: start and readable end.
-    Bounds(Offset, Offset),
+    Bounds(Bounds),
     /// The topic's name has another id.
     Recreated(TopicId),
     /// The topic cannot be found, for this reason.
     NoTopic(WireError),
+}
+
+/// The bounds of a log.
+struct Bounds {
+    log_start: Offset,
+    /// Below it records lie in remote storage only.
+    local_start: Offset,
+    /// The readable end.
+    end: Offset,
 }
 
 impl RangeFetch {
@@ -72,12 +80,11 @@ impl RangeFetch {
         match self.cluster.leader_of(self.planned.topic_partition(), self.refresh).await {
             Err(error) => self.no_leader(error),
             Ok(leader) => {
-                let diverged_at = self.diverged_at(&leader).await?;
+                let loss = self.loss_under(&leader).await?;
                 self.refresh = Refresh::IfUnknown;
-                match (self.other_id(&leader), diverged_at) {
-                    (Some(id), _) => self.lost(ResetCause::Recreated, None, Some(id)),
-                    (None, Some(end)) => self.lost(ResetCause::Truncated, Some((None, end)), None),
-                    (None, None) => {
+                match loss {
+                    Some(loss) => self.lost(loss),
+                    None => {
                         self.attach(&leader);
                         Ok(())
                     }
@@ -90,7 +97,8 @@ impl RangeFetch {
         self.topic_id = self.topic_id.or(leader.topic_id);
         self.leader_epoch = leader.epoch.or(self.leader_epoch);
         let suspect = self.streak.empty > 0;
-        let slot = Slot::new(&self.planned, self.position, leader.topic_id, leader.epoch, suspect);
+        let wanted = self.wanted();
+        let slot = Slot::new(&wanted, self.position, leader.topic_id, leader.epoch, suspect);
         let seat = Seat { node: leader.node, host: Arc::clone(&leader.host), port: leader.port };
         let inner = self.cluster.inner();
         let lane = inner.fetch.register(&inner.config, &seat, Arc::clone(&slot));
@@ -119,12 +127,35 @@ impl RangeFetch {
         };
         let bounds = async {
             let log_start = self.cluster.list_offset(tp, ListOffset::Earliest, None).await?;
-            let end = self.cluster.list_offset(tp, which, None).await?;
-            Ok((log_start, end.max(log_start)))
+            let end = self.cluster.list_offset(tp, which, None).await?.max(log_start);
+            let local_start = if self.is_last_look(stop, end) {
+                self.local_start(log_start).await?
+            } else {
+                log_start
+            };
+            Ok(Bounds { log_start, local_start, end })
         };
         match bounds.await {
-            Ok((log_start, end)) => Ok(Finding::Bounds(log_start, end)),
+            Ok(bounds) => Ok(Finding::Bounds(bounds)),
             Err(error @ WireError::UnknownTopic { .. }) => Ok(Finding::NoTopic(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `stop` is the empty answer that makes the rest of the range a hole.
+    fn is_last_look(&self, stop: &Stop, end: Offset) -> bool {
+        let complete = |answered: Offset| answered.min(end) >= self.until;
+        matches!(stop, Stop::Empty { end: answered } if complete(*answered))
+            && self.streak.empty.saturating_add(1) >= HOLE_ANSWERS
+    }
+
+    /// Where the part of the log begins that is not in remote storage alone (KIP-405).
+    async fn local_start(&self, log_start: Offset) -> Result<Offset, WireError> {
+        let tp = self.planned.topic_partition();
+        match self.cluster.list_offset(tp, ListOffset::EarliestLocal, None).await {
+            Ok(local_start) => Ok(local_start.max(log_start)),
+            // A broker that counts the version and does not know the question.
+            Err(WireError::Broker { code: code::UNSUPPORTED_VERSION, .. }) => Ok(log_start),
             Err(error) => Err(error),
         }
     }
@@ -136,11 +167,11 @@ impl RangeFetch {
         }
         match finding {
             Finding::Plain => self.decide_plain(stop),
-            Finding::Recreated(id) => self.lost(ResetCause::Recreated, None, Some(id)),
+            Finding::Recreated(id) => self.lost(Loss::recreated(id)),
             Finding::NoTopic(error) => self.no_leader(error),
-            Finding::Bounds(log_start, end) => match stop {
-                Stop::Empty { end: answered } => self.decide_empty(log_start, end, answered),
-                _ => self.decide_out_of_range(log_start, end),
+            Finding::Bounds(bounds) => match stop {
+                Stop::Empty { end: answered } => self.decide_empty(&bounds, answered),
+                _ => self.decide_out_of_range(&bounds),
             },
         }
     }
@@ -156,6 +187,9 @@ impl RangeFetch {
             Stop::Protocol { address, reason } => {
                 let reason = reason.to_string().into();
                 self.ask_again(WireError::Protocol { address, api: "Fetch", reason })?;
+            }
+            Stop::Version { address, api, broker, ours } => {
+                return Err(WireError::UnsupportedVersion { address, api, broker, ours });
             }
             Stop::Header(source @ HeaderError::OldFormat { .. }) => {
                 return Err(self.bad_batch(source.to_string(), ErrorKind::Invalid));
@@ -191,17 +225,20 @@ impl RangeFetch {
     }
 
     /// First in the request and not throttled, and yet no batch came at the position.
-    fn decide_empty(
-        &mut self,
-        log_start: Offset,
-        end: Offset,
-        answered_end: Offset,
-    ) -> Result<(), WireError> {
-        let until = self.range().until();
+    fn decide_empty(&mut self, bounds: &Bounds, answered_end: Offset) -> Result<(), WireError> {
+        let Bounds { log_start, local_start, end } = *bounds;
+        let until = self.until;
         if self.position < log_start {
-            return self.lost(ResetCause::Trimmed, Some((Some(log_start), end)), None);
+            return self.lost(Loss::new(ResetCause::Trimmed, Some((log_start, end))));
         }
         if end >= until && answered_end >= until {
+            if self.position < local_start {
+                let reason = format!(
+                    "an empty answer although the log reaches {end}: up to {local_start} it lies in \
+                     remote storage, which is late or out of reach of the broker"
+                );
+                return self.retry(self.bad_batch(reason, ErrorKind::Unavailable));
+            }
             self.streak.empty = self.streak.empty.saturating_add(1);
             if self.streak.empty < HOLE_ANSWERS {
                 self.pause(self.streak.empty);
@@ -218,87 +255,22 @@ impl RangeFetch {
                 self.pause(self.streak.short);
                 return Ok(());
             }
-            return self.lost(ResetCause::Truncated, Some((Some(log_start), end)), None);
+            return self.lost(Loss::new(ResetCause::Truncated, Some((log_start, end))));
         }
         let reason = format!("an empty answer although the log reaches {end}");
         self.retry(self.bad_batch(reason, ErrorKind::Unavailable))
     }
 
-    fn decide_out_of_range(&mut self, log_start: Offset, end: Offset) -> Result<(), WireError> {
-        let bounds = Some((Some(log_start), end));
+    fn decide_out_of_range(&mut self, bounds: &Bounds) -> Result<(), WireError> {
+        let Bounds { log_start, end, .. } = *bounds;
         if self.position < log_start {
-            return self.lost(ResetCause::Trimmed, bounds, None);
+            return self.lost(Loss::new(ResetCause::Trimmed, Some((log_start, end))));
         }
         if self.position > end {
-            return self.lost(ResetCause::Truncated, bounds, None);
+            return self.lost(Loss::new(ResetCause::Truncated, Some((log_start, end))));
         }
         let reason = format!("the broker says out of range, the log has [{log_start}, {end})");
         self.retry(self.bad_batch(reason, ErrorKind::Unavailable))
-    }
-
-    /// Applies the data-loss policy.
-    ///
-    /// Under `resume` a trimmed log is read on from its start. In all other cases the range ends at
-    /// what existed of it, and the next plan begins there: what comes behind are other records.
-    fn lost(
-        &mut self,
-        cause: ResetCause,
-        bounds: Option<(Option<Offset>, Offset)>,
-        new_topic_id: Option<TopicId>,
-    ) -> Result<(), WireError> {
-        let until = self.range().until();
-        if self.options.on_data_loss == DataLossPolicy::Fail {
-            return Err(WireError::OffsetLost {
-                range: self.range().clone(),
-                position: self.position,
-                cause,
-                bounds: bounds.and_then(|(start, end)| start.map(|start| (start, end))),
-            });
-        }
-        let trimmed_to = bounds.and_then(|(start, _)| start).map(|start| start.min(until));
-        let to = match (cause, trimmed_to) {
-            (ResetCause::Trimmed, Some(start)) => start,
-            _ => until,
-        };
-        let tp = self.planned.topic_partition().clone();
-        let mut reset = Reset::new(tp, cause, self.position, to);
-        reset.old_epoch = self.read_epoch;
-        reset.old_topic_id = new_topic_id.and(self.topic_id);
-        reset.new_topic_id = new_topic_id;
-        tracing::warn!(range = %self.range(), ?cause, from = %reset.from, %to, "offsets were lost");
-        self.resets.push(reset);
-        self.streak.clear();
-        if cause == ResetCause::Trimmed {
-            self.position = to;
-            self.ended = to >= until;
-        } else {
-            if let Some((_, end)) = bounds {
-                self.position = self.position.min(end.max(self.range().from()));
-            }
-            self.ended = true;
-        }
-        Ok(())
-    }
-
-    /// The leader's topic id, if it is another than the one this range was planned or read under.
-    fn other_id(&self, leader: &Leader) -> Option<TopicId> {
-        leader.topic_id.filter(|id| self.topic_id.is_some_and(|own| own != *id))
-    }
-
-    /// After a change of leader: where the log parted from what was read of it, if it did (KIP-320).
-    /// The end of the epoch that the last bytes were appended under must lie at or behind the
-    /// position.
-    async fn diverged_at(&self, leader: &Leader) -> Result<Option<Offset>, WireError> {
-        let (Some(read), Some(new)) = (self.read_epoch, leader.epoch) else { return Ok(None) };
-        if self.leader_epoch == Some(new) {
-            return Ok(None);
-        }
-        let tp = self.planned.topic_partition();
-        let answer = self.cluster.end_offset_for_epoch(tp, read).await?;
-        let parted = |(epoch, end): (i32, Offset)| {
-            (end < self.position || epoch < read).then_some(end.min(self.position))
-        };
-        Ok(answer.and_then(parted))
     }
 
     /// No leader could be named: it may be elected soon, or the topic may be gone.
@@ -312,7 +284,7 @@ impl RangeFetch {
             self.pause(self.streak.vanished);
             return Ok(());
         }
-        self.lost(ResetCause::Deleted, None, None)
+        self.lost(Loss::new(ResetCause::Deleted, None))
     }
 
     /// Notes a passing fault and the moment to go on; an error once the retry time-out has passed.

@@ -37,6 +37,8 @@ pub(crate) enum Stop {
     TooLarge { bytes: usize },
     /// The answer could not be parsed.
     Protocol { address: Arc<str>, reason: Arc<str> },
+    /// The broker and this build have no version of a request in common.
+    Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
 }
 
 #[derive(Debug)]
