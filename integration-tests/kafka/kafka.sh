@@ -13,7 +13,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 self=$here/$(basename "${BASH_SOURCE[0]}")
 repo=$(cd "$here/../.." && pwd)
-home=${KAFKA_DIRECT_KAFKA_HOME:-$repo/target/kafka}
+version=${KAFKA_VERSION:-} # of Kafka; that of pom.xml if empty
+home=${KAFKA_DIRECT_KAFKA_HOME:-$repo/target/kafka${version:+-$version}}
 libs=$home/libs
 classes=$home/classes
 broker_cp="$libs/*"
@@ -48,7 +49,12 @@ ensure_tools() {
   command -v mvn >/dev/null || die "needs Maven (mvn), for example the package maven"
 }
 
-libs_ready() { [[ -f $home/libs.stamp ]] && cmp -s "$home/libs.stamp" "$here/pom.xml"; }
+pom() { # our pom.xml, for the wanted version
+  if [[ -z $version ]]; then cat "$here/pom.xml"; else
+    sed "s|<kafka.version>[^<]*|<kafka.version>$version|" "$here/pom.xml"
+  fi
+}
+libs_ready() { [[ -f $home/libs.stamp ]] && pom | cmp -s "$home/libs.stamp" -; }
 classes_ready() { [[ -f $home/classes.stamp && -z $(find "$here/oracle" -name '*.java' -newer "$home/classes.stamp") ]]; }
 
 # Tests call this from several processes at once, hence the lock; when all is in place it costs nothing.
@@ -62,8 +68,9 @@ install() {
       ensure_tools
       say "fetching the Kafka jars into $libs (54 MB, once)"
       rm -rf "$libs"
-      mvn -B -q -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs" >&2
-      cp "$here/pom.xml" "$home/libs.stamp" # written last: an interrupted download starts over; another version too
+      pom >"$home/pom.xml"
+      mvn -B -q -f "$home/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs" >&2
+      mv "$home/pom.xml" "$home/libs.stamp" # last: an interrupted download starts over; another version too
     fi
     have_java || ensure_tools
     if ! classes_ready; then

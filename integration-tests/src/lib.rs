@@ -18,6 +18,7 @@
 )]
 
 pub mod cluster;
+pub mod dump;
 pub mod rows;
 pub mod suite;
 

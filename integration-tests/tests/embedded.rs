@@ -14,6 +14,7 @@ use kafka_direct_broker::{AutoCreate, Broker};
 use kafka_direct_integration_tests::{cluster::TestCluster, guarantees};
 
 mod faults;
+mod recorded;
 
 /// A broker of the test's own. It creates topics that metadata requests name, if they let it.
 struct Embedded(Broker);

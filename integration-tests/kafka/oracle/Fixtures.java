@@ -30,6 +30,9 @@ public final class Fixtures {
     /** A recent moment that is the same in every run. */
     static final long NOW = 1_750_000_000_000L;
 
+    /** With -Dsmall=true the larger fixtures are short, for record.sh. */
+    static final boolean SMALL = Boolean.getBoolean("small");
+
     private final String bootstrap;
     private final String prefix;
     private final org.apache.kafka.clients.admin.Admin admin;
@@ -109,18 +112,22 @@ public final class Fixtures {
 
     // ---- plain topics --------------------------------------------------------------------------------------------
 
-    /** 3,000 records in each of 3 partitions, in batches of 1 to 120, with every kind of key, value, header and time. */
+    /** 3,000 records in each of 3 partitions and a long one, in batches of 1 to 120, with every kind of key, value, header and time. */
     private void codec(String topic, String codec) throws Exception {
         Random random = new Random(42); // the same records for every codec
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, codec)) {
-            int[] left = {3000, 3000, 3000};
+            int each = SMALL ? 25 : 3000;
+            int[] left = {each, each, each};
             while (left[0] + left[1] + left[2] > 0) {
                 for (int p = 0; p < 3; p++) {
-                    int n = Math.min(left[p], 1 + random.nextInt(120));
+                    int n = Math.min(left[p], 1 + random.nextInt(SMALL ? 12 : 120));
                     for (int i = 0; i < n; i++) producer.send(mixed(topic, p, random, left[p]--));
                 }
                 producer.flush();
             }
+            // Several blocks of the Java client's lz4, snappy and zstd, whatever the random ones were.
+            producer.send(text(topic, 0, NOW, "long", "long text ".repeat(15_000)));
+            producer.flush();
         }
     }
 
@@ -180,7 +187,7 @@ public final class Fixtures {
     /** The producer says 1970; the broker says when it wrote. */
     private void logAppendTime(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, "zstd")) {
-            for (int i = 0; i < 500; i++) {
+            for (int i = 0; i < (SMALL ? 100 : 500); i++) {
                 producer.send(text(topic, 0, 1000 + i, "k" + i, "appended " + i));
                 if (i % 25 == 24) producer.flush();
             }
@@ -279,7 +286,7 @@ public final class Fixtures {
             boolean[] open = new boolean[3];
             boolean[] commit = new boolean[3];
             int[] count = new int[3];
-            for (int step = 0; step < 500; step++) {
+            for (int step = 0; step < (SMALL ? 100 : 500); step++) {
                 int who = random.nextInt(4);
                 if (who == 3) {
                     burst(plain, topic, random, "plain " + step);

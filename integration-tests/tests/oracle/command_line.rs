@@ -4,10 +4,10 @@ use std::{path::PathBuf, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kafka_direct::IsolationLevel;
-use kafka_direct_integration_tests::rows::Row;
+use kafka_direct_integration_tests::{dump::assert_same, rows::Row};
 use serde::Deserialize;
 
-use super::{FIXTURES, assert_same, bootstrap, dump};
+use super::{FIXTURES, bootstrap, dump};
 
 /// Builds the command line, once, where this test was built.
 fn binary() -> PathBuf {

@@ -3,10 +3,11 @@
 use kafka_direct::{Cluster, Columns, IsolationLevel, KafkaRdd, OffsetRange, TopicPartition};
 use kafka_direct_integration_tests::{
     cluster::{connect, connect_with},
+    dump::assert_same,
     rows::{Row, rows},
 };
 
-use super::{FIXTURES, assert_same, dump};
+use super::{FIXTURES, dump};
 use crate::kafka;
 
 const BOTH: [IsolationLevel; 2] = [IsolationLevel::ReadCommitted, IsolationLevel::ReadUncommitted];

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What is known of a loss.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     cause: ResetCause,
     /// Log start and the end of what is left of the log, where there is a log.
@@ -99,7 +99,7 @@ impl RangeFetch {
             _ => self.range().until(),
         };
         let mut reset = Reset::new(self.planned.topic_partition().clone(), cause, from, to);
-        reset.old_epoch = self.read_epoch.or(self.planned.leader_epoch());
+        reset.old_epoch = self.read_epoch.or_else(|| self.planned.leader_epoch());
         reset.new_epoch = new_epoch;
         reset.old_topic_id = new_topic_id.and(self.topic_id);
         reset.new_topic_id = new_topic_id;
