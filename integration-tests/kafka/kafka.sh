@@ -70,6 +70,7 @@ install() {
       rm -rf "$libs"
       pom >"$home/pom.xml"
       mvn -B -q -f "$home/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs" >&2
+      rm -f "$libs"/slf4j-reload4j-*.jar # of Kafka 3: it would swallow what the broker says, by which we see it start
       mv "$home/pom.xml" "$home/libs.stamp" # last: an interrupted download starts over; another version too
     fi
     have_java || ensure_tools
@@ -269,8 +270,8 @@ run() { # BROKERS CMD...
   (($#)) || die "run: which command?"
   dir=''
   # shellcheck disable=SC2154
-  trap 'rc=$?; trap "" INT TERM HUP; [[ -z $watch ]] || kill -- "-$watch" 2>/dev/null || true
-        [[ -z $dir ]] || stop_cluster "$dir"; exit "$rc"' EXIT
+  trap 'rc=$?; trap "" INT TERM HUP; [[ -z ${watch:-} ]] || kill -- "-$watch" 2>/dev/null || true
+        [[ -z ${dir:-} ]] || stop_cluster "$dir"; exit "$rc"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   start_cluster "$count"

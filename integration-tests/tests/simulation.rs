@@ -57,6 +57,9 @@ fn write_log(random: &mut Random, broker: &Broker, partition: i32) -> Log {
     let (mut log, mut at) = (Log::new(), 0i64);
     let mut open: Vec<(i64, Vec<usize>)> = Vec::new();
     for _ in 0..5 + random.below(40) {
+        if random.chance(10) {
+            elect(random, broker, partition);
+        }
         if random.chance(15) {
             at += 1 + random.below(20) as i64;
         }
@@ -107,6 +110,12 @@ fn write_log(random: &mut Random, broker: &Broker, partition: i32) -> Log {
         at += 1;
     }
     log
+}
+
+/// Makes any node the leader, under the next epoch. Nothing is lost by it.
+fn elect(random: &mut Random, broker: &Broker, partition: i32) {
+    let node = 1 + random.below(broker.addresses().len() as u64) as i32;
+    broker.set_leader("t", partition, Some(node)).unwrap();
 }
 
 fn plan_faults(random: &mut Random, broker: &Broker) {
@@ -174,6 +183,11 @@ async fn run(seed: u64) {
         builder = builder.max_records_per_partition(1 + random.below(30));
     }
     let rdd = builder.build().await.unwrap();
+    for partition in 0..partitions {
+        if random.chance(30) {
+            elect(&mut random, &broker, partition);
+        }
+    }
     plan_faults(&mut random, &broker);
     let read = rows(&rdd.collect().await.unwrap());
     let read: Vec<(i32, i64, String)> = read

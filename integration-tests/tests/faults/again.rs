@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafka_direct::{Cluster, ClusterConfig, ErrorKind};
+use kafka_direct::{Cluster, ClusterConfig, DataLossPolicy, ErrorKind, KafkaRdd};
 use kafka_direct_broker::{ApiKey, Broker, Fault, RawOffsets, Record};
 
 use super::{broker, connect, connect_with, offsets, whole};
@@ -71,6 +71,47 @@ async fn a_broken_batch_is_never_stepped_over() {
         }
     }
     assert_eq!(read, 1);
+}
+
+#[tokio::test]
+async fn counting_asks_again_for_bytes_whose_checksum_is_wrong() {
+    let broker = broker(1, 30, 30).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.faults().next(ApiKey::Fetch, Fault::flip_byte(300));
+    assert_eq!(rdd.count().await.unwrap(), 30);
+    assert_eq!(broker.requests(ApiKey::Fetch), 2, "the byte was one of the records");
+}
+
+#[tokio::test]
+async fn the_jumps_of_whole_reads_are_told_by_the_batch() {
+    let broker = broker(2, 40, 4).await;
+    let cluster = connect(&broker).await;
+    let builder = || KafkaRdd::builder(&cluster).topic("t").on_data_loss(DataLossPolicy::Resume);
+    let (counted, taken, collected) = (
+        builder().build().await.unwrap(),
+        builder().build().await.unwrap(),
+        builder().build().await.unwrap(),
+    );
+    broker.trim("t", 1, 12).unwrap();
+    assert_eq!(counted.count().await.unwrap(), 68);
+    taken.take(1000).await.unwrap();
+    collected.collect().await.unwrap();
+    for rdd in [counted, taken, collected] {
+        let resets = rdd.resets();
+        assert_eq!((resets.len(), resets[0].skipped()), (1, 12), "{resets:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_holds_while_a_plan_is_checked_too() {
+    let broker = broker(1, 30, 3).await;
+    let cluster = connect(&broker).await;
+    let plan = whole(&cluster).await.plan().clone();
+    broker.faults().every(ApiKey::Metadata, Fault::Delay(Duration::from_secs(60)));
+    let builder = KafkaRdd::builder(&cluster).deadline(Duration::from_millis(100));
+    let error = builder.build_from_plan(plan).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("deadline"), "{error}");
 }
 
 #[test]

@@ -78,6 +78,17 @@ async fn broken_batches_are_named_by_partition_offset_and_fault() {
 }
 
 #[tokio::test]
+async fn a_first_batch_that_is_cut_short_is_no_empty_answer() {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let cut = RawOffsets::Unchecked { base: 0, next: 5 };
+    broker.append_raw("t", 0, sound()[..100].to_vec(), cut).unwrap();
+    let error = offsets(&whole(&connect(&broker).await).await).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("cut short"), "{error}");
+}
+
+#[tokio::test]
 async fn a_decompression_bomb_is_stopped_at_the_bound_and_the_setting_is_named() {
     let bomb = zstd::bulk::compress(&vec![0; 32 << 20], 3).unwrap();
     let bytes = changed(|b| {

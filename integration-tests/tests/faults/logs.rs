@@ -1,7 +1,7 @@
 //! Logs that change under a read: holes, transactions, deletion.
 
 use kafka_direct::{ErrorKind, IsolationLevel, KafkaRdd};
-use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Marker, RawOffsets, Record};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record};
 
 use super::{broker, connect, connect_with, offsets, whole};
 
@@ -131,4 +131,57 @@ async fn a_lagging_high_watermark_is_waited_for() {
         read += batch.num_rows();
     }
     assert_eq!(read, 40);
+}
+
+#[tokio::test]
+async fn a_high_watermark_that_lags_for_several_looks_is_no_truncation() {
+    let broker = broker(1, 40, 4).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.set_high_watermark("t", 0, Some(20.into())).unwrap();
+    let asked = broker.requests(ApiKey::ListOffsets);
+    let read = tokio::spawn(async move { offsets(&rdd).await });
+    // Three looks at two bounds each.
+    while broker.requests(ApiKey::ListOffsets) < asked + 6 {
+        assert!(!read.is_finished(), "{:?}", read.await);
+        tokio::task::yield_now().await;
+    }
+    broker.set_high_watermark("t", 0, None).unwrap();
+    assert_eq!(read.await.unwrap().unwrap(), (0..40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_was_trimmed_while_an_answer_was_made_is_lost_and_no_hole() {
+    let broker = std::sync::Arc::new(empty().await);
+    broker.append("t", 0, values(4)).unwrap();
+    keep(&broker, BatchWriter::new().base_offset(10).write(&values(4)).unwrap());
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(1)).await;
+    let rdd = whole(&cluster).await;
+    assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2, 3, 10, 11, 12, 13]);
+    // The second answer names a log start above the position it was asked for.
+    let trimmed = std::sync::Arc::clone(&broker);
+    broker.faults().next(ApiKey::Fetch, Fault::Delay(std::time::Duration::ZERO));
+    broker.faults().next(
+        ApiKey::Fetch,
+        Fault::corrupt(move |answer| {
+            trimmed.trim("t", 0, 7).unwrap();
+            let marks = [14i64.to_be_bytes(), 14i64.to_be_bytes(), 0i64.to_be_bytes()].concat();
+            let at = answer.windows(24).position(|fields| fields == marks).unwrap();
+            answer[at + 16..at + 24].copy_from_slice(&7i64.to_be_bytes());
+        }),
+    );
+    let error = offsets(&rdd).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetLost);
+    assert!(error.to_string().contains("offset 4 is lost: the log was trimmed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
+    let broker = broker(1, 40, 4).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
+    for _ in 0..7 {
+        broker.faults().next(ApiKey::Metadata, Fault::ErrorCode(3));
+    }
+    assert_eq!(offsets(&rdd).await.unwrap().len(), 40);
+    assert_eq!(broker.faults().intercepted(ApiKey::Metadata), 7);
 }

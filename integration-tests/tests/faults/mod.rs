@@ -3,9 +3,12 @@
 mod again;
 mod answers;
 mod batches;
+mod budget;
+mod lanes;
 mod leaders;
 mod logs;
 mod remote;
+mod transport;
 mod truncation;
 mod versions;
 

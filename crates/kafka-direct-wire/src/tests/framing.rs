@@ -101,6 +101,18 @@ async fn a_throttle_longer_than_the_request_timeout_is_still_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_throttle_puts_a_reader_to_sleep_for_days() {
+    let peer = on_metadata(|asked, world| {
+        body(&world.metadata(asked).with_throttle_time_ms(i32::MAX), asked.version)
+    });
+    let mut connection = open(&peer).await;
+    ask(&mut connection).await.unwrap();
+    let began = Instant::now();
+    ask(&mut connection).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(600));
+}
+
+#[tokio::test(start_paused = true)]
 async fn responses_larger_than_the_pipe_arrive_whole() {
     let peer = Peer::cluster(1, 3000);
     let cluster = peer.connect().await;

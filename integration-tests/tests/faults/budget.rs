@@ -1,0 +1,93 @@
+//! Who holds the memory budget, and for how long: under simulated time.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka_direct::{Cluster, ClusterConfig, KafkaRdd};
+use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{transport::Memory, whole};
+
+/// Partitions of 20 batches of 100 KiB, and a budget that one reader's queue exhausts.
+async fn tight(nodes: usize) -> (Arc<Broker>, Arc<Memory>, Cluster) {
+    let broker = Arc::new(Broker::builder().in_memory().nodes(nodes).start().await.unwrap());
+    broker.create_topic("t", 2).unwrap();
+    for partition in 0..2 {
+        for _ in 0..20 {
+            broker.append("t", partition, [Record::new(vec![7; 100 << 10])]).unwrap();
+        }
+    }
+    let memory = Memory::new(&broker);
+    let cluster = connect(&broker, &memory).await;
+    (broker, memory, cluster)
+}
+
+async fn connect(broker: &Broker, memory: &Arc<Memory>) -> Cluster {
+    let config = ClusterConfig::new(broker.addresses())
+        .transport(Arc::<Memory>::clone(memory))
+        .memory_budget_bytes(256 << 10);
+    Cluster::connect(config).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_queue_is_evicted_however_often_the_starving_reader_is_polled() {
+    let (_broker, _, cluster) = tight(1).await;
+    let rdd = whole(&cluster).await;
+    let (mut idle, mut starving) = (rdd.read_partition(0).unwrap(), rdd.read_partition(1).unwrap());
+    assert!(idle.ready().await.unwrap());
+    let began = Instant::now();
+    // Each call is dropped, and wakes the lane anew, before the lane would have lost patience.
+    while timeout(Duration::from_millis(300), starving.ready()).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "the eviction is postponed for ever");
+    }
+    // What was evicted is fetched again.
+    let mut read = 0;
+    drop(starving);
+    while let Some(batch) = idle.try_next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_out_of_reach_holds_no_budget() {
+    let (broker, memory, cluster) = tight(2).await;
+    let rdd = whole(&cluster).await;
+    let silent = broker.addresses()[0].clone();
+    memory.state.lock().silent = Some(silent.clone());
+    memory.state.lock().tried.clear();
+    let (mut waiting, mut served) =
+        (rdd.read_partition(0).unwrap(), rdd.read_partition(1).unwrap());
+    assert!(timeout(Duration::from_millis(10), waiting.ready()).await.is_err());
+    assert_eq!(memory.state.lock().tried, [silent]);
+    let (began, mut read) = (Instant::now(), 0);
+    while let Some(batch) = served.try_next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 20);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_of_aborted_transactions_count_as_held() {
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", 1).unwrap();
+    let mut log = Vec::new();
+    for producer in 0..300 {
+        let part = BatchWriter::new().base_offset(2 * producer).transaction(producer, 0);
+        log.extend(part.write(&[Record::new("")]).unwrap());
+        let end = BatchWriter::new().base_offset(2 * producer + 1).transaction(producer, 0);
+        log.extend(end.marker(Marker::Abort).unwrap());
+    }
+    let bytes = log.len();
+    broker.append_raw("t", 0, log, RawOffsets::Keep).unwrap();
+    let cluster = connect(&broker, &Memory::new(&broker)).await;
+    let rdd = KafkaRdd::builder(&cluster).topic("t").build().await.unwrap();
+    let mut batches = rdd.read_partition(0).unwrap();
+    assert!(batches.ready().await.unwrap());
+    sleep(Duration::from_millis(1)).await;
+    let held = cluster.fetch_metrics().queued_bytes;
+    assert!(held >= (bytes + 300 * 16) as i64, "{held} of {bytes} bytes and 300 transactions");
+    assert!(batches.try_next().await.unwrap().is_none());
+    assert_eq!(cluster.fetch_metrics().queued_bytes, 0);
+}

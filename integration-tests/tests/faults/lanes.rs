@@ -1,0 +1,91 @@
+//! Lanes: whose turn it is, where they connect to, and what they do not wait for.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka_direct::{Cluster, ClusterConfig, ErrorKind, IsolationLevel, KafkaRdd};
+use kafka_direct_broker::{ApiKey, Broker, Fault};
+use tokio::time::timeout;
+
+use super::{broker, connect, fill, offsets, transport::Memory, whole};
+
+async fn in_memory(partitions: i32, count: i64) -> (Arc<Broker>, Arc<Memory>, Cluster) {
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", partitions).unwrap();
+    fill(&broker, partitions, count, 2);
+    let memory = Memory::new(&broker);
+    let config = ClusterConfig::new(broker.addresses())
+        .transport(Arc::<Memory>::clone(&memory))
+        .partition_max_bytes(1)
+        .request_timeout(Duration::from_secs(2))
+        .retry_timeout(Duration::from_secs(5));
+    let cluster = Cluster::connect(config).await.unwrap();
+    (broker, memory, cluster)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_had_to_stay_out_of_a_request_is_in_the_next_one() {
+    let (broker, _, cluster) = in_memory(3, 60).await;
+    let planned = |partition, isolation| {
+        KafkaRdd::builder(&cluster).topic("t").partitions([partition]).isolation(isolation).build()
+    };
+    // One isolation level to a request: the one in the middle never fits in with its neighbours.
+    let first = planned(0, IsolationLevel::ReadCommitted).await.unwrap();
+    let middle = planned(1, IsolationLevel::ReadUncommitted).await.unwrap();
+    let last = planned(2, IsolationLevel::ReadCommitted).await.unwrap();
+    let (first, middle, last) = tokio::join!(first.count(), middle.count(), last.count());
+    assert_eq!([first, middle, last].map(Result::unwrap), [60; 3]);
+    let fetches = broker.fetches();
+    let is_middle = |at: &usize| fetches[*at].partitions[0].0.partition() == 1;
+    let middle: Vec<usize> = (0..fetches.len()).filter(is_middle).collect();
+    assert!(middle.len() >= 30 && middle[0] < 4, "{middle:?}");
+    assert!(middle.windows(2).all(|pair| pair[1] - pair[0] <= 3), "{middle:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_moved_house_is_connected_to_at_its_new_address() {
+    let (broker, memory, cluster) = in_memory(1, 40).await;
+    let rdd = whole(&cluster).await;
+    let mut batches = rdd.read_partition(0).unwrap();
+    assert!(batches.ready().await.unwrap());
+    memory.state.lock().tried.clear();
+    let moved = Fault::corrupt(|answer| {
+        let (old, new) = (9092u32.to_be_bytes(), 9093u32.to_be_bytes());
+        let at = answer.windows(4).position(|four| four == old).unwrap();
+        answer[at..at + 4].copy_from_slice(&new);
+    });
+    broker.faults().every(ApiKey::Metadata, moved);
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
+    let mut read = 0;
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 40);
+    let tried = memory.state.lock().tried.clone();
+    assert!(tried.len() == 1 && tried[0].ends_with(":9093"), "{tried:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_go_out_ends_in_the_request_timeout() {
+    let (_broker, memory, cluster) = in_memory(1, 40).await;
+    let rdd = whole(&cluster).await;
+    let mut batches = rdd.read_partition(0).unwrap();
+    assert!(batches.ready().await.unwrap());
+    memory.state.lock().stuck = true;
+    let error = loop {
+        let next = timeout(Duration::from_secs(120), batches.try_next()).await;
+        match next.expect("the lane hangs on a write") {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("the range ended although nothing can be asked"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_fetch_gives_the_broker_time_for_remote_storage() {
+    let broker = broker(2, 30, 3).await;
+    offsets(&whole(&connect(&broker).await).await).await.unwrap();
+    let fetches = broker.fetches();
+    assert!(!fetches.is_empty() && fetches.iter().all(|fetch| fetch.max_wait_ms == 5000));
+}

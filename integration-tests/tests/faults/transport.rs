@@ -1,0 +1,96 @@
+//! A transport into a broker's memory that can be told to misbehave.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use kafka_direct::{Connecting, Stream, Transport};
+use kafka_direct_broker::Broker;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// What the transport does and has seen.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Connecting to this address takes for ever.
+    pub(super) silent: Option<String>,
+    /// Nothing that is written goes out any more.
+    pub(super) stuck: bool,
+    /// Every address that was connected to, or tried.
+    pub(super) tried: Vec<String>,
+}
+
+/// Connections into the memory of a broker, whose nodes are told apart by host alone.
+#[derive(Debug)]
+pub(super) struct Memory {
+    broker: Arc<Broker>,
+    pub(super) state: Arc<Mutex<State>>,
+}
+
+impl Memory {
+    pub(super) fn new(broker: &Arc<Broker>) -> Arc<Self> {
+        Arc::new(Self { broker: Arc::clone(broker), state: Arc::default() })
+    }
+}
+
+impl Transport for Memory {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
+        Box::pin(async move {
+            let address = format!("{host}:{port}");
+            let is_silent = {
+                let mut state = self.state.lock();
+                state.tried.push(address.clone());
+                state.silent.as_ref() == Some(&address)
+            };
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
+            let nodes = self.broker.addresses();
+            let node = nodes.iter().find_map(|node| node.strip_prefix(host)?.strip_prefix(':'));
+            let port = node.ok_or(io::ErrorKind::NotFound)?.parse().unwrap();
+            let stream = self.broker.connect_in_memory(host, port)?;
+            let state = Arc::clone(&self.state);
+            Ok(Box::new(Sticking { stream, state }) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// A stream whose writes stop going out when they are told to.
+struct Sticking {
+    stream: DuplexStream,
+    state: Arc<Mutex<State>>,
+}
+
+impl AsyncRead for Sticking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Sticking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.state.lock().stuck {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
