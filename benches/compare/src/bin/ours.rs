@@ -12,7 +12,7 @@ use kafka_direct::{
     BoxError, Cluster, ClusterConfig, Column, Columns, KafkaRdd,
     arrow::array::{Array, cast::AsArray},
 };
-use kafka_direct_compare::{Round, Usage};
+use kafka_direct_compare_round::{Read, Round, Usage};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -55,11 +55,12 @@ async fn round(bootstrap: &str, topic: &str) -> Result<Round, BoxError> {
     })
     .await?;
     let metrics = cluster.fetch_metrics();
-    Ok(usage.end(
-        "ours",
-        records.load(Relaxed),
-        value_bytes.load(Relaxed),
-        metrics.response_bytes,
-        metrics.requests,
-    ))
+    let read = Read {
+        records: records.load(Relaxed),
+        value_bytes: value_bytes.load(Relaxed),
+        wire_bytes: metrics.response_bytes,
+        requests: metrics.requests,
+        request_bytes: Some(metrics.request_bytes),
+    };
+    Ok(usage.end("ours", read))
 }

@@ -6,7 +6,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use kafka_direct_compare::{Round, Usage};
+use kafka_direct_compare_round::{Read, Round, Usage};
 use rskafka::client::{
     Client, ClientBuilder,
     partition::{OffsetAt, PartitionClient, UnknownTopicHandling},
@@ -61,16 +61,8 @@ async fn pieces(client: &Client, topic: &str) -> Result<Vec<Piece>, BoxError> {
     Ok(pieces)
 }
 
-/// Records, bytes of their values, and fetches.
-#[derive(Default)]
-struct Totals {
-    records: u64,
-    value_bytes: u64,
-    requests: u64,
-}
-
-async fn read(piece: Piece) -> Result<Totals, BoxError> {
-    let mut totals = Totals::default();
+async fn read(piece: Piece) -> Result<Read, BoxError> {
+    let mut totals = Read::default();
     let mut next = piece.from;
     while next < piece.until {
         // The end of the range is exclusive, and rskafka asks for one byte less.
@@ -104,12 +96,12 @@ async fn round(bootstrap: &str, topic: &str) -> Result<Round, BoxError> {
             read(piece).await
         });
     }
-    let mut sum = Totals::default();
+    let mut sum = Read::default();
     while let Some(done) = tasks.join_next().await {
         let totals = done??;
         sum.records += totals.records;
         sum.value_bytes += totals.value_bytes;
         sum.requests += totals.requests;
     }
-    Ok(usage.end("rskafka", sum.records, sum.value_bytes, 0, sum.requests))
+    Ok(usage.end("rskafka", sum))
 }

@@ -1,29 +1,66 @@
 //! The clients: where their programs are and how one round of one of them is run.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use kafka_direct_compare::Round;
+use clap::ValueEnum;
+use kafka_direct_compare_round::Round;
 
 use crate::BoxError;
 
-/// One place in a round. `FloorAgain` is `Floor` once more: their ratio is how far two equal
-/// figures lie apart on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One place in a round. The ones called again are the same program once more: their ratio is how
+/// far two equal figures lie apart on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Client {
     Drain,
     Floor,
     Ours,
     FloorAgain,
+    OursAgain,
     Rskafka,
+    Rdkafka,
+    FranzGo,
+    RdkafkaDefault,
+    JavaPoll,
+    JavaPerformance,
+    Spark,
+}
+
+/// Which other clients are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peers {
+    /// rskafka, rdkafka tuned, franz-go
+    Fast,
+    /// Also rdkafka with its defaults, the Java consumer and Spark
+    All,
+    None,
+}
+
+/// How often a client is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Several times a round: short runs, between which ratios are taken that must be exact.
+    Bar,
+    Fast,
+    /// In as many rounds as slow clients are asked for.
+    Slow,
+    /// The same, on some loads only.
+    Engine,
 }
 
 impl Client {
-    /// In the order of an even round: ours between the two it is compared with, floor on each side.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Drain, Self::Floor, Self::Ours, Self::FloorAgain, Self::Rskafka];
+    pub(crate) const PEERS: [Self; 7] = [
+        Self::Rskafka,
+        Self::Rdkafka,
+        Self::FranzGo,
+        Self::RdkafkaDefault,
+        Self::JavaPoll,
+        Self::JavaPerformance,
+        Self::Spark,
+    ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -31,15 +68,50 @@ impl Client {
             Self::Floor => "floor views",
             Self::Ours => "kafka-direct",
             Self::FloorAgain => "floor views, again",
+            Self::OursAgain => "kafka-direct, again",
             Self::Rskafka => "rskafka",
+            Self::Rdkafka => "rdkafka, tuned",
+            Self::FranzGo => "franz-go",
+            Self::RdkafkaDefault => "rdkafka, untuned",
+            Self::JavaPoll => "Java poll loop",
+            Self::JavaPerformance => "Java ConsumerPerformance",
+            Self::Spark => "Spark",
+        }
+    }
+
+    pub(crate) const fn pace(self) -> Pace {
+        match self {
+            Self::Drain | Self::Floor | Self::FloorAgain | Self::Ours | Self::OursAgain => {
+                Pace::Bar
+            }
+            Self::Rskafka | Self::Rdkafka | Self::FranzGo => Pace::Fast,
+            Self::RdkafkaDefault | Self::JavaPoll => Pace::Slow,
+            Self::JavaPerformance | Self::Spark => Pace::Engine,
+        }
+    }
+
+    /// What has to be built or installed for it, as `--missing` names it; several share one.
+    const fn toolchain(self) -> &'static str {
+        match self {
+            Self::Rdkafka | Self::RdkafkaDefault => "rdkafka",
+            Self::FranzGo => "franz-go",
+            Self::JavaPoll | Self::JavaPerformance => "java",
+            Self::Spark => "spark",
+            Self::Rskafka => "rskafka",
+            Self::Drain | Self::Floor | Self::FloorAgain | Self::Ours | Self::OursAgain => "rust",
         }
     }
 
     const fn program(self) -> &'static str {
         match self {
-            Self::Drain | Self::Floor | Self::FloorAgain => "floor",
-            Self::Ours => "ours",
-            Self::Rskafka => "rskafka_client",
+            Self::Drain | Self::Floor | Self::FloorAgain => "release/floor",
+            Self::Ours | Self::OursAgain => "release/ours",
+            Self::Rskafka => "release/rskafka_client",
+            Self::Rdkafka | Self::RdkafkaDefault => "release/rdkafka_client",
+            Self::FranzGo => "clients/franz-go",
+            Self::JavaPoll => "clients/java/PollLoop.class",
+            Self::JavaPerformance => "release/java_performance",
+            Self::Spark => "clients/spark/venv/bin/python",
         }
     }
 
@@ -47,7 +119,9 @@ impl Client {
         match self {
             Self::Drain => Some("drain"),
             Self::Floor | Self::FloorAgain => Some("views"),
-            Self::Ours | Self::Rskafka => None,
+            Self::Rdkafka => Some("tuned"),
+            Self::RdkafkaDefault => Some("default"),
+            _ => None,
         }
     }
 
@@ -57,37 +131,112 @@ impl Client {
     }
 }
 
-/// The folder with every client's program.
-pub(crate) struct Binaries(PathBuf);
+/// Names Kafka's jars for `java -cp`; `integration-tests/kafka/kafka.sh run` sets it.
+pub(crate) const CLASS_PATH: &str = "KAFKA_DIRECT_KAFKA_CP";
 
-impl Binaries {
-    /// All are built into one folder.
-    pub(crate) fn beside_this_one() -> Result<Self, BoxError> {
+/// The clients that can be run, and why the others cannot.
+pub(crate) struct Clients {
+    /// The folder that all of them are built into.
+    built: PathBuf,
+    /// Peers that are left out, with the reason.
+    left_out: BTreeMap<Client, String>,
+}
+
+impl Clients {
+    /// `missing` names toolchains as TOOLCHAIN=REASON.
+    pub(crate) fn find(peers: Peers, missing: &[String]) -> Result<Self, BoxError> {
         let own = std::env::current_exe()?;
-        let folder = own.parent().unwrap_or(Path::new(".")).to_path_buf();
-        for client in Client::ALL {
-            let program = folder.join(client.program());
+        let built = own.parent().and_then(Path::parent).unwrap_or(Path::new(".")).to_path_buf();
+        for client in [Client::Drain, Client::Ours] {
+            let program = built.join(client.program());
             if !program.is_file() {
                 let shown = program.display();
                 return Err(format!("{shown} is missing: benches/compare/run.sh builds it").into());
             }
         }
-        Ok(Self(folder))
+        let mut left_out = BTreeMap::new();
+        for client in Client::PEERS {
+            let named = missing.iter().filter_map(|one| one.split_once('='));
+            let named = named.into_iter().find(|(toolchain, _)| *toolchain == client.toolchain());
+            let is_asked_for = match peers {
+                Peers::None => false,
+                Peers::Fast => client.pace() == Pace::Fast,
+                Peers::All => true,
+            };
+            if !is_asked_for {
+                left_out.insert(client, "not asked for, see --peers".to_owned());
+            } else if let Some((_, reason)) = named {
+                left_out.insert(client, reason.to_owned());
+            } else if !built.join(client.program()).is_file() {
+                left_out.insert(client, "not built, benches/compare/run.sh does".to_owned());
+            }
+        }
+        Ok(Self { built, left_out })
     }
 
-    /// Runs `client` once over the whole topic, in a process of its own.
+    pub(crate) fn has(&self, client: Client) -> bool {
+        !self.left_out.contains_key(&client)
+    }
+
+    /// Peers that are not measured, with the reason.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = (Client, &str)> {
+        self.left_out.iter().map(|(client, reason)| (*client, reason.as_str()))
+    }
+
+    /// Compiled programs of the Java language.
+    pub(crate) fn java_classes(&self) -> PathBuf {
+        self.built.join("clients/java")
+    }
+
+    fn command(
+        &self,
+        client: Client,
+        bootstrap: &str,
+        topic: &str,
+        records: Option<u64>,
+    ) -> Result<Command, BoxError> {
+        let program = self.built.join(client.program());
+        let mut command = Command::new(&program);
+        match client {
+            // It takes a single address.
+            Client::Drain | Client::Floor | Client::FloorAgain => {
+                command.arg(bootstrap.split(',').next().unwrap_or(bootstrap)).arg(topic);
+            }
+            Client::JavaPoll => {
+                let jars = std::env::var(CLASS_PATH)
+                    .map_err(|_| format!("{CLASS_PATH} must name Kafka's jars"))?;
+                let classes = self.java_classes();
+                command = Command::new("java");
+                command.args(["-Xmx512m", "-cp", &format!("{}:{jars}", classes.display())]);
+                command.args(["PollLoop", bootstrap, topic]);
+            }
+            Client::JavaPerformance => {
+                let records = records.ok_or("the records to read are not known yet")?;
+                command.args([bootstrap, topic, &records.to_string()]);
+            }
+            Client::Spark => {
+                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/spark/read.py");
+                command.args([script, bootstrap, topic]).arg(self.built.join("clients/spark/jars"));
+            }
+            _ => {
+                command.args([bootstrap, topic]);
+            }
+        }
+        command.args(client.mode());
+        Ok(command)
+    }
+
+    /// Runs `client` once over the whole topic, in a process of its own. `records` are how many the
+    /// others found there, for the client that has to be told.
     pub(crate) fn run(
         &self,
         client: Client,
         bootstrap: &str,
         topic: &str,
+        records: Option<u64>,
     ) -> Result<Round, BoxError> {
-        // floor takes a single address.
-        let first = bootstrap.split(',').next().unwrap_or(bootstrap);
-        let address = if client.mode().is_some() { first } else { bootstrap };
-        let output = Command::new(self.0.join(client.program()))
-            .args([address, topic])
-            .args(client.mode())
+        let output = self
+            .command(client, bootstrap, topic, records)?
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()?;

@@ -1,219 +1,234 @@
-//! The standard loads: what is in their topics and how it was batched.
+//! The standard loads: what is in their topics, how it was batched, and what is asked of the reader.
 
-/// What values look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Values {
-    /// Letters without a pattern.
-    Random { bytes: usize },
-    /// A line of comma-separated fields, such as codecs like.
-    Line { bytes: usize },
-    /// A JSON object whose names repeat from record to record.
-    Json { bytes: usize },
-}
+use crate::{targets::Bound, values::Values};
 
 /// How a topic is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipe {
     pub(crate) partitions: i32,
+    /// Partitions that get records, spread evenly over all.
+    pub(crate) filled: i32,
+    /// The ones that a reader of committed records sees.
     pub(crate) records: u64,
     pub(crate) values: Values,
     /// As `compression.type` of Kafka's producer.
     pub(crate) codec: &'static str,
     /// As `batch.size` of Kafka's producer; 0 makes batches of one record.
     pub(crate) batch_bytes: usize,
+    pub(crate) writer: Writer,
 }
 
-/// A topic to be read, and the name that it has in the tables.
+/// The program that writes a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// Kafka's own ProducerPerformance, over all partitions.
+    Performance,
+    /// `clients/java/Fill.java`, which knows partitions and transactions.
+    Fill,
+    /// The same, in transactions of which every so many-th is aborted.
+    FillAborting { every: u32 },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    /// `None` for a topic that is there already.
+    pub(crate) recipe: Option<Recipe>,
+}
+
+/// What is compared on a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Every client on one topic.
+    Clients,
+    /// Ours on two topics with the same visible records: plain, and with aborted transactions.
+    Aborted,
+    /// Ours and floor on topics with the same data in more and more partitions.
+    Partitions,
+}
+
+/// Topics that hold the same records, as far as a reader of committed ones sees, and the name that
+/// they have in the tables.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) name: String,
-    pub(crate) topic: String,
-    /// Records that the topic must hold, if that is known.
+    pub(crate) kind: Kind,
+    pub(crate) topics: Vec<Topic>,
+    /// Records that each topic must hold, if that is known.
     pub(crate) expected: Option<u64>,
-    /// `None` for a topic that is there already.
-    pub(crate) recipe: Option<Recipe>,
+    /// Whether ConsumerPerformance and Spark read it too, if they are asked for.
+    pub(crate) engines: bool,
+    /// Whether records have no key, so that bytes of values are all their bytes.
+    pub(crate) keyless: bool,
+    /// Of CPU a record, over the bar: floor, or for `Kind::Aborted` ours on the plain topic.
+    pub(crate) over_bar: Option<Bound>,
+    /// Of CPU a record, the cheapest other client over ours.
+    pub(crate) under_others: Option<Bound>,
 }
 
 impl Load {
     /// `TOPIC` or `NAME=TOPIC`.
     pub(crate) fn existing(argument: &str) -> Self {
         let (name, topic) = argument.rsplit_once('=').unwrap_or((argument, argument));
-        Self { name: name.to_owned(), topic: topic.to_owned(), expected: None, recipe: None }
+        Self {
+            name: name.to_owned(),
+            kind: Kind::Clients,
+            topics: vec![Topic { name: topic.to_owned(), recipe: None }],
+            expected: None,
+            engines: true,
+            keyless: false,
+            over_bar: None,
+            under_others: None,
+        }
+    }
+
+    fn standard(name: &str, kind: Kind, topics: Vec<(String, Recipe)>, scale: f64) -> Self {
+        let scaled = |recipe: Recipe| Recipe {
+            records: ((recipe.records as f64 * scale) as u64).max(1),
+            ..recipe
+        };
+        let topics: Vec<Topic> = topics
+            .into_iter()
+            .map(|(name, recipe)| Topic { name, recipe: Some(scaled(recipe)) })
+            .collect();
+        Self {
+            name: name.to_owned(),
+            kind,
+            expected: topics.first().and_then(|topic| topic.recipe).map(|recipe| recipe.records),
+            topics,
+            engines: false,
+            keyless: true,
+            over_bar: None,
+            under_others: None,
+        }
+    }
+
+    fn with_engines(self) -> Self {
+        Self { engines: true, ..self }
+    }
+
+    fn at_most(self, over_bar: f64) -> Self {
+        Self { over_bar: Some(Bound::AtMost(over_bar)), ..self }
+    }
+
+    fn at_least(self, under_others: f64) -> Self {
+        Self { under_others: Some(Bound::AtLeast(under_others)), ..self }
     }
 
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.topic == name || self.name == name
+        self.name == name || self.topics.iter().any(|topic| topic.name == name)
     }
 }
 
 const KIB: usize = 1 << 10;
 const PARTITIONS: i32 = 4;
 
-/// Each takes a slow client a second or two to read; `scale` multiplies the records.
+/// So many that floor needs a quarter of a second of CPU and a slow client a few seconds; `scale`
+/// multiplies the records. The ones with a thousand partitions come last: deleting them takes the
+/// broker a while.
 pub(crate) fn standard(scale: f64) -> Vec<Load> {
     use Values::{Json, Line, Random};
     let of = |records, values, codec, batch_bytes| Recipe {
         partitions: PARTITIONS,
+        filled: PARTITIONS,
         records,
         values,
         codec,
         batch_bytes,
+        writer: Writer::Performance,
+    };
+    let load = |topic: &str, name, recipe| {
+        Load::standard(name, Kind::Clients, vec![(topic.to_owned(), recipe)], scale)
     };
     let (random, line, json) = (Random { bytes: 100 }, Line { bytes: 100 }, Json { bytes: 232 });
-    let many = Recipe { partitions: 1000, ..of(5_000_000, random, "none", 16 * KIB) };
-    let loads = [
-        ("compare-100b-none", "100 B, none", of(5_000_000, random, "none", 128 * KIB)),
-        ("compare-100b-lz4", "100 B, lz4", of(5_000_000, line, "lz4", 128 * KIB)),
-        ("compare-100b-tiny", "100 B, batches of one record", of(500_000, random, "none", 0)),
-        ("compare-json-none", "232 B JSON, none", of(2_500_000, json, "none", 128 * KIB)),
-        ("compare-json-lz4", "232 B JSON, lz4", of(2_500_000, json, "lz4", 128 * KIB)),
-        ("compare-json-snappy", "232 B JSON, snappy", of(2_500_000, json, "snappy", 128 * KIB)),
-        ("compare-json-zstd", "232 B JSON, zstd", of(2_500_000, json, "zstd", 128 * KIB)),
-        ("compare-json-gzip", "232 B JSON, gzip", of(2_500_000, json, "gzip", 128 * KIB)),
-        (
-            "compare-1kib-none",
-            "1 KiB, none",
-            of(500_000, Random { bytes: KIB }, "none", 1024 * KIB),
-        ),
-        ("compare-100b-1000p", "100 B, none, 1,000 partitions", many),
-    ];
-    let scaled = |recipe: Recipe| Recipe {
-        records: ((recipe.records as f64 * scale) as u64).max(1),
-        ..recipe
+    let kib = Random { bytes: KIB };
+    let usual = 128 * KIB;
+    let many = |filled, records, batch_bytes| Recipe {
+        partitions: 1000,
+        filled,
+        ..of(records, random, "none", batch_bytes)
     };
-    loads
-        .map(|(topic, name, recipe)| {
-            let recipe = scaled(recipe);
-            Load {
-                name: name.to_owned(),
-                topic: topic.to_owned(),
-                expected: Some(recipe.records),
-                recipe: Some(recipe),
-            }
-        })
-        .into()
-}
-
-impl Values {
-    pub(crate) const fn bytes(self) -> usize {
-        match self {
-            Self::Random { bytes } | Self::Line { bytes } | Self::Json { bytes } => bytes,
-        }
-    }
-
-    /// Lines to draw values from, all of the same length; `None` for letters without a pattern,
-    /// which the producer makes itself.
-    ///
-    /// There are so many that hardly one comes twice in a batch: codecs get the pattern of a line
-    /// and not a copy of it.
-    pub(crate) fn lines(self) -> Option<String> {
-        const LINES: u64 = 50_000;
-        let one = match self {
-            Self::Random { .. } => return None,
-            Self::Line { .. } => line,
-            Self::Json { .. } => json,
-        };
-        let bytes = self.bytes();
-        let mut numbers = Numbers(1);
-        let mut text = String::with_capacity((bytes + 1) * LINES as usize);
-        for _ in 0..LINES {
-            text.push_str(&one(&mut numbers, bytes));
-            text.push('\n');
-        }
-        text.pop();
-        Some(text)
-    }
-}
-
-/// Xorshift: the same lines on every machine.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % end
-    }
-
-    fn one_of<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[self.below(words.len() as u64) as usize]
-    }
-
-    fn letters(&mut self, count: usize) -> String {
-        (0..count).map(|_| char::from(b'a' + self.below(26) as u8)).collect()
-    }
-}
-
-const STATES: [&str; 4] = ["placed", "packed", "shipped", "returned"];
-const CURRENCIES: [&str; 3] = ["EUR", "USD", "JPY"];
-
-fn line(numbers: &mut Numbers, bytes: usize) -> String {
-    let start = format!(
-        "2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z,order-{:08},customer-{:06},{},{}.{:02},{},",
-        numbers.below(28) + 1,
-        numbers.below(24),
-        numbers.below(60),
-        numbers.below(60),
-        numbers.below(1000),
-        numbers.below(100_000_000),
-        numbers.below(1_000_000),
-        numbers.one_of(&CURRENCIES),
-        numbers.below(10_000),
-        numbers.below(100),
-        numbers.one_of(&STATES),
-    );
-    let rest = numbers.letters(bytes.saturating_sub(start.len()));
-    start + &rest
-}
-
-fn json(numbers: &mut Numbers, bytes: usize) -> String {
-    let start = format!(
-        "{{\"order_id\":{},\"customer\":\"customer-{:06}\",\"status\":\"{}\",\"currency\":\"{}\",\
-         \"amount\":{}.{:02},\"created_at\":\"2026-01-{:02}T{:02}:{:02}:{:02}.{:03}Z\",\
-         \"items\":{},\"warehouse\":\"w-{:03}\",\"note\":\"",
-        numbers.below(100_000_000),
-        numbers.below(1_000_000),
-        numbers.one_of(&STATES),
-        numbers.one_of(&CURRENCIES),
-        numbers.below(10_000),
-        numbers.below(100),
-        numbers.below(28) + 1,
-        numbers.below(24),
-        numbers.below(60),
-        numbers.below(60),
-        numbers.below(1000),
-        numbers.below(20),
-        numbers.below(200),
-    );
-    let note = numbers.letters(bytes.saturating_sub(start.len() + 2));
-    format!("{start}{note}\"}}")
+    let few_of_many = Recipe { writer: Writer::Fill, ..many(10, 4_000_000, usual) };
+    let plain = Recipe { writer: Writer::Fill, ..of(3_000_000, random, "none", usual) };
+    let aborting = Recipe { writer: Writer::FillAborting { every: 10 }, ..plain };
+    let twins = [("plain", plain), ("aborted", aborting)]
+        .map(|(what, recipe)| (format!("compare-100b-{what}"), recipe));
+    let more_and_more = [1, 4, 16, 64].map(|count| {
+        let recipe = of(2_500_000, random, "none", usual);
+        let recipe = Recipe { partitions: count, filled: count, ..recipe };
+        (format!("compare-100b-{count}p"), recipe)
+    });
+    vec![
+        load("compare-100b-none", "100 B, none", of(4_500_000, random, "none", usual))
+            .at_most(1.25)
+            .at_least(5.0)
+            .with_engines(),
+        load("compare-100b-lz4", "100 B, lz4", of(2_500_000, line, "lz4", usual)),
+        load("compare-100b-tiny", "100 B, batches of one record", of(1_200_000, random, "none", 0))
+            .at_most(1.8)
+            .at_least(3.0),
+        load("compare-json-none", "232 B JSON, none", of(2_000_000, json, "none", usual))
+            .at_most(1.25)
+            .at_least(3.2)
+            .with_engines(),
+        load("compare-json-lz4", "232 B JSON, lz4", of(1_500_000, json, "lz4", usual))
+            .at_most(1.25)
+            .at_least(3.2)
+            .with_engines(),
+        load("compare-json-snappy", "232 B JSON, snappy", of(1_200_000, json, "snappy", usual))
+            .at_most(1.25)
+            .at_least(3.2),
+        load("compare-json-zstd", "232 B JSON, zstd", of(1_000_000, json, "zstd", usual))
+            .at_most(1.2)
+            .at_least(4.0)
+            .with_engines(),
+        load("compare-json-gzip", "232 B JSON, gzip", of(500_000, json, "gzip", usual))
+            .at_most(1.2)
+            .at_least(2.0),
+        load("compare-1kib-none", "1 KiB, none", of(600_000, kib, "none", 1024 * KIB))
+            .at_most(1.25)
+            .at_least(1.8),
+        Load::standard("read_committed, 10 % aborted", Kind::Aborted, twins.into(), scale)
+            .at_most(1.1),
+        Load::standard("1 to 64 partitions", Kind::Partitions, more_and_more.into(), scale),
+        load(
+            "compare-100b-10of1000p",
+            "100 B, none, 1,000 partitions of which 10 have data",
+            few_of_many,
+        )
+        .at_least(4.5),
+        load(
+            "compare-100b-1000p",
+            "100 B, none, 1,000 partitions",
+            many(1000, 4_000_000, 16 * KIB),
+        )
+        .at_most(1.4)
+        .at_least(4.5),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-
-    #[test]
-    fn every_line_has_the_length_its_load_names() {
-        for values in [Values::Line { bytes: 100 }, Values::Json { bytes: 232 }] {
-            let lines = values.lines().unwrap();
-            assert!(lines.lines().all(|line| line.len() == values.bytes()), "{values:?}");
-        }
-    }
-
-    #[test]
-    fn a_json_value_is_json() {
-        let lines = Values::Json { bytes: 232 }.lines().unwrap();
-        for line in lines.lines().take(100) {
-            serde_json::from_str::<serde_json::Value>(line).unwrap();
-        }
-    }
 
     #[test]
     fn a_topic_may_be_given_a_name() {
         assert_eq!(Load::existing("orders").name, "orders");
         let named = Load::existing("a=b=orders");
-        assert_eq!((named.name.as_str(), named.topic.as_str()), ("a=b", "orders"));
+        assert_eq!((named.name.as_str(), named.topics[0].name.as_str()), ("a=b", "orders"));
+    }
+
+    #[test]
+    fn no_two_standard_loads_share_a_topic_and_all_topics_of_one_hold_equally_many_records() {
+        let loads = standard(0.01);
+        let topics = loads.iter().flat_map(|load| &load.topics);
+        let names: BTreeSet<&str> = topics.clone().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(names.len(), topics.count());
+        for load in &loads {
+            let all = |topic: &Topic| topic.recipe.map(|recipe| recipe.records) == load.expected;
+            assert!(load.topics.iter().all(all), "{}", load.name);
+        }
     }
 }

@@ -2,18 +2,14 @@
 
 use std::{fs, process::Command};
 
+use crate::clients::{Client, Clients};
+
 /// The machine and the code when the measurement began.
 pub(crate) struct State(Vec<(&'static str, String)>);
 
 impl State {
     /// What cannot be found out is said to be unknown.
-    pub(crate) fn now() -> Self {
-        let versions = format!(
-            "kafka-direct {}, rskafka {}, arrow {}",
-            locked("kafka-direct"),
-            locked("rskafka"),
-            locked("arrow-array")
-        );
+    pub(crate) fn now(clients: &Clients) -> Self {
         let cores = std::thread::available_parallelism().map_or_else(
             |_| "an unknown number of cores".to_owned(),
             |cores| format!("{cores} cores"),
@@ -21,7 +17,7 @@ impl State {
         Self(vec![
             ("Date", printed("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
             ("Commit", commit()),
-            ("Versions", versions),
+            ("Versions", versions(clients)),
             ("CPU", format!("{}, {cores}", cpu())),
             ("Memory", memory()),
             ("Kernel", format!("Linux {}", first_line("/proc/sys/kernel/osrelease"))),
@@ -38,11 +34,52 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// The version that this program was built with.
-fn locked(package: &str) -> &'static str {
-    const LOCK: &str = include_str!("../../../Cargo.lock");
-    let after = LOCK.split(&format!("name = \"{package}\"\nversion = \"")).nth(1);
-    after.and_then(|rest| rest.split('"').next()).unwrap_or("unknown")
+const LOCK: &str = include_str!("../../../Cargo.lock");
+const RDKAFKA_LOCK: &str = include_str!("../../../clients/rdkafka/Cargo.lock");
+const GO_MODULES: &str = include_str!("../../../clients/franz-go/go.mod");
+const KAFKA_POM: &str = include_str!("../../../../../integration-tests/kafka/pom.xml");
+const SPARK_POM: &str = include_str!("../../../clients/spark/pom.xml");
+
+/// Of ours and of every client that is measured.
+fn versions(clients: &Clients) -> String {
+    let mut versions = vec![
+        format!("kafka-direct {}", locked(LOCK, "kafka-direct")),
+        format!("arrow {}", locked(LOCK, "arrow-array")),
+    ];
+    let of = [
+        (Client::Rskafka, format!("rskafka {}", locked(LOCK, "rskafka"))),
+        (
+            Client::Rdkafka,
+            format!(
+                "rdkafka {} with librdkafka {}",
+                locked(RDKAFKA_LOCK, "rdkafka"),
+                locked(RDKAFKA_LOCK, "rdkafka-sys").split('+').next_back().unwrap_or_default()
+            ),
+        ),
+        (
+            Client::FranzGo,
+            format!("franz-go {}", after(GO_MODULES, "github.com/twmb/franz-go v", '\n')),
+        ),
+        (
+            Client::JavaPoll,
+            format!("Kafka's Java client and tools {}", after(KAFKA_POM, "<kafka.version>", '<')),
+        ),
+        (Client::Spark, format!("Spark {}", after(SPARK_POM, "<spark.version>", '<'))),
+    ];
+    versions
+        .extend(of.into_iter().filter(|(client, _)| clients.has(*client)).map(|(_, name)| name));
+    versions.join(", ")
+}
+
+/// What stands between `start` and `end`.
+fn after<'a>(text: &'a str, start: &str, end: char) -> &'a str {
+    let rest = text.split(start).nth(1);
+    rest.and_then(|rest| rest.split(end).next()).unwrap_or("unknown")
+}
+
+/// The version of a package in a lock file of cargo.
+fn locked<'a>(lock: &'a str, package: &str) -> &'a str {
+    after(lock, &format!("name = \"{package}\"\nversion = \""), '"')
 }
 
 fn printed(program: &str, arguments: &[&str]) -> String {
@@ -84,11 +121,19 @@ fn load_average() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::locked;
+    use super::*;
 
     #[test]
-    fn versions_are_those_of_the_lock_file() {
-        assert_eq!(locked("rskafka").split('.').next(), Some("0"));
-        assert_eq!(locked("no-such-package"), "unknown");
+    fn versions_are_those_of_the_files_that_say_what_is_built() {
+        assert_eq!(locked(LOCK, "rskafka").split('.').next(), Some("0"));
+        assert_eq!(locked(LOCK, "no-such-package"), "unknown");
+        for found in [
+            locked(RDKAFKA_LOCK, "rdkafka-sys"),
+            after(GO_MODULES, "github.com/twmb/franz-go v", '\n'),
+            after(KAFKA_POM, "<kafka.version>", '<'),
+            after(SPARK_POM, "<spark.version>", '<'),
+        ] {
+            assert!(found.starts_with(|first: char| first.is_ascii_digit()), "{found}");
+        }
     }
 }

@@ -6,10 +6,13 @@
 mod clients;
 mod loads;
 mod machine;
+mod plot;
 mod producer;
 mod report;
 mod rounds;
 mod spread;
+mod targets;
+mod values;
 
 use std::{
     fs::File,
@@ -19,16 +22,21 @@ use std::{
 
 use clap::Parser;
 
-use crate::{clients::Binaries, loads::Load, rounds::Measured};
+use crate::{
+    clients::{Clients, Peers},
+    loads::Load,
+    rounds::{Measured, Wanted},
+};
 
 /// Whatever stops a comparison; shown to the person who started it.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures kafka-direct, floor and rskafka on the same topics.
+/// Measures kafka-direct, floor and other clients on the same topics.
 ///
-/// A round runs each client once, as a process of its own; the next round runs them in reverse
-/// order. A first round is discarded, and so is every round in which `floor drain`, which measures
-/// the machine and not a client, is more than 20 % from its median.
+/// A round runs each client, every time as a process of its own; the next round runs them in
+/// reverse order. Kafka-direct and floor run three times a round, and the middle one counts. A first
+/// round is discarded, and so is every round in which `floor drain`, which measures the machine and
+/// not a client, is more than 20 % from its median.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Arguments {
@@ -38,8 +46,9 @@ struct Arguments {
     /// Topics to read, each TOPIC or NAME=TOPIC, separated by commas
     #[arg(short, long, value_delimiter = ',', required_unless_present_any = ["load", "list"])]
     topics: Vec<String>,
-    /// Write the standard loads into topics of their own first; existing ones are read as they are.
-    /// Needs java, and Kafka's jars named by KAFKA_DIRECT_KAFKA_CP
+    /// Write the standard loads into topics of their own, each deleted when it is measured; existing
+    /// ones are read as they are and stay. Needs java, and Kafka's jars named by
+    /// KAFKA_DIRECT_KAFKA_CP
     #[arg(short, long)]
     load: bool,
     /// Of the standard loads only these, by topic or name, separated by commas
@@ -54,12 +63,25 @@ struct Arguments {
     /// Rounds that count; at most three times as many are run to get them
     #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// Other clients to measure
+    #[arg(long, value_enum, default_value_t = Peers::Fast)]
+    peers: Peers,
+    /// Rounds that count in which the slow ones of all clients run, at most as many as of the others
+    #[arg(long, default_value_t = 1)]
+    slow_rounds: u16,
+    /// A client that cannot be run, TOOLCHAIN=REASON with rdkafka, franz-go, java or spark; may be
+    /// repeated
+    #[arg(long)]
+    missing: Vec<String>,
     /// A line KEY=VALUE for the head of the output; may be repeated
     #[arg(long)]
     note: Vec<String>,
     /// Every round of every client, the discarded ones too, as JSON lines in this file
     #[arg(long)]
     raw: Option<PathBuf>,
+    /// A plot of CPU a record by client and load, into this file
+    #[arg(long)]
+    svg: Option<PathBuf>,
 }
 
 fn main() {
@@ -72,25 +94,39 @@ fn main() {
 fn run(arguments: &Arguments) -> Result<(), BoxError> {
     if arguments.list {
         for load in loads::standard(1.0) {
-            println!("{:<24} {} ({} records)", load.topic, load.name, load.expected.unwrap_or(0));
+            let topics: Vec<&str> = load.topics.iter().map(|topic| topic.name.as_str()).collect();
+            let records = load.expected.unwrap_or(0);
+            println!("{} ({records} records): {}", load.name, topics.join(", "));
         }
         return Ok(());
     }
     let bootstrap = arguments.bootstrap.as_deref().unwrap_or_default();
-    let binaries = Binaries::beside_this_one()?;
-    let loads = chosen(arguments)?;
-    if arguments.load {
-        producer::write_missing(bootstrap, &loads)?;
+    let clients = Clients::find(arguments.peers, &arguments.missing)?;
+    for (client, reason) in clients.left_out() {
+        eprintln!("not measured: {}: {reason}", client.name());
     }
-    let began = machine::State::now();
+    let wanted = Wanted {
+        rounds: arguments.rounds.into(),
+        slow_rounds: arguments.slow_rounds.min(arguments.rounds).into(),
+    };
+    let began = machine::State::now(&clients);
     let mut measured = Vec::new();
-    for load in loads {
-        measured.push(rounds::measure(&binaries, bootstrap, load, arguments.rounds)?);
+    for load in chosen(arguments)? {
+        let written = producer::write_missing(&clients, bootstrap, &load)?;
+        let one = rounds::measure(&clients, bootstrap, load, wanted);
+        producer::delete(bootstrap, &written)?;
+        measured.push(one?);
     }
     if let Some(path) = &arguments.raw {
         write_raw(path, &measured)?;
     }
-    print!("{}", report::markdown(&began, &arguments.note, &measured));
+    let mut plot = None;
+    if let Some(path) = &arguments.svg {
+        let drawn = plot::svg(&measured)?;
+        std::fs::write(path, drawn).map_err(|error| format!("{}: {error}", path.display()))?;
+        plot = path.file_name().and_then(|name| name.to_str());
+    }
+    print!("{}", report::markdown(&began, &arguments.note, &clients, &measured, plot));
     Ok(())
 }
 
@@ -118,9 +154,14 @@ fn write_raw(path: &Path, measured: &[Measured]) -> Result<(), BoxError> {
     let mut file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
     for one in measured {
         for (number, round) in (1..).zip(&one.rounds) {
-            for result in round.results() {
+            for ((client, topic), result) in round.all() {
                 let line = serde_json::json!({
-                    "load": one.load.name, "round": number, "kept": one.is_kept(round), "result": result,
+                    "load": one.load.name,
+                    "topic": one.load.topics[topic].name,
+                    "client": client.name(),
+                    "round": number,
+                    "kept": one.is_kept(round),
+                    "result": result,
                 });
                 writeln!(file, "{line}")?;
             }

@@ -2,59 +2,116 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use rskafka::client::{ClientBuilder, partition::UnknownTopicHandling};
+use rskafka::client::{Client, ClientBuilder, partition::UnknownTopicHandling};
 
 use crate::{
     BoxError,
-    loads::{Load, Recipe},
+    clients::{CLASS_PATH, Clients},
+    loads::{Load, Recipe, Topic, Writer},
 };
-
-/// Names the jars for `java -cp`; `integration-tests/kafka/kafka.sh run` sets it.
-const CLASS_PATH: &str = "KAFKA_DIRECT_KAFKA_CP";
 
 const PRODUCER: &str = "org.apache.kafka.tools.ProducerPerformance";
 
-const CREATE_TIMEOUT_MS: i32 = 60_000;
+const TIMEOUT_MS: i32 = 60_000;
 
-/// Creates and fills the topic of each load that has a recipe and no topic yet.
-pub(crate) fn write_missing(bootstrap: &str, loads: &[Load]) -> Result<(), BoxError> {
+/// Creates and fills each topic of the load that has a recipe and is not there yet; tells which.
+pub(crate) fn write_missing(
+    clients: &Clients,
+    bootstrap: &str,
+    load: &Load,
+) -> Result<Vec<String>, BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    for load in loads {
-        let Some(recipe) = &load.recipe else { continue };
-        if runtime.block_on(create(bootstrap, &load.topic, recipe.partitions))? {
-            eprintln!("{}: writing {} records to {}", load.name, recipe.records, load.topic);
-            fill(bootstrap, &load.topic, recipe)?;
+    let mut written = Vec::new();
+    for Topic { name, recipe } in &load.topics {
+        let Some(recipe) = recipe else { continue };
+        if runtime.block_on(create(bootstrap, name, recipe.partitions))? {
+            eprintln!("{}: writing {} records to {name}", load.name, recipe.records);
+            fill(clients, bootstrap, name, recipe)?;
+            written.push(name.clone());
         } else {
-            eprintln!("{}: topic {} exists and is read as it is", load.name, load.topic);
+            eprintln!("{}: topic {name} exists and is read as it is", load.name);
         }
     }
     // Where the broker is on this machine, its pages would be written back under the measurement.
     Command::new("sync").status().map_err(|error| format!("sync: {error}"))?;
-    Ok(())
+    Ok(written)
+}
+
+/// Deletes topics that `write_missing` wrote.
+pub(crate) fn delete(bootstrap: &str, topics: &[String]) -> Result<(), BoxError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = connect(bootstrap).await?;
+        for topic in topics {
+            client.controller_client()?.delete_topic(topic, TIMEOUT_MS).await?;
+        }
+        Ok(())
+    })
+}
+
+async fn connect(bootstrap: &str) -> Result<Client, BoxError> {
+    let brokers = bootstrap.split(',').map(str::to_owned).collect();
+    Ok(ClientBuilder::new(brokers).client_id("compare").build().await?)
 }
 
 /// Whether the topic was created: `false` if it was there.
 async fn create(bootstrap: &str, topic: &str, partitions: i32) -> Result<bool, BoxError> {
-    let brokers = bootstrap.split(',').map(str::to_owned).collect();
-    let client = ClientBuilder::new(brokers).client_id("compare").build().await?;
+    let client = connect(bootstrap).await?;
     if client.list_topics().await?.iter().any(|found| found.name == topic) {
         return Ok(false);
     }
-    client.controller_client()?.create_topic(topic, partitions, 1, CREATE_TIMEOUT_MS).await?;
+    client.controller_client()?.create_topic(topic, partitions, 1, TIMEOUT_MS).await?;
     // Its last partition has a leader: so have the others.
     client.partition_client(topic, partitions - 1, UnknownTopicHandling::Retry).await?;
     Ok(true)
 }
 
-fn fill(bootstrap: &str, topic: &str, recipe: &Recipe) -> Result<(), BoxError> {
-    let class_path = std::env::var(CLASS_PATH)
+fn fill(clients: &Clients, bootstrap: &str, topic: &str, recipe: &Recipe) -> Result<(), BoxError> {
+    let jars = std::env::var(CLASS_PATH)
         .map_err(|_| format!("{CLASS_PATH} must name Kafka's jars to write the loads"))?;
     let mut command = Command::new("java");
-    command.args(["-Xmx1g", "-XX:+UseSerialGC", "-cp", &class_path, PRODUCER]);
-    command.args(["--topic", topic, "--throughput", "-1"]);
+    command.args(["-Xmx1g", "-XX:+UseSerialGC", "-cp"]);
+    command.arg(format!("{}:{jars}", clients.java_classes().display()));
+    let mut payload = None;
+    match recipe.writer {
+        Writer::Performance => payload = perform(&mut command, bootstrap, topic, recipe)?,
+        Writer::Fill | Writer::FillAborting { .. } => {
+            let filled = recipe.filled;
+            command.args(["Fill", bootstrap, topic, &recipe.records.to_string()]);
+            command.args([recipe.values.bytes(), recipe.batch_bytes].map(|size| size.to_string()));
+            command.args([filled, recipe.partitions / filled].map(|count| count.to_string()));
+            if let Writer::FillAborting { every } = recipe.writer {
+                command.arg(every.to_string());
+            }
+        }
+    }
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    if let Some(file) = payload {
+        fs::remove_file(file)?;
+    }
+    let output = output.map_err(|error| format!("java: {error}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        return Err(format!("writing {topic} failed: {}\n{printed}", output.status).into());
+    }
+    if let Some(line) = printed.lines().last() {
+        eprintln!("  {line}");
+    }
+    Ok(())
+}
+
+/// Kafka's own tool; the file with its values, if it needs one, is to be removed afterwards.
+fn perform(
+    command: &mut Command,
+    bootstrap: &str,
+    topic: &str,
+    recipe: &Recipe,
+) -> Result<Option<PathBuf>, BoxError> {
+    command.args([PRODUCER, "--topic", topic, "--throughput", "-1"]);
     command.args(["--num-records", &recipe.records.to_string()]);
     let mut payload = None;
     if let Some(lines) = recipe.values.lines() {
@@ -78,15 +135,5 @@ fn fill(bootstrap: &str, topic: &str, recipe: &Recipe) -> Result<(), BoxError> {
         // Partitions get equally much, however fast they answer.
         "partitioner.adaptive.partitioning.enable=false".to_owned(),
     ]);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-    if let Some(file) = payload {
-        fs::remove_file(file)?;
-    }
-    let output = output.map_err(|error| format!("java: {error}"))?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        return Err(format!("{PRODUCER} failed on {topic}: {}\n{printed}", output.status).into());
-    }
-    eprintln!("  {}", printed.lines().last().unwrap_or_default());
-    Ok(())
+    Ok(payload)
 }

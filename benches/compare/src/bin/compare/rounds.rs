@@ -1,11 +1,13 @@
 //! Rounds over one load: interleaved, in alternating order, the disturbed ones left out.
 
-use kafka_direct_compare::Round;
+use std::collections::{BTreeMap, BTreeSet};
+
+use kafka_direct_compare_round::Round;
 
 use crate::{
     BoxError,
-    clients::{Binaries, Client},
-    loads::Load,
+    clients::{Client, Clients, Pace},
+    loads::{Kind, Load},
     spread::Spread,
 };
 
@@ -15,119 +17,265 @@ const DRAIN_TOLERANCE: f64 = 0.2;
 /// A machine that is never quiet would otherwise be measured for ever.
 const MOST_ROUNDS_PER_KEPT: usize = 3;
 
-/// One result of every client, in the order of `Client::ALL`.
-pub(crate) struct Results(Vec<Round>);
+/// Runs in a round of the clients that are short and whose ratios must be exact; the one with the
+/// middle CPU time counts.
+const BAR_RUNS: usize = 3;
+
+/// What ConsumerPerformance's four decimals of a MB can hide.
+const ROUNDED_BYTES: u64 = 64;
+
+/// A client and the place of its topic in the load.
+pub(crate) type Cell = (Client, usize);
+
+/// What is run in a round of `load`.
+pub(crate) fn cells(load: &Load, clients: &Clients) -> Vec<Cell> {
+    use Client::{Drain, Floor, FloorAgain, Ours, OursAgain};
+    match load.kind {
+        Kind::Clients => {
+            let peers = Client::PEERS
+                .into_iter()
+                .filter(|peer| clients.has(*peer) && (load.engines || peer.pace() != Pace::Engine));
+            // Ours between the two it is compared with, floor on each side.
+            [Drain, Floor, Ours, FloorAgain].into_iter().chain(peers).map(|one| (one, 0)).collect()
+        }
+        Kind::Aborted => vec![(Drain, 0), (Ours, 0), (Ours, 1), (OursAgain, 0)],
+        Kind::Partitions => {
+            let mut cells = vec![(Drain, 0)];
+            for topic in 0..load.topics.len() {
+                cells.extend([(Floor, topic), (Ours, topic)]);
+            }
+            cells.extend([(FloorAgain, 0), (OursAgain, 0)]);
+            cells
+        }
+    }
+}
+
+/// The results of one round, of the cells that were run in it.
+#[derive(Default)]
+pub(crate) struct Results(BTreeMap<Cell, Round>);
 
 impl Results {
-    pub(crate) fn of(&self, client: Client) -> &Round {
-        let place = Client::ALL.iter().position(|one| *one == client);
-        &self.0[place.unwrap_or_default()]
+    #[cfg(test)]
+    pub(crate) fn from_cells<const N: usize>(cells: [(Cell, Round); N]) -> Self {
+        Self(cells.into())
     }
 
-    pub(crate) fn results(&self) -> &[Round] {
-        &self.0
+    pub(crate) fn of(&self, cell: Cell) -> Option<&Round> {
+        self.0.get(&cell)
     }
+
+    pub(crate) fn cpu(&self, cell: Cell) -> Option<f64> {
+        self.of(cell).map(|round| round.cpu_us_per_record)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Cell, &Round)> {
+        self.0.iter().map(|(cell, round)| (*cell, round))
+    }
+
+    fn has_slow(&self) -> bool {
+        self.0.keys().any(|(client, _)| is_slow(*client))
+    }
+}
+
+fn is_slow(client: Client) -> bool {
+    matches!(client.pace(), Pace::Slow | Pace::Engine)
 }
 
 /// A load and every round over it.
 pub(crate) struct Measured {
     pub(crate) load: Load,
     pub(crate) rounds: Vec<Results>,
+    /// Peers that could not read it, with the reason.
+    pub(crate) failed: BTreeMap<Client, String>,
 }
 
 impl Measured {
+    pub(crate) fn of(load: Load) -> Self {
+        Self { load, rounds: Vec::new(), failed: BTreeMap::new() }
+    }
+
     pub(crate) fn is_kept(&self, round: &Results) -> bool {
-        let drain = |round: &Results| round.of(Client::Drain).cpu_us_per_record;
-        let all = Spread::of(self.rounds.iter().map(drain));
-        all.is_none_or(|all| is_near(drain(round), all.median))
+        let drain = |round: &Results| round.cpu((Client::Drain, 0));
+        let all = Spread::of(self.rounds.iter().filter_map(drain));
+        match (drain(round), all) {
+            (Some(figure), Some(all)) => {
+                (figure - all.median).abs() <= all.median * DRAIN_TOLERANCE
+            }
+            _ => true,
+        }
     }
 
     pub(crate) fn kept(&self) -> Vec<&Results> {
         self.rounds.iter().filter(|round| self.is_kept(round)).collect()
     }
 
-    /// Over the rounds that were kept.
-    pub(crate) fn spread(&self, figure: impl Fn(&Results) -> f64) -> Option<Spread> {
-        Spread::of(self.kept().into_iter().map(figure))
+    /// Over the rounds that were kept and have the figure.
+    pub(crate) fn spread(&self, figure: impl Fn(&Results) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.kept().into_iter().filter_map(figure))
+    }
+
+    /// CPU time a record, in microseconds.
+    pub(crate) fn cpu(&self, cell: Cell) -> Option<Spread> {
+        self.spread(|round| round.cpu(cell))
+    }
+
+    /// Of two cells' figures, round by round.
+    pub(crate) fn ratio(
+        &self,
+        over: Cell,
+        under: Cell,
+        figure: impl Fn(&Round) -> f64,
+    ) -> Option<Spread> {
+        self.spread(|round| Some(figure(round.of(over)?) / figure(round.of(under)?)))
+    }
+
+    /// Cells that have a figure, in the order of the tables.
+    pub(crate) fn measured_cells(&self) -> BTreeSet<Cell> {
+        self.kept().into_iter().flat_map(|round| round.0.keys().copied()).collect()
     }
 }
 
-fn is_near(figure: f64, median: f64) -> bool {
-    (figure - median).abs() <= median * DRAIN_TOLERANCE
+/// How much is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Rounds that are kept.
+    pub(crate) rounds: usize,
+    /// Kept rounds in which slow clients run too.
+    pub(crate) slow_rounds: usize,
 }
 
-/// One round to warm up, then rounds until `wanted` of them are kept.
+/// One round to warm up, then rounds until the wanted ones are kept.
 pub(crate) fn measure(
-    binaries: &Binaries,
+    clients: &Clients,
     bootstrap: &str,
     load: Load,
-    wanted: u16,
+    wanted: Wanted,
 ) -> Result<Measured, BoxError> {
-    let wanted = usize::from(wanted);
-    let warm_up = one_round(binaries, bootstrap, &load, false)?;
-    check(&load, &warm_up)?;
-    let mut measured = Measured { load, rounds: Vec::new() };
-    while measured.kept().len() < wanted && measured.rounds.len() < wanted * MOST_ROUNDS_PER_KEPT {
-        let is_reversed = measured.rounds.len() % 2 == 1;
-        let round = one_round(binaries, bootstrap, &measured.load, is_reversed)?;
-        check(&measured.load, &round)?;
-        let figure = |client| round.of(client).cpu_us_per_record;
-        eprintln!(
-            "{}, round {}: floor {:.4}, kafka-direct {:.4}, rskafka {:.4} \u{b5}s a record",
-            measured.load.name,
-            measured.rounds.len() + 1,
-            figure(Client::Floor),
-            figure(Client::Ours),
-            figure(Client::Rskafka),
-        );
+    let cells = cells(&load, clients);
+    let quick: Vec<Cell> = cells.iter().copied().filter(|cell| !is_slow(cell.0)).collect();
+    let has_slow = quick.len() < cells.len() && wanted.slow_rounds > 0;
+    let mut measured = Measured::of(load);
+    // Thrown away: it warms the broker, and tells how many records there are.
+    one_round(clients, bootstrap, &mut measured, &quick, false)?;
+    loop {
+        let kept = measured.kept();
+        let slow = kept.iter().filter(|round| round.has_slow()).count();
+        let wants_slow = has_slow && slow < wanted.slow_rounds;
+        let is_enough = kept.len() >= wanted.rounds && !wants_slow;
+        let number = measured.rounds.len();
+        if is_enough || number >= wanted.rounds * MOST_ROUNDS_PER_KEPT {
+            return Ok(measured);
+        }
+        let now = if wants_slow { &cells } else { &quick };
+        let round = one_round(clients, bootstrap, &mut measured, now, number % 2 == 1)?;
+        let figures: Vec<String> = round
+            .all()
+            .map(|((client, topic), round)| {
+                let shown = if topic == 0 { String::new() } else { format!(" ({})", topic + 1) };
+                format!("{}{shown} {:.3}", client.name(), round.cpu_us_per_record)
+            })
+            .collect();
+        let name = &measured.load.name;
+        eprintln!("{name}, round {}: {} \u{b5}s a record", number + 1, figures.join(", "));
         measured.rounds.push(round);
     }
-    Ok(measured)
 }
 
-fn one_round(
-    binaries: &Binaries,
-    bootstrap: &str,
-    load: &Load,
-    is_reversed: bool,
-) -> Result<Results, BoxError> {
-    let mut order = Client::ALL;
+/// Every peer once, and before, after and between them the bars, as often as they are run.
+fn order(cells: &[Cell], is_reversed: bool) -> Vec<Cell> {
+    let (bars, peers): (Vec<Cell>, Vec<Cell>) =
+        cells.iter().copied().partition(|(client, _)| client.pace() == Pace::Bar);
+    let between = peers.len().div_ceil(BAR_RUNS - 1).max(1);
+    let mut peers = peers.chunks(between);
+    let mut order = Vec::new();
+    for _ in 0..BAR_RUNS {
+        order.extend(&bars);
+        order.extend(peers.next().unwrap_or_default());
+    }
     if is_reversed {
         order.reverse();
     }
-    let mut results = Vec::with_capacity(order.len());
-    for client in order {
-        results.push(binaries.run(client, bootstrap, &load.topic)?);
+    order
+}
+
+fn one_round(
+    clients: &Clients,
+    bootstrap: &str,
+    measured: &mut Measured,
+    cells: &[Cell],
+    is_reversed: bool,
+) -> Result<Results, BoxError> {
+    let mut runs: BTreeMap<Cell, Vec<Round>> = BTreeMap::new();
+    let known = measured.rounds.iter().find_map(|round| round.of((Client::Floor, 0)));
+    let mut records = known.map(|round| round.records);
+    for cell in order(cells, is_reversed) {
+        let (client, topic) = cell;
+        if measured.failed.contains_key(&client) {
+            continue;
+        }
+        let topic = &measured.load.topics[topic].name;
+        match clients.run(client, bootstrap, topic, records) {
+            Ok(round) => {
+                records = records.or(Some(round.records));
+                runs.entry(cell).or_default().push(round);
+            }
+            Err(error) if client.pace() == Pace::Bar => return Err(error),
+            // The others are still worth their while.
+            Err(error) => {
+                eprintln!("not measured any more: {error}");
+                measured.failed.insert(client, error.to_string());
+            }
+        }
     }
-    if is_reversed {
-        results.reverse();
-    }
-    Ok(Results(results))
+    check(
+        &measured.load,
+        runs.iter().flat_map(|(cell, runs)| runs.iter().map(|run| (*cell, run))),
+    )?;
+    Ok(Results(runs.into_iter().filter_map(|(cell, runs)| Some((cell, middle(runs)?))).collect()))
+}
+
+/// The run with the middle CPU time.
+fn middle(mut runs: Vec<Round>) -> Option<Round> {
+    runs.sort_by(|a, b| a.cpu_us_per_record.total_cmp(&b.cpu_us_per_record));
+    let middle = runs.len() / 2;
+    runs.into_iter().nth(middle)
 }
 
 /// Every client must have read the same: a fast client that reads less is not fast.
-fn check(load: &Load, round: &Results) -> Result<(), BoxError> {
-    let floor = round.of(Client::Floor);
-    if let Some(expected) = load.expected.filter(|expected| *expected != floor.records) {
+fn check<'a>(
+    load: &Load,
+    runs: impl Iterator<Item = (Cell, &'a Round)> + Clone,
+) -> Result<(), BoxError> {
+    // Floor or ours: the first in the order of cells that sees values.
+    let Some((cell, first)) = runs.clone().find(|((client, _), _)| client.sees_values()) else {
+        return Ok(());
+    };
+    if let Some(expected) = load.expected.filter(|expected| *expected != first.records) {
         return Err(format!(
             "topic {} holds {} records where this load has {expected}: delete the topic first",
-            load.topic, floor.records
+            load.topics[cell.1].name, first.records
         )
         .into());
     }
-    for client in Client::ALL {
-        let result = round.of(client);
-        let are_values_equal = !client.sees_values() || result.value_bytes == floor.value_bytes;
-        if result.records != floor.records || !are_values_equal {
+    for ((client, topic), run) in runs {
+        let are_values_equal = match client {
+            Client::Drain => true,
+            // It counts keys too, and rounds.
+            Client::JavaPerformance => {
+                !load.keyless || run.value_bytes.abs_diff(first.value_bytes) <= ROUNDED_BYTES
+            }
+            _ => run.value_bytes == first.value_bytes,
+        };
+        if run.records != first.records || !are_values_equal {
             return Err(format!(
                 "topic {}: {} read {} records with {} bytes of values, {} read {} with {}",
-                load.topic,
+                load.topics[topic].name,
                 client.name(),
-                result.records,
-                result.value_bytes,
-                Client::Floor.name(),
-                floor.records,
-                floor.value_bytes,
+                run.records,
+                run.value_bytes,
+                cell.0.name(),
+                first.records,
+                first.value_bytes,
             )
             .into());
         }
@@ -140,52 +288,85 @@ mod tests {
     use super::*;
 
     fn result(records: u64, value_bytes: u64, cpu_us_per_record: f64) -> Round {
-        Round {
-            client: String::new(),
-            records,
-            value_bytes,
-            wire_bytes: 0,
-            requests: 1,
-            wall_s: 1.0,
-            user_s: 1.0,
-            system_s: 0.0,
-            cpu_us_per_record,
-            peak_rss_kib: 1,
-        }
+        Round { records, value_bytes, cpu_us_per_record, ..Round::default() }
     }
 
     fn round_with_drain(cpu: f64) -> Results {
-        let mut results = vec![result(10, 100, 1.0); Client::ALL.len()];
-        results[0] = result(10, 0, cpu);
-        Results(results)
+        Results::from_cells([((Client::Drain, 0), result(10, 0, cpu))])
     }
 
     #[test]
     fn a_round_whose_drain_moved_by_more_than_a_fifth_is_thrown_away() {
-        let rounds = [1.0, 1.1, 1.4, 0.7, 0.9].map(round_with_drain).into();
-        let measured = Measured { load: Load::existing("t"), rounds };
+        let mut measured = Measured::of(Load::existing("t"));
+        measured.rounds = [1.0, 1.1, 1.4, 0.7, 0.9].map(round_with_drain).into();
         let kept: Vec<f64> =
-            measured.kept().iter().map(|r| r.of(Client::Drain).cpu_us_per_record).collect();
+            measured.kept().iter().filter_map(|round| round.cpu((Client::Drain, 0))).collect();
         assert_eq!(kept, [1.0, 1.1, 0.9]);
+    }
+
+    fn checked(load: &Load, wrong: Option<(Client, Round)>) -> bool {
+        let drained = ((Client::Drain, 0), result(10, 0, 1.0));
+        let mut runs = vec![drained];
+        let all = [Client::Floor, Client::Ours, Client::Rskafka, Client::JavaPerformance];
+        runs.extend(all.map(|client| ((client, 0), result(10, 100, 1.0))));
+        if let Some((client, round)) = wrong {
+            runs.push(((client, 0), round));
+        }
+        check(load, runs.iter().map(|(cell, round)| (*cell, round))).is_ok()
     }
 
     #[test]
     fn clients_that_read_different_records_or_values_are_an_error() {
         let load = Load::existing("t");
-        assert!(check(&load, &round_with_drain(1.0)).is_ok());
-        for (place, wrong) in
-            [(0, result(9, 0, 1.0)), (2, result(9, 100, 1.0)), (4, result(10, 99, 1.0))]
-        {
-            let mut round = round_with_drain(1.0);
-            round.0[place] = wrong;
-            assert!(check(&load, &round).is_err(), "place {place}");
+        assert!(checked(&load, None));
+        let wrong = [
+            (Client::Drain, result(9, 0, 1.0)),
+            (Client::Ours, result(9, 100, 1.0)),
+            (Client::Spark, result(10, 99, 1.0)),
+            (Client::JavaPerformance, result(9, 100, 1.0)),
+        ];
+        for one in wrong {
+            assert!(!checked(&load, Some(one.clone())), "{one:?}");
         }
+    }
+
+    #[test]
+    fn only_consumer_performance_may_round_the_bytes_and_count_keys() {
+        let (near, far) = (result(10, 100 + ROUNDED_BYTES, 1.0), result(10, 1000, 1.0));
+        let unknown = Load::existing("t");
+        let keyless = Load { keyless: true, ..unknown.clone() };
+        assert!(checked(&keyless, Some((Client::JavaPerformance, near.clone()))));
+        assert!(!checked(&keyless, Some((Client::JavaPoll, near))));
+        assert!(!checked(&keyless, Some((Client::JavaPerformance, far.clone()))));
+        assert!(checked(&unknown, Some((Client::JavaPerformance, far))));
     }
 
     #[test]
     fn a_topic_that_is_not_the_load_is_an_error() {
         let mut load = Load::existing("t");
         load.expected = Some(11);
-        assert!(check(&load, &round_with_drain(1.0)).is_err());
+        assert!(!checked(&load, None));
+    }
+
+    #[test]
+    fn bars_run_several_times_a_round_and_peers_once() {
+        let cells =
+            [Client::Floor, Client::Ours, Client::Rskafka, Client::Rdkafka, Client::FranzGo];
+        let cells = cells.map(|client| (client, 0));
+        let forth = order(&cells, false);
+        for cell in cells {
+            let runs = forth.iter().filter(|one| **one == cell).count();
+            assert_eq!(runs, if cell.0.pace() == Pace::Bar { BAR_RUNS } else { 1 }, "{cell:?}");
+        }
+        let back: Vec<Cell> = order(&cells, true).into_iter().rev().collect();
+        assert_eq!(forth, back);
+    }
+
+    #[test]
+    fn of_several_runs_the_middle_one_counts_and_of_one_that_one() {
+        let runs = [3.0, 1.0, 2.0].map(|cpu| result(1, 1, cpu));
+        assert_eq!(middle(runs.into()).map(|run| run.cpu_us_per_record), Some(2.0));
+        let one = middle(vec![result(1, 1, 5.0)]);
+        assert_eq!(one.map(|run| run.cpu_us_per_record), Some(5.0));
     }
 }

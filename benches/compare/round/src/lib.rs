@@ -1,0 +1,114 @@
+//! What every measured client reports, in the same words: one JSON line a round.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
+use serde::{Deserialize, Serialize};
+
+/// One round of one client.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Round {
+    pub client: String,
+    pub records: u64,
+    pub value_bytes: u64,
+    /// Bytes of the answers to its fetches; 0 of a client that does not tell.
+    pub wire_bytes: u64,
+    /// Fetches; 0 of a client that does not tell.
+    pub requests: u64,
+    /// Bytes of its fetch requests, of the clients that tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_bytes: Option<u64>,
+    pub wall_s: f64,
+    pub user_s: f64,
+    pub system_s: f64,
+    pub cpu_us_per_record: f64,
+    pub peak_rss_kib: u64,
+}
+
+impl Round {
+    /// One line.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// User and system time, in seconds.
+    #[must_use]
+    pub fn cpu_s(&self) -> f64 {
+        self.user_s + self.system_s
+    }
+}
+
+/// What a client read in a round, without what it took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Read {
+    pub records: u64,
+    pub value_bytes: u64,
+    pub wire_bytes: u64,
+    pub requests: u64,
+    pub request_bytes: Option<u64>,
+}
+
+/// The CPU time of this process or of its children, and the clock, at the start of a round.
+#[derive(Debug)]
+pub struct Usage {
+    whose: UsageWho,
+    began: Instant,
+    user: Duration,
+    system: Duration,
+}
+
+/// User and system time, and peak memory in KiB.
+fn read(whose: UsageWho) -> (Duration, Duration, u64) {
+    let Ok(usage) = getrusage(whose) else { return Default::default() };
+    let duration = |time: TimeVal| {
+        Duration::from_micros(
+            u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0),
+        )
+    };
+    let peak = u64::try_from(usage.max_rss()).unwrap_or(0);
+    (duration(usage.user_time()), duration(usage.system_time()), peak)
+}
+
+impl Usage {
+    /// Starts a round of this process.
+    #[must_use]
+    pub fn begin() -> Self {
+        Self::begin_of(UsageWho::RUSAGE_SELF)
+    }
+
+    /// Starts a round of the processes that this one starts and waits for from now on.
+    #[must_use]
+    pub fn begin_of_children() -> Self {
+        Self::begin_of(UsageWho::RUSAGE_CHILDREN)
+    }
+
+    fn begin_of(whose: UsageWho) -> Self {
+        let (user, system, _) = read(whose);
+        Self { whose, began: Instant::now(), user, system }
+    }
+
+    /// Ends it.
+    #[must_use]
+    pub fn end(self, client: &str, what: Read) -> Round {
+        let (user, system, peak_rss_kib) = read(self.whose);
+        let (user, system) = (user.saturating_sub(self.user), system.saturating_sub(self.system));
+        let cpu = (user + system).as_secs_f64();
+        Round {
+            client: client.to_owned(),
+            records: what.records,
+            value_bytes: what.value_bytes,
+            wire_bytes: what.wire_bytes,
+            requests: what.requests,
+            request_bytes: what.request_bytes,
+            wall_s: self.began.elapsed().as_secs_f64(),
+            user_s: user.as_secs_f64(),
+            system_s: system.as_secs_f64(),
+            cpu_us_per_record: cpu * 1e6 / what.records.max(1) as f64,
+            peak_rss_kib,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Loads that all clients read: one table of CPU, ratios and targets, and one of details.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use kafka_direct_compare_round::Round;
+
+use super::{NOTHING, shown};
+use crate::{clients::Client, loads::Kind, rounds::Measured, spread::Spread, targets::Bound};
+
+const MIB: f64 = (1 << 20) as f64;
+const GIB: f64 = (1 << 30) as f64;
+
+/// The peer that needs the least CPU a record.
+fn cheapest_other(one: &Measured) -> Option<Client> {
+    let figure = |client| one.cpu((client, 0)).map(|cpu| cpu.median);
+    let others = Client::PEERS.into_iter().filter(|peer| figure(*peer).is_some());
+    others.min_by(|a, b| f64::total_cmp(&figure(*a).unwrap_or(0.0), &figure(*b).unwrap_or(0.0)))
+}
+
+fn cpu(round: &Round) -> f64 {
+    round.cpu_us_per_record
+}
+
+/// A row per load, a column per client that is measured on any.
+pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
+    let loads: Vec<&Measured> =
+        measured.iter().filter(|one| one.load.kind == Kind::Clients).collect();
+    if loads.is_empty() {
+        return Ok(());
+    }
+    let found: BTreeSet<Client> = loads
+        .iter()
+        .flat_map(|one| one.measured_cells())
+        .map(|(client, _)| client)
+        .filter(|client| *client != Client::FloorAgain)
+        .collect();
+    write!(text, "| load | records |")?;
+    for client in &found {
+        write!(text, " {} |", client.name())?;
+    }
+    writeln!(
+        text,
+        " kafka-direct / floor views | target | cheapest other / kafka-direct | target | A/A | \
+         rounds kept, thrown away |"
+    )?;
+    writeln!(text, "|---|{}--:|---|--:|---|--:|--:|", "--:|".repeat(found.len() + 1))?;
+    for one in loads {
+        let kept = one.kept().len();
+        let records = one.spread(|round| Some(round.of((Client::Floor, 0))?.records as f64));
+        write!(text, "| {} | {:.0} |", one.load.name, records.map_or(0.0, |all| all.median))?;
+        for client in &found {
+            match one.cpu((*client, 0)) {
+                Some(cpu) if *client == Client::Ours => write!(text, " **{:.3}** |", cpu.median)?,
+                Some(cpu) => write!(text, " {:.3} |", cpu.median)?,
+                None => write!(text, " {NOTHING} |")?,
+            }
+        }
+        let noise = one.ratio((Client::FloorAgain, 0), (Client::Floor, 0), cpu);
+        let over_floor = one.ratio((Client::Ours, 0), (Client::Floor, 0), cpu);
+        judged(text, over_floor, None, one.load.over_bar, noise)?;
+        let other = cheapest_other(one);
+        let under = other.and_then(|other| one.ratio((other, 0), (Client::Ours, 0), cpu));
+        judged(text, under, other, one.load.under_others, noise)?;
+        let noise = noise.map_or_else(|| NOTHING.to_owned(), shown);
+        writeln!(text, " {noise} | {kept}, {} |", one.rounds.len() - kept)?;
+    }
+    Ok(())
+}
+
+/// Two cells: the ratio, and what is asked of it.
+fn judged(
+    text: &mut String,
+    ratio: Option<Spread>,
+    whose: Option<Client>,
+    bound: Option<Bound>,
+    noise: Option<Spread>,
+) -> std::fmt::Result {
+    let Some(ratio) = ratio else { return write!(text, " {NOTHING} | {NOTHING} |") };
+    write!(text, " {}", shown(ratio))?;
+    if let Some(client) = whose {
+        write!(text, " ({})", client.name())?;
+    }
+    match bound {
+        Some(bound) => write!(text, " | {} |", bound.judged(ratio, noise)),
+        None => write!(text, " | {NOTHING} |"),
+    }
+}
+
+/// A row per load and client.
+pub(super) fn details(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
+    writeln!(
+        text,
+        "| load | client | records/s | user \u{b5}s | system \u{b5}s | CPU s per GiB of values | \
+         peak MiB | requests | MiB on the wire | requests per GiB | request bytes per GiB |"
+    )?;
+    writeln!(text, "|---|---|{}", "--:|".repeat(9))?;
+    for one in measured {
+        for cell in one.measured_cells() {
+            let (client, topic) = cell;
+            if matches!(client, Client::Drain | Client::FloorAgain | Client::OursAgain) {
+                continue;
+            }
+            let spread =
+                |figure: &dyn Fn(&Round) -> f64| one.spread(|round| Some(figure(round.of(cell)?)));
+            let median = |figure: &dyn Fn(&Round) -> f64| {
+                spread(figure).map_or(f64::NAN, |spread| spread.median)
+            };
+            let peak = spread(&|round| round.peak_rss_kib as f64 / 1024.0);
+            let told = |figure: f64| {
+                if figure > 0.0 { format!("{figure:.0}") } else { NOTHING.to_owned() }
+            };
+            let gib = |round: &Round| round.wire_bytes as f64 / GIB;
+            let name = match one.load.kind {
+                Kind::Clients => one.load.name.clone(),
+                _ => format!("{} ({})", one.load.name, one.load.topics[topic].name),
+            };
+            writeln!(
+                text,
+                "| {name} | {} | {:.0} | {:.3} | {:.3} | {:.2} | {:.0} | {} | {} | {} | {} |",
+                client.name(),
+                median(&|round| round.records as f64 / round.wall_s),
+                median(&|round| round.user_s * 1e6 / round.records.max(1) as f64),
+                median(&|round| round.system_s * 1e6 / round.records.max(1) as f64),
+                median(&|round| round.cpu_s() / round.value_bytes.max(1) as f64 * GIB),
+                peak.map_or(f64::NAN, |all| all.most),
+                told(median(&|round| round.requests as f64)),
+                told(median(&|round| round.wire_bytes as f64 / MIB)),
+                told(finite(median(&|round| round.requests as f64 / gib(round)))),
+                told(finite(median(&|round| {
+                    round.request_bytes.unwrap_or(0) as f64 / gib(round)
+                }))),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// 0 where something was divided by nothing.
+fn finite(figure: f64) -> f64 {
+    if figure.is_finite() { figure } else { 0.0 }
+}

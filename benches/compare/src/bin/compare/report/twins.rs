@@ -1,0 +1,119 @@
+//! Loads with several topics of the same records, where ours is compared with itself.
+
+use std::fmt::Write as _;
+
+use kafka_direct_compare_round::Round;
+
+use super::{NOTHING, shown};
+use crate::{
+    clients::Client,
+    loads::Kind,
+    rounds::Measured,
+    spread::Spread,
+    targets::{Bound, Verdict},
+};
+
+fn cpu(round: &Round) -> f64 {
+    round.cpu_us_per_record
+}
+
+fn median(spread: Option<Spread>) -> f64 {
+    spread.map_or(f64::NAN, |spread| spread.median)
+}
+
+/// Ours with aborted transactions and without.
+pub(super) fn aborted(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
+    for one in measured.iter().filter(|one| one.load.kind == Kind::Aborted) {
+        writeln!(
+            text,
+            "\n{}: kafka-direct against itself on the same visible records written without \
+             transactions; A/A is on the latter.\n",
+            one.load.name
+        )?;
+        writeln!(
+            text,
+            "| without transactions, \u{b5}s | with, \u{b5}s | with / without | target | A/A |"
+        )?;
+        writeln!(text, "|--:|--:|--:|---|--:|")?;
+        let (without, with) = ((Client::Ours, 0), (Client::Ours, 1));
+        let noise = one.ratio((Client::OursAgain, 0), without, cpu);
+        let ratio = one.ratio(with, without, cpu);
+        let verdict = ratio.zip(one.load.over_bar).map(|(ratio, bound)| bound.judged(ratio, noise));
+        writeln!(
+            text,
+            "| {:.3} | {:.3} | {} | {} | {} |",
+            median(one.cpu(without)),
+            median(one.cpu(with)),
+            ratio.map_or_else(|| NOTHING.to_owned(), shown),
+            verdict.as_deref().unwrap_or(NOTHING),
+            noise.map_or_else(|| NOTHING.to_owned(), shown),
+        )?;
+    }
+    Ok(())
+}
+
+/// Ours and floor with more and more partitions.
+pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
+    for one in measured.iter().filter(|one| one.load.kind == Kind::Partitions) {
+        let noise = one.ratio((Client::OursAgain, 0), (Client::Ours, 0), speed);
+        writeln!(
+            text,
+            "\n{}: the same number of records in topics with more and more partitions. Throughput \
+             is wall records/s, of client and broker together; A/A of kafka-direct's throughput: \
+             {}.\n",
+            one.load.name,
+            noise.map_or_else(|| NOTHING.to_owned(), shown)
+        )?;
+        writeln!(
+            text,
+            "| topic | kafka-direct, records/s | against the first topic | does it fall? | \
+             floor views, records/s | kafka-direct, \u{b5}s | floor views, \u{b5}s |"
+        )?;
+        writeln!(text, "|---|--:|--:|---|--:|--:|--:|")?;
+        for (place, topic) in one.load.topics.iter().enumerate() {
+            let (ours, floor) = ((Client::Ours, place), (Client::Floor, place));
+            let rate = |cell| median(one.spread(|round| round.of(cell).map(speed)));
+            let against = one.ratio(ours, (Client::Ours, 0), speed);
+            writeln!(
+                text,
+                "| {} | {:.0} | {} | {} | {:.0} | {:.3} | {:.3} |",
+                topic.name,
+                rate(ours),
+                against.map_or_else(|| NOTHING.to_owned(), shown),
+                if place == 0 { NOTHING } else { falls(against, noise) },
+                rate(floor),
+                median(one.cpu(ours)),
+                median(one.cpu(floor)),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn speed(round: &Round) -> f64 {
+    round.records as f64 / round.wall_s
+}
+
+fn falls(against: Option<Spread>, noise: Option<Spread>) -> &'static str {
+    let (Some(against), Some(noise)) = (against, noise) else { return NOTHING };
+    let width = noise.most - noise.least;
+    match Bound::AtLeast(1.0).verdict(against.median, width) {
+        Verdict::Met | Verdict::WithinNoise => "no",
+        Verdict::Missed if against.median >= 1.0 - width => "not beyond noise",
+        Verdict::Missed => "**yes**",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throughput_falls_only_if_it_does_by_more_than_the_noise() {
+        let spread = |median, width| Some(Spread { median, least: 1.0, most: 1.0 + width });
+        let noise = spread(1.0, 0.1);
+        assert_eq!(falls(spread(1.2, 0.0), noise), "no");
+        assert_eq!(falls(spread(0.95, 0.0), noise), "not beyond noise");
+        assert_eq!(falls(spread(0.85, 0.0), noise), "**yes**");
+    }
+}

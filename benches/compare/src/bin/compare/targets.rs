@@ -1,0 +1,93 @@
+//! What is asked of a ratio, and whether it is met.
+
+use std::fmt;
+
+use crate::spread::Spread;
+
+/// How far the noise must lie below the margin for a target to count as met.
+const NOISE_PER_MARGIN: f64 = 1.0 / 3.0;
+
+/// A target for a ratio.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// Whether a target is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Met,
+    /// On the right side, by a margin less than three times the noise.
+    WithinNoise,
+    Missed,
+}
+
+impl Bound {
+    /// `noise` is the width of a ratio of the same thing to itself, most less least.
+    ///
+    /// The margin is the distance from the target as a share of it: ratios to the bar and ratios
+    /// of ten are so measured alike.
+    pub(crate) fn verdict(self, ratio: f64, noise: f64) -> Verdict {
+        let margin = match self {
+            Self::AtMost(target) => (target - ratio) / target,
+            Self::AtLeast(target) => (ratio - target) / target,
+        };
+        if margin.is_nan() || margin < 0.0 {
+            Verdict::Missed
+        } else if noise < margin * NOISE_PER_MARGIN {
+            Verdict::Met
+        } else {
+            Verdict::WithinNoise
+        }
+    }
+
+    /// `≤ 1.25: met`.
+    pub(crate) fn judged(self, ratio: Spread, noise: Option<Spread>) -> String {
+        let noise = noise.map_or(f64::INFINITY, |noise| noise.most - noise.least);
+        format!("{self}: {}", self.verdict(ratio.median, noise))
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(target) => write!(f, "\u{2264} {target}"),
+            Self::AtLeast(target) => write!(f, "\u{2265} {target}"),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Met => "met",
+            Self::WithinNoise => "met, within noise",
+            Self::Missed => "**missed**",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_met_only_if_the_noise_is_under_a_third_of_the_margin() {
+        let bound = Bound::AtMost(1.25);
+        assert_eq!(bound.verdict(1.0, 0.06), Verdict::Met);
+        assert_eq!(bound.verdict(1.0, 0.07), Verdict::WithinNoise);
+        assert_eq!(bound.verdict(1.26, 0.0), Verdict::Missed);
+        let bound = Bound::AtLeast(4.0);
+        assert_eq!(bound.verdict(6.0, 0.16), Verdict::Met);
+        assert_eq!(bound.verdict(6.0, 0.17), Verdict::WithinNoise);
+        assert_eq!(bound.verdict(3.9, 0.0), Verdict::Missed);
+    }
+
+    #[test]
+    fn without_figures_nothing_is_met() {
+        assert_eq!(Bound::AtMost(1.0).verdict(f64::NAN, 0.0), Verdict::Missed);
+        let one = Spread { median: 0.5, least: 0.5, most: 0.5 };
+        assert_eq!(Bound::AtMost(1.0).judged(one, None), "\u{2264} 1: met, within noise");
+    }
+}
