@@ -294,12 +294,11 @@ impl RangeDecoder {
     fn finish_rows(&mut self) -> Result<RecordBatch, WorkerError> {
         let referenced = self.rows.sources.is_referenced(Origin::Arena);
         let frozen = referenced.then(|| self.arena.freeze());
-        if let Some(buffer) = &frozen {
-            if let Some(Open { body, .. }) = &mut self.open
-                && let Body::Arena(range) = body
-            {
-                *body = Body::Frozen(buffer.clone(), range.clone());
-            }
+        if let Some(buffer) = &frozen
+            && let Some(Open { body, .. }) = &mut self.open
+            && let Body::Arena(range) = body
+        {
+            *body = Body::Frozen(buffer.clone(), range.clone());
         }
         let (batch, held) = self.rows.finish(frozen).map_err(|source| WorkerError::Arrow {
             topic_partition: self.scope.range.topic_partition().clone(),

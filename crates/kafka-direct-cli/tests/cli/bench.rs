@@ -59,8 +59,7 @@ async fn a_round_has_every_name_that_floor_prints() {
     let floor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/floor/src/main.rs");
     let source = std::fs::read_to_string(floor).unwrap();
     let line = source.lines().find(|line| line.contains("{{\\\"client\\\":")).unwrap();
-    let names: Vec<&str> =
-        line.split("\\\"").filter_map(|word| Some(word.trim_matches(','))).collect();
+    let names: Vec<&str> = line.split("\\\"").map(|word| word.trim_matches(',')).collect();
     let names: Vec<&str> =
         names.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0]).collect();
     assert_eq!(names.len(), 10, "{names:?}");
