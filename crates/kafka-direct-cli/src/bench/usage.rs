@@ -32,7 +32,7 @@ impl Cpu {
         let total = self.total.saturating_sub(earlier.total).as_secs_f64();
         let system_share = match (earlier.ticks, self.ticks) {
             (Some((user, system)), Some((user_now, system_now))) => {
-                share(user_now.saturating_sub(user), system_now.saturating_sub(system))
+                Some(share(user_now.saturating_sub(user), system_now.saturating_sub(system)))
             }
             _ => None,
         };
@@ -40,10 +40,10 @@ impl Cpu {
     }
 }
 
+/// What took less than a tick counts as user time.
 #[expect(clippy::cast_precision_loss, reason = "a share of two small numbers")]
-fn share(user: u64, system: u64) -> Option<f64> {
-    let all = user.saturating_add(system);
-    (all > 0).then(|| system as f64 / all as f64)
+fn share(user: u64, system: u64) -> f64 {
+    system as f64 / user.saturating_add(system).max(1) as f64
 }
 
 #[cfg(unix)]
@@ -98,6 +98,8 @@ mod tests {
         let cpu = |millis, ticks| Cpu { total: Duration::from_millis(millis), ticks };
         let apart = cpu(3000, Some((30, 10))).since(cpu(1000, Some((0, 0))));
         assert_eq!(apart, CpuTime { total: 2.0, system_share: Some(0.25) });
+        let short = cpu(5, Some((1, 1))).since(cpu(4, Some((1, 1))));
+        assert_eq!(short.system_share, Some(0.0));
         let unknown = cpu(5, None).since(cpu(5, None));
         assert_eq!(unknown, CpuTime { total: 0.0, system_share: None });
     }
