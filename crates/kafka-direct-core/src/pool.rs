@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// Below this a buffer is the allocator's affair.
 const SMALLEST_BYTES: usize = 32 << 10;
 /// Capacities are multiples of this, so that buffers of nearly the same size serve one another.
-const STEP_BYTES: usize = 64 << 10;
+const STEP_BYTES: usize = 16 << 10;
 
 /// Unused buffers, shared by all clones.
 #[derive(Debug, Clone)]

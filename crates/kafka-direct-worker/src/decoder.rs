@@ -44,6 +44,9 @@ pub struct RangeDecoder {
     clock: Option<Clock>,
 }
 
+/// What a decoder's own pool keeps: arenas of two Arrow batches, for most records.
+const OWN_POOL_BYTES: usize = 8 << 20;
+
 /// A Kafka batch whose records are being turned into rows.
 #[derive(Debug)]
 struct Open {
@@ -81,8 +84,7 @@ impl RangeDecoder {
     /// nearest inside.
     #[must_use]
     pub fn new(planned: &PlannedRange, options: DecodeOptions) -> Self {
-        let keep_bytes = options.max_bytes.saturating_mul(2);
-        Self::with_pool(planned, options, BufferPool::new(keep_bytes))
+        Self::with_pool(planned, options, BufferPool::new(OWN_POOL_BYTES))
     }
 
     /// A decoder that takes memory for decompressed batches from `pool`, which many may share.

@@ -189,6 +189,8 @@ impl LaneTask {
         let closed = inbox.closed;
         let new = std::mem::take(&mut inbox.slots);
         drop(inbox);
+        let over_before = self.slots.iter().take(self.start).filter(|slot| slot.is_over()).count();
+        self.start = self.start.saturating_sub(over_before);
         self.slots.retain(|slot| !slot.is_over());
         self.slots.extend(new);
         if self.start >= self.slots.len() {
@@ -227,16 +229,16 @@ impl LaneTask {
         let most = turn.listed.len().saturating_mul(config.get_partition_max_bytes());
         let most = most.min(config.get_fetch_max_bytes()).max(least);
         let grant = budget.try_grant(least, most);
-        if grant.is_some() || !turn.is_starving() {
+        if grant.is_some() || !turn.is_starving {
             *stalled = None;
         }
         if grant.is_none() {
             let since = stalled.unwrap_or_else(Instant::now);
-            *stalled = turn.is_starving().then_some(since);
+            *stalled = turn.is_starving.then_some(since);
             tokio::select! {
                 () = freed => *stalled = None,
                 () = lane.wake.notified() => {}
-                () = tokio::time::sleep_until(since + STALL), if turn.is_starving() => {
+                () = tokio::time::sleep_until(since + STALL), if turn.is_starving => {
                     all.evict_largest();
                     *stalled = None;
                 }

@@ -33,7 +33,6 @@ pub(super) struct Listed {
     pub(super) position: Offset,
     /// Where the slot stands in the lane's own list.
     pub(super) index: usize,
-    pub(super) starving: bool,
 }
 
 /// The slots of one request, in request order.
@@ -45,47 +44,55 @@ pub(super) struct Turn {
     pub(super) left_out: Option<usize>,
     /// The first slot for which the request had no place.
     pub(super) cut_off: Option<usize>,
+    /// A reader waits with nothing in hand, that of a slot which is not listed perhaps.
+    pub(super) is_starving: bool,
 }
 
 impl Turn {
     /// Chooses up to `most` among `slots`, beginning at `start`: those that have room, under one
-    /// isolation level, each partition once, the first one under suspicion ahead of the rest.
+    /// isolation level, that of the first, each partition once, the first one under suspicion ahead
+    /// of the rest.
     pub(super) fn choose(slots: &[Arc<Slot>], start: usize, most: usize) -> Self {
         let (front, back) = slots.split_at(start.min(slots.len()));
         let around = back.iter().zip(start..).chain(front.iter().zip(0..));
         let mut wanted: Vec<(Listed, Wanted)> = around
             .filter_map(|(slot, index)| {
                 let wanted = slot.wanted()?;
-                let Wanted { position, starving, .. } = wanted;
-                Some((Listed { slot: Arc::clone(slot), position, index, starving }, wanted))
+                let position = wanted.position;
+                Some((Listed { slot: Arc::clone(slot), position, index }, wanted))
             })
             .collect();
-        if let Some(suspect) = wanted.iter().position(|(_, wanted)| wanted.suspect)
+        let Some(isolation) = wanted.first().map(|(first, _)| first.slot.isolation()) else {
+            return Self::default();
+        };
+        let is_starving = wanted.iter().any(|(_, wanted)| wanted.starving);
+        let is_first = |(listed, wanted): &(Listed, Wanted)| {
+            wanted.suspect && listed.slot.isolation() == isolation
+        };
+        if let Some(suspect) = wanted.iter().position(is_first)
             && let Some(first) = wanted.get_mut(..=suspect)
         {
             first.rotate_right(1);
         }
-        let Some(isolation) = wanted.first().map(|(first, _)| first.slot.isolation()) else {
-            return Self::default();
-        };
-        let cut_off = wanted.get(most).map(|(listed, _)| listed.index);
-        wanted.truncate(most);
-        let mut partitions = HashSet::with_capacity(wanted.len());
-        let mut left_out = None;
+        let mut partitions = HashSet::with_capacity(wanted.len().min(most));
+        let (mut left_out, mut cut_off) = (None, None);
         wanted.retain(|(listed, _)| {
             let tp = listed.slot.range().topic_partition();
-            let fits = listed.slot.isolation() == isolation && partitions.insert(tp.clone());
-            if !fits {
+            let fits = listed.slot.isolation() == isolation && !partitions.contains(tp);
+            if fits && partitions.len() < most {
+                partitions.insert(tp.clone());
+                return true;
+            }
+            if fits {
+                cut_off.get_or_insert(listed.index);
+            } else if cut_off.is_none() {
+                // Behind the cut it would have the next request pass over those that were cut off.
                 left_out.get_or_insert(listed.index);
             }
-            fits
+            false
         });
-        Self { listed: wanted.into_iter().map(|(listed, _)| listed).collect(), left_out, cut_off }
-    }
-
-    /// Whether a reader of this turn waits with nothing in hand.
-    pub(super) fn is_starving(&self) -> bool {
-        self.listed.iter().any(|listed| listed.starving)
+        let listed = wanted.into_iter().map(|(listed, _)| listed).collect();
+        Self { listed, left_out, cut_off, is_starving }
     }
 
     /// The request, and the keys by which the answer names its topics.
@@ -204,6 +211,34 @@ mod tests {
         let turn = Turn::choose(&slots, 1, 2);
         assert_eq!((order(&turn), turn.cut_off), (vec![1, 2], Some(3)));
         assert_eq!(Turn::choose(&slots, 3, 4).cut_off, None);
+    }
+
+    #[test]
+    fn places_go_to_partitions_and_not_to_their_pieces() {
+        let slots = [slot(0, 0), slot(0, 10), slot(0, 20), slot(1, 0), slot(2, 0), slot(2, 10)];
+        let turn = Turn::choose(&slots, 0, 2);
+        assert_eq!((order(&turn), turn.left_out, turn.cut_off), (vec![0, 3], Some(1), Some(4)));
+        let turn = Turn::choose(&slots, 3, 2);
+        assert_eq!((order(&turn), turn.left_out, turn.cut_off), (vec![3, 4], Some(5), Some(0)));
+    }
+
+    #[test]
+    fn a_starving_reader_is_known_although_its_slot_has_no_place() {
+        let slots = [slot(0, 0), slot(1, 0), slot(1, 10)];
+        assert!(!Turn::choose(&slots, 0, 1).is_starving);
+        slots[2].starve();
+        assert!(Turn::choose(&slots, 0, 1).is_starving);
+        assert!(Turn::choose(&slots, 0, 2).is_starving);
+    }
+
+    #[test]
+    fn a_suspect_does_not_decide_which_isolation_level_has_its_turn() {
+        let range = OffsetRange::new(TopicPartition::new("t", 1), 0, 10).unwrap();
+        let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
+        let other = Slot::new(&planned, Offset::new(0), None, None, true);
+        let slots = [slot(0, 0), other];
+        let turn = Turn::choose(&slots, 0, 9);
+        assert_eq!((order(&turn), turn.left_out), (vec![0], Some(1)));
     }
 
     #[test]
