@@ -42,9 +42,13 @@ typos:
 fences:
     .ci/run fences
 
-# Our own kernels
+# Our own kernels by time: just bench plan
 bench *args:
-    cargo bench --manifest-path benches/kernels/Cargo.toml {{ args }}
+    CARGO_TARGET_DIR=target/bench cargo bench --locked --manifest-path benches/kernels/Cargo.toml {{ args }}
+
+# Our own kernels by counted work, against what was accepted: just guard --accept
+guard *args:
+    benches/kernels/guard.sh {{ args }}
 
 # Our reader and other clients on a cluster: just compare -b localhost:9092 -t orders
 compare *args:

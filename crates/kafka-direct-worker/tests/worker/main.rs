@@ -16,3 +16,4 @@ mod records;
 mod sizes;
 mod splits;
 mod transactions;
+mod unasked;

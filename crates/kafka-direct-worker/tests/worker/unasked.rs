@@ -1,0 +1,134 @@
+//! What was not asked for costs nothing: counting and projections neither copy nor build it.
+
+use allocation_counter::{AllocationInfo, measure};
+use arrow_array::{Array as _, RecordBatch};
+use kafka_direct_core::{Codec, Fetched};
+use kafka_direct_worker::{Column, Columns, DecodeOptions, RangeDecoder, scan};
+
+use crate::{
+    batch_writer::{Batch, CODECS, Rec, encode_all, fetched},
+    reader::committed,
+};
+
+const RECORDS: i32 = 1_000;
+
+/// Ten batches of records whose values have `value_bytes` bytes.
+fn log(value_bytes: usize, codec: Codec) -> Vec<u8> {
+    let per_batch = RECORDS / 10;
+    let batch = |number: i32| {
+        let records = (0..per_batch).map(|delta| Rec::value(delta, vec![b'v'; value_bytes]));
+        Batch::new(i64::from(number * per_batch), records.collect()).with_codec(codec)
+    };
+    encode_all(&(0..10).map(batch).collect::<Vec<_>>())
+}
+
+fn answer(value_bytes: usize, codec: Codec) -> Fetched {
+    fetched(0, log(value_bytes, codec), &[])
+}
+
+/// The batches of `answer`, and what making them took.
+fn decode(answer: &Fetched, columns: Columns) -> (Vec<RecordBatch>, AllocationInfo) {
+    let options = DecodeOptions::new().with_columns(columns);
+    let mut decoder = RangeDecoder::new(&committed(0, i64::from(RECORDS)), options);
+    let mut batches = Vec::with_capacity(16);
+    let took = measure(|| {
+        decoder.push(answer.clone()).unwrap();
+        while let Some(batch) = decoder.next_batch().unwrap() {
+            batches.push(batch);
+        }
+        batches.extend(decoder.flush().unwrap());
+    });
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 1_000);
+    (batches, took)
+}
+
+fn columns(of: &[Column]) -> Columns {
+    of.iter().copied().collect()
+}
+
+/// A sealed batch of ten records whose body no codec could decompress.
+fn undecodable(base: i64) -> Batch {
+    let records = (0..10).map(|delta| Rec::value(delta, "v")).collect();
+    let batch = Batch::new(base, records).with_codec(Codec::Zstd);
+    Batch { stored: Some(b"no frame".to_vec()), ..batch }
+}
+
+#[test]
+fn a_count_allocates_nothing() {
+    for codec in CODECS {
+        let (answer, planned) = (answer(500, codec), committed(0, i64::from(RECORDS)));
+        // The first clone makes bytes shared, as those from the wire already are.
+        drop(answer.clone());
+        let mut counted = 0;
+        let took = measure(|| {
+            counted = scan(&planned, &answer, &DecodeOptions::new()).unwrap();
+        });
+        assert_eq!(counted, 1_000);
+        assert_eq!(took.count_total, 0, "{codec:?}");
+    }
+}
+
+#[test]
+fn a_count_decompresses_no_batch_inside_the_range() {
+    let answer = fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[]);
+    assert_eq!(scan(&committed(0, 20), &answer, &DecodeOptions::new()).unwrap(), 20);
+    // At an edge records have to be looked at.
+    assert!(scan(&committed(0, 15), &answer, &DecodeOptions::new()).is_err());
+}
+
+#[test]
+fn constant_columns_decompress_no_batch_inside_the_range() {
+    for asked in [&[][..], &[Column::Topic, Column::Partition], &[Column::TimestampType]] {
+        let options = DecodeOptions::new().with_columns(columns(asked));
+        let mut decoder = RangeDecoder::new(&committed(0, 20), options);
+        decoder.push(fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[])).unwrap();
+        assert!(decoder.next_batch().unwrap().is_none());
+        assert_eq!(decoder.flush().unwrap().unwrap().num_rows(), 20);
+        assert_eq!(decoder.counts().decompressed_bytes, 0);
+    }
+}
+
+#[test]
+fn without_columns_rows_allocate_nothing_each() {
+    let (few, many) = (answer(10, Codec::None), answer(500, Codec::None));
+    let (_, few) = decode(&few, Columns::none());
+    let (_, many) = decode(&many, Columns::none());
+    assert_eq!(few.bytes_total, many.bytes_total);
+    assert!(many.bytes_total < 1_000, "{} bytes for 1000 rows", many.bytes_total);
+}
+
+#[test]
+fn a_projection_without_values_allocates_the_same_whatever_their_size() {
+    let asked = columns(&[Column::Key, Column::Offset, Column::Timestamp]);
+    let (_, small) = decode(&answer(10, Codec::None), asked);
+    let (_, large) = decode(&answer(5_000, Codec::None), asked);
+    assert_eq!(large.count_total, small.count_total);
+    assert_eq!(large.bytes_total, small.bytes_total);
+    // A view, an offset, a timestamp, and what a vector that grows may waste.
+    let row = 16 + 8 + 8;
+    assert!(large.bytes_total < 3 * row * 1_000, "{} bytes", large.bytes_total);
+    let (_, whole) = decode(&answer(5_000, Codec::None), asked.with(Column::Value));
+    assert!(whole.bytes_total > large.bytes_total + 16 * 1_000);
+}
+
+#[test]
+fn a_projection_without_values_keeps_no_bytes_of_them_alive() {
+    for codec in CODECS {
+        let answer = answer(500, codec);
+        let (batches, _) = decode(&answer, columns(&[Column::Offset, Column::Timestamp]));
+        assert!(answer.records.is_unique(), "{codec:?}: the answer is held");
+        let arrays = batches.iter().flat_map(RecordBatch::columns);
+        let held: usize = arrays.map(|array| array.get_buffer_memory_size()).sum();
+        assert!(held < 2 * 16 * 1_000, "{codec:?}: {held} bytes are held");
+    }
+}
+
+#[test]
+fn values_are_views_of_the_answer_and_no_copies() {
+    let answer = answer(500, Codec::None);
+    let (batches, took) = decode(&answer, columns(&[Column::Value]));
+    assert!(!answer.records.is_unique());
+    assert!(took.bytes_total < 500 * 1_000 / 4, "{} bytes", took.bytes_total);
+    drop(batches);
+    assert!(answer.records.is_unique());
+}
