@@ -55,7 +55,7 @@ no() {
 
 java_is_new() {
   local version
-  version=$(java -version 2>&1 | sed -n '1s/.*"\([0-9]*\).*/\1/p')
+  version=$(java -version 2>&1 | sed -n '1s/[^"]*"\([0-9]*\).*/\1/p')
   [[ $version =~ ^[0-9]+$ ]] && ((version >= 17))
 }
 
@@ -123,7 +123,7 @@ if [[ $measures == yes ]]; then
   if [[ $peers == all ]]; then
     build_peer_java
     build_spark
-    ! has java || notes+=(--note "Java=$(java -version 2>&1 | sed -n '2s/OpenJDK Runtime Environment //p')")
+    ! has java || notes+=(--note "Java=$(java -version 2>&1 | sed -n 2p)")
   elif [[ $starts_kafka == yes || $writes_loads == yes ]]; then
     build_java
   fi

@@ -164,7 +164,7 @@ pub(crate) fn standard(scale: f64) -> Vec<Load> {
             .at_least(5.0)
             .with_engines(),
         load("compare-100b-lz4", "100 B, lz4", of(2_500_000, line, "lz4", usual)),
-        load("compare-100b-tiny", "100 B, batches of one record", of(1_200_000, random, "none", 0))
+        load("compare-100b-tiny", "100 B, batches of one record", of(500_000, random, "none", 0))
             .at_most(1.8)
             .at_least(3.0),
         load("compare-json-none", "232 B JSON, none", of(2_000_000, json, "none", usual))

@@ -39,7 +39,8 @@ pub(crate) fn svg(measured: &[Measured]) -> Result<String, BoxError> {
     let most = panels.iter().map(|(_, bars)| bars.len()).max().unwrap_or(0);
     let height = TITLE + most as i32 * (BAR + GAP) + 2 * MARGIN;
     let rows = panels.len().div_ceil(COLUMNS) as i32;
-    let size = ((COLUMNS as i32 * PANEL_WIDTH) as u32, (HEAD + rows * height) as u32);
+    let columns = panels.len().clamp(2, COLUMNS) as i32;
+    let size = ((columns * PANEL_WIDTH) as u32, (HEAD + rows * height) as u32);
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();

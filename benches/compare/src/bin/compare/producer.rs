@@ -65,8 +65,10 @@ async fn create(bootstrap: &str, topic: &str, partitions: i32) -> Result<bool, B
         return Ok(false);
     }
     client.controller_client()?.create_topic(topic, partitions, 1, TIMEOUT_MS).await?;
-    // Its last partition has a leader: so have the others.
-    client.partition_client(topic, partitions - 1, UnknownTopicHandling::Retry).await?;
+    // A producer that finds one without a leader may wait for it until records expire.
+    for partition in 0..partitions {
+        client.partition_client(topic, partition, UnknownTopicHandling::Retry).await?;
+    }
     Ok(true)
 }
 

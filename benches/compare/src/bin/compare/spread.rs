@@ -6,6 +6,7 @@ pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
+    pub(crate) count: usize,
 }
 
 impl Spread {
@@ -16,7 +17,7 @@ impl Spread {
         let (&least, &most) = (sorted.first()?, sorted.last()?);
         let upper = sorted[sorted.len() / 2];
         let lower = sorted[(sorted.len() - 1) / 2];
-        Some(Self { median: f64::midpoint(lower, upper), least, most })
+        Some(Self { median: f64::midpoint(lower, upper), least, most, count: sorted.len() })
     }
 }
 
@@ -26,14 +27,10 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
-        assert_eq!(
-            Spread::of([3.0, 1.0, 2.0]),
-            Some(Spread { median: 2.0, least: 1.0, most: 3.0 })
-        );
-        assert_eq!(
-            Spread::of([4.0, 1.0, 2.0, 8.0]),
-            Some(Spread { median: 3.0, least: 1.0, most: 8.0 })
-        );
+        let spread = Spread::of([3.0, 1.0, 2.0]);
+        assert_eq!(spread, Some(Spread { median: 2.0, least: 1.0, most: 3.0, count: 3 }));
+        let spread = Spread::of([4.0, 1.0, 2.0, 8.0]);
+        assert_eq!(spread, Some(Spread { median: 3.0, least: 1.0, most: 8.0, count: 4 }));
         assert_eq!(Spread::of([]), None);
     }
 }

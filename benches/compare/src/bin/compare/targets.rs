@@ -7,6 +7,19 @@ use crate::spread::Spread;
 /// How far the noise must lie below the margin for a target to count as met.
 const NOISE_PER_MARGIN: f64 = 1.0 / 3.0;
 
+/// Of fewer rounds it is not known how far they lie apart.
+const FEWEST_ROUNDS: usize = 3;
+
+/// The width of a ratio of the same thing to itself, 1, which it ought to be, included.
+///
+/// Without a bound where too few rounds were run to tell.
+pub(crate) fn noise(again: Option<Spread>) -> f64 {
+    match again {
+        Some(again) if again.count >= FEWEST_ROUNDS => again.most.max(1.0) - again.least.min(1.0),
+        _ => f64::INFINITY,
+    }
+}
+
 /// A target for a ratio.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Bound {
@@ -24,7 +37,7 @@ pub(crate) enum Verdict {
 }
 
 impl Bound {
-    /// `noise` is the width of a ratio of the same thing to itself, most less least.
+    /// `noise` as of the function of this name.
     ///
     /// The margin is the distance from the target as a share of it: ratios to the bar and ratios
     /// of ten are so measured alike.
@@ -43,9 +56,8 @@ impl Bound {
     }
 
     /// `≤ 1.25: met`.
-    pub(crate) fn judged(self, ratio: Spread, noise: Option<Spread>) -> String {
-        let noise = noise.map_or(f64::INFINITY, |noise| noise.most - noise.least);
-        format!("{self}: {}", self.verdict(ratio.median, noise))
+    pub(crate) fn judged(self, ratio: Spread, again: Option<Spread>) -> String {
+        format!("{self}: {}", self.verdict(ratio.median, noise(again)))
     }
 }
 
@@ -87,7 +99,15 @@ mod tests {
     #[test]
     fn without_figures_nothing_is_met() {
         assert_eq!(Bound::AtMost(1.0).verdict(f64::NAN, 0.0), Verdict::Missed);
-        let one = Spread { median: 0.5, least: 0.5, most: 0.5 };
-        assert_eq!(Bound::AtMost(1.0).judged(one, None), "\u{2264} 1: met, within noise");
+    }
+
+    #[test]
+    fn noise_is_how_far_equal_things_lie_from_each_other_and_from_one() {
+        let width = |ratios: &[f64]| noise(Spread::of(ratios.iter().copied()));
+        assert!((width(&[0.75, 1.0, 1.25]) - 0.5).abs() < 1e-9);
+        assert!((width(&[1.25, 1.5, 1.5]) - 0.5).abs() < 1e-9);
+        // Two that happen to agree say nothing.
+        assert!(width(&[1.0, 1.0]).is_infinite());
+        assert!(noise(None).is_infinite());
     }
 }

@@ -55,14 +55,14 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
                 None => write!(text, " {NOTHING} |")?,
             }
         }
-        let noise = one.ratio((Client::FloorAgain, 0), (Client::Floor, 0), cpu);
+        let again = one.ratio((Client::FloorAgain, 0), (Client::Floor, 0), cpu);
         let over_floor = one.ratio((Client::Ours, 0), (Client::Floor, 0), cpu);
-        judged(text, over_floor, None, one.load.over_bar, noise)?;
+        judged(text, over_floor, None, one.load.over_bar, again)?;
         let other = cheapest_other(one);
         let under = other.and_then(|other| one.ratio((other, 0), (Client::Ours, 0), cpu));
-        judged(text, under, other, one.load.under_others, noise)?;
-        let noise = noise.map_or_else(|| NOTHING.to_owned(), shown);
-        writeln!(text, " {noise} | {kept}, {} |", one.rounds.len() - kept)?;
+        judged(text, under, other, one.load.under_others, again)?;
+        let again = again.map_or_else(|| NOTHING.to_owned(), shown);
+        writeln!(text, " {again} | {kept}, {} |", one.rounds.len() - kept)?;
     }
     Ok(())
 }
@@ -73,7 +73,7 @@ fn judged(
     ratio: Option<Spread>,
     whose: Option<Client>,
     bound: Option<Bound>,
-    noise: Option<Spread>,
+    again: Option<Spread>,
 ) -> std::fmt::Result {
     let Some(ratio) = ratio else { return write!(text, " {NOTHING} | {NOTHING} |") };
     write!(text, " {}", shown(ratio))?;
@@ -81,7 +81,7 @@ fn judged(
         write!(text, " ({})", client.name())?;
     }
     match bound {
-        Some(bound) => write!(text, " | {} |", bound.judged(ratio, noise)),
+        Some(bound) => write!(text, " | {} |", bound.judged(ratio, again)),
         None => write!(text, " | {NOTHING} |"),
     }
 }

@@ -10,8 +10,8 @@ use crate::{clients::Clients, machine::State, rounds::Measured, spread::Spread};
 
 const METHOD: &str = "\
 CPU (user and system) of the client in \u{b5}s a record, median of the rounds; ratios are taken round \
-by round: median [least\u{2013}most]. A/A is `floor views` against itself, and its width, most less \
-least, is the noise: a target is *met* only if the noise is under a third of the margin, the distance \
+by round: median [least\u{2013}most]. A/A is `floor views` against itself, and its width, from least \
+to most with 1 included, is the noise, if there are three rounds or more: a target is *met* only if the noise is under a third of the margin, the distance \
 from the target as a share of it; otherwise it is *met, within noise*, or *missed*. CRCs are checked \
 by all but ConsumerPerformance, which cannot be told to, and whose figures include the start of its \
 JVM. Spark runs on `local[2]`, its third time. Slow clients run in fewer rounds than the others.\n";

@@ -10,7 +10,7 @@ use crate::{
     loads::Kind,
     rounds::Measured,
     spread::Spread,
-    targets::{Bound, Verdict},
+    targets::{Bound, Verdict, noise},
 };
 
 fn cpu(round: &Round) -> f64 {
@@ -36,9 +36,9 @@ pub(super) fn aborted(text: &mut String, measured: &[Measured]) -> std::fmt::Res
         )?;
         writeln!(text, "|--:|--:|--:|---|--:|")?;
         let (without, with) = ((Client::Ours, 0), (Client::Ours, 1));
-        let noise = one.ratio((Client::OursAgain, 0), without, cpu);
+        let again = one.ratio((Client::OursAgain, 0), without, cpu);
         let ratio = one.ratio(with, without, cpu);
-        let verdict = ratio.zip(one.load.over_bar).map(|(ratio, bound)| bound.judged(ratio, noise));
+        let verdict = ratio.zip(one.load.over_bar).map(|(ratio, bound)| bound.judged(ratio, again));
         writeln!(
             text,
             "| {:.3} | {:.3} | {} | {} | {} |",
@@ -46,7 +46,7 @@ pub(super) fn aborted(text: &mut String, measured: &[Measured]) -> std::fmt::Res
             median(one.cpu(with)),
             ratio.map_or_else(|| NOTHING.to_owned(), shown),
             verdict.as_deref().unwrap_or(NOTHING),
-            noise.map_or_else(|| NOTHING.to_owned(), shown),
+            again.map_or_else(|| NOTHING.to_owned(), shown),
         )?;
     }
     Ok(())
@@ -55,14 +55,14 @@ pub(super) fn aborted(text: &mut String, measured: &[Measured]) -> std::fmt::Res
 /// Ours and floor with more and more partitions.
 pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
     for one in measured.iter().filter(|one| one.load.kind == Kind::Partitions) {
-        let noise = one.ratio((Client::OursAgain, 0), (Client::Ours, 0), speed);
+        let again = one.ratio((Client::OursAgain, 0), (Client::Ours, 0), speed);
         writeln!(
             text,
             "\n{}: the same number of records in topics with more and more partitions. Throughput \
              is wall records/s, of client and broker together; A/A of kafka-direct's throughput: \
              {}.\n",
             one.load.name,
-            noise.map_or_else(|| NOTHING.to_owned(), shown)
+            again.map_or_else(|| NOTHING.to_owned(), shown)
         )?;
         writeln!(
             text,
@@ -80,7 +80,7 @@ pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::
                 topic.name,
                 rate(ours),
                 against.map_or_else(|| NOTHING.to_owned(), shown),
-                if place == 0 { NOTHING } else { falls(against, noise) },
+                if place == 0 { NOTHING } else { falls(against, again) },
                 rate(floor),
                 median(one.cpu(ours)),
                 median(one.cpu(floor)),
@@ -94,9 +94,9 @@ fn speed(round: &Round) -> f64 {
     round.records as f64 / round.wall_s
 }
 
-fn falls(against: Option<Spread>, noise: Option<Spread>) -> &'static str {
-    let (Some(against), Some(noise)) = (against, noise) else { return NOTHING };
-    let width = noise.most - noise.least;
+fn falls(against: Option<Spread>, again: Option<Spread>) -> &'static str {
+    let Some(against) = against else { return NOTHING };
+    let width = noise(again);
     match Bound::AtLeast(1.0).verdict(against.median, width) {
         Verdict::Met | Verdict::WithinNoise => "no",
         Verdict::Missed if against.median >= 1.0 - width => "not beyond noise",
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn throughput_falls_only_if_it_does_by_more_than_the_noise() {
-        let spread = |median, width| Some(Spread { median, least: 1.0, most: 1.0 + width });
-        let noise = spread(1.0, 0.1);
-        assert_eq!(falls(spread(1.2, 0.0), noise), "no");
-        assert_eq!(falls(spread(0.95, 0.0), noise), "not beyond noise");
-        assert_eq!(falls(spread(0.85, 0.0), noise), "**yes**");
+        let again = Spread::of([0.95, 1.0, 1.05]);
+        let falls = |against| falls(Spread::of([against]), again);
+        assert_eq!(falls(1.2), "no");
+        assert_eq!(falls(0.95), "not beyond noise");
+        assert_eq!(falls(0.85), "**yes**");
     }
 }
