@@ -174,3 +174,73 @@ impl Drop for Unfinished {
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{io::Read as _, os::fd::OwnedFd, pin::pin, task::Poll};
+
+    use super::*;
+
+    /// Many times what a pipe takes.
+    const BLOCK: usize = 1 << 20;
+
+    /// A pipe and the writer into it.
+    fn piped() -> (std::io::PipeReader, Writer) {
+        let (reader, target) = std::io::pipe().unwrap();
+        let target = Target::Device(File::from(OwnedFd::from(target)));
+        (reader, Writer::start(target).unwrap())
+    }
+
+    /// Hands blocks over until one has to wait; gives how many did not.
+    async fn fill(writer: &Writer) -> u8 {
+        for number in 0..=u8::MAX {
+            let mut write = pin!(writer.write(vec![number; BLOCK]));
+            let polled = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx)));
+            match polled.await {
+                Poll::Pending => return number,
+                Poll::Ready(written) => written.unwrap(),
+            }
+        }
+        panic!("a target that takes nothing was handed everything");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_takes_nothing_is_handed_a_few_blocks() {
+        let (mut reader, writer) = piped();
+        let taken = fill(&writer).await;
+        // One may be in the thread's hands.
+        assert!(usize::from(taken) <= WAITING + 1, "{taken}");
+        let read = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        writer.end(true).await.unwrap();
+        drop(writer);
+        let expected: Vec<u8> = (0..taken).flat_map(|number| vec![number; BLOCK]).collect();
+        assert!(read.join().unwrap().unwrap() == expected, "blocks are missing, torn or swapped");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_fails_says_why_at_the_end() {
+        let (reader, writer) = piped();
+        fill(&writer).await;
+        drop(reader);
+        while writer.write(vec![0; BLOCK]).await.is_ok() {}
+        assert!(matches!(writer.end(true).await, Err(Failure::ClosedPipe)));
+    }
+
+    #[tokio::test]
+    async fn a_file_appears_at_its_end_and_only_if_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, whole) in [("whole", true), ("part", false)] {
+            let path = folder.path().join(name);
+            let writer = Writer::start(Target::open(Some(&path)).unwrap()).unwrap();
+            let unfinished = Unfinished::new(&writer);
+            writer.write(b"block".to_vec()).await.unwrap();
+            writer.end(whole).await.unwrap();
+            drop(unfinished);
+            assert_eq!(path.exists(), whole);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

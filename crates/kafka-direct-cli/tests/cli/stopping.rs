@@ -55,6 +55,31 @@ async fn a_signal_is_heard_while_nobody_reads_stdout() {
     drop(stdout);
 }
 
+/// A thread that waits keeps its stack, and its allocator's memory for good.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_partitions_wait_for_stdout_with_one_thread() {
+    let broker = broker("t", 200).await;
+    fill(&broker, "t", 200, 1000);
+    let bootstrap = broker.bootstrap();
+    let mut child = command(&["read", "-b", &bootstrap, "-t", "t"]).spawn().unwrap();
+    let mut stdout = BufReader::with_capacity(16, child.stdout.take().unwrap());
+    stdout.read_until(b'\n', &mut Vec::new()).await.unwrap();
+    let status = format!("/proc/{}/status", child.id().unwrap());
+    let mut most = 0;
+    for _ in 0..200 {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:")).unwrap();
+        most = most.max(threads.trim().parse::<usize>().unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let cores = std::thread::available_parallelism().unwrap().get();
+    // The first thread, the runtime's, and the one that writes.
+    assert!(most <= 1 + cores + 1, "{most} threads on {cores} cores");
+    signal(&child, "-TERM").await;
+    assert_eq!(outcome(child).await.code, Some(143));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_pipe_ends_quietly() {
     let broker = broker("t", 4).await;

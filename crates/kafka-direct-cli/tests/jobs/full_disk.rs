@@ -1,4 +1,7 @@
 //! A disk that takes no more bytes: no half file under a final name, and a way on.
+//!
+//! Everywhere, a limit on the size of files stands for it. A file system that is really full needs
+//! the right to mount one, which not every container gives: `.ci/run disk` runs that test.
 
 use std::{fs, path::Path, process::Command};
 
@@ -32,4 +35,37 @@ async fn a_full_disk_leaves_no_half_file_and_the_job_can_be_finished() {
         let text = fs::read_to_string(root.path().join("out").join(name)).unwrap();
         assert_eq!(text.lines().count(), 200);
     }
+}
+
+/// Below a file system of 64 KiB, which nobody else sees: a file, a job, and the job again once there
+/// is room. What each left is listed behind its exit code.
+#[cfg(target_os = "linux")]
+const ON_A_FULL_FILE_SYSTEM: &str = r#"
+mount -t tmpfs -o size=64k tmpfs "$1" && cd "$1" || exit 99
+shift
+"$@" --output out.jsonl; echo "file $?"; ls -A
+"$@" --output out/; echo "job $?"; ls -A out
+mount -o remount,size=16m . || exit 99
+"$@" --output out/; echo "again $?"; cat out/orders-*.jsonl | wc -l
+"#;
+
+#[cfg(target_os = "linux")]
+#[ignore = "needs the right to mount a file system in a namespace; `.ci/run disk` runs it"]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_without_room_gets_no_half_file_and_takes_the_job_once_it_has_some() {
+    let broker = orders(2, 400).await;
+    let root = tempfile::tempdir().unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", ON_A_FULL_FILE_SYSTEM, "sh"]);
+    command.arg(root.path()).arg(BINARY);
+    command.args(["read", "--quiet", "--brokers", &broker.bootstrap(), "--topic", "orders"]);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let found: Vec<&str> = found.split_whitespace().collect();
+    let job = ["job", "1", ".kafka-direct", "plan.json"];
+    assert_eq!(found, [&["file", "1"][..], &job, &["again", "0", "800"]].concat(), "{said}");
+    assert_eq!(said.matches("No space left on device").count(), 2, "{said}");
+    assert_eq!(said.matches("hint: free space").count(), 2, "{said}");
 }

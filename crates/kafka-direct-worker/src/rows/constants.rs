@@ -31,3 +31,23 @@ impl Constants {
         Arc::new(Int32Array::from(vec![self.topic_partition.partition(); rows]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Array as _, cast::AsArray as _};
+
+    use super::*;
+
+    #[test]
+    fn columns_are_held_by_their_batch_alone() {
+        let constants = Constants::new(&TopicPartition::new("t", 7));
+        let topic = constants.topic(100).unwrap();
+        let (keys, names) = topic.as_dictionary::<Int32Type>().clone().into_parts();
+        assert_eq!((keys.len(), names.as_string::<i32>().value(0)), (100, "t"));
+        drop(topic);
+        assert!(keys.into_builder().is_ok(), "somebody else holds the keys");
+        let partition = constants.partition(100).as_primitive::<Int32Type>().clone();
+        assert_eq!((partition.len(), partition.value(99)), (100, 7));
+        assert!(partition.into_builder().is_ok(), "somebody else holds the numbers");
+    }
+}
