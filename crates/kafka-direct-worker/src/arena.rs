@@ -9,20 +9,21 @@ use std::ops::Range;
 use arrow_buffer::Buffer;
 use kafka_direct_core::BufferPool;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Arena {
     /// Initialised memory; what counts ends at `used`.
     bytes: Vec<u8>,
     used: usize,
     /// How large it is likely to become.
     likely: usize,
-    pool: BufferPool,
+    /// Where its memory is from; the allocator's if there is none.
+    pool: Option<BufferPool>,
 }
 
 impl Arena {
     /// Empty, with the memory that `pool` has to give.
     pub(crate) const fn new(pool: BufferPool) -> Self {
-        Self { bytes: Vec::new(), used: 0, likely: 0, pool }
+        Self { bytes: Vec::new(), used: 0, likely: 0, pool: Some(pool) }
     }
 
     /// How many bytes were written.
@@ -55,14 +56,23 @@ impl Arena {
     }
 
     fn move_to(&mut self, capacity: usize) {
-        let larger = self.pool.take(capacity, capacity / 2);
+        let larger = match &self.pool {
+            Some(pool) => pool.take(capacity, capacity / 2),
+            None => Vec::with_capacity(capacity),
+        };
         let mut old = std::mem::replace(&mut self.bytes, larger);
         if self.used > 0 {
             old.truncate(self.used);
             self.bytes.clear();
             self.bytes.extend_from_slice(&old);
         }
-        self.pool.give(old);
+        self.give(old);
+    }
+
+    fn give(&self, memory: Vec<u8>) {
+        if let Some(pool) = &self.pool {
+            pool.give(memory);
+        }
     }
 
     fn grow(&mut self, end: usize) {
@@ -101,20 +111,19 @@ impl Arena {
         if used < self.bytes.capacity() / 2 {
             return Buffer::from_slice_ref(self.bytes.get(..used).unwrap_or_default());
         }
-        Buffer::from(self.pool.lend(std::mem::take(&mut self.bytes), used))
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if let Some(pool) = &self.pool {
+            return Buffer::from(pool.lend(bytes, used));
+        }
+        bytes.truncate(used);
+        Buffer::from_vec(bytes)
     }
 
     /// Gives the memory back; what was written is forgotten.
     pub(crate) fn release(&mut self) {
         self.used = 0;
-        self.pool.give(std::mem::take(&mut self.bytes));
-    }
-}
-
-/// An arena whose memory nobody else uses.
-impl Default for Arena {
-    fn default() -> Self {
-        Self::new(BufferPool::new(0))
+        let bytes = std::mem::take(&mut self.bytes);
+        self.give(bytes);
     }
 }
 
