@@ -51,11 +51,16 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Failure> {
     };
     output::clear_progress();
     let told = bench.tell(outcome.is_ok());
-    let deleted = match bench.doomed() {
-        Some(topic) => topic.delete().await,
-        None => Ok(()),
-    };
-    outcome.and(told).and(deleted)
+    let done = outcome.and(told);
+    let Some(topic) = bench.doomed() else { return done };
+    match (done, topic.delete().await) {
+        (Ok(()), deleted) => deleted,
+        (failed, Ok(())) => failed,
+        (failed, Err(error)) => {
+            output::error(&format!("error: the generated topic was not deleted: {error}"));
+            failed
+        }
+    }
 }
 
 /// A bench and what it has measured so far.

@@ -20,7 +20,8 @@ pub struct Counts {
     pub aborted_batches: u64,
     /// Kafka batches that hold transaction markers.
     pub control_batches: u64,
-    /// Time spent decompressing; zero without [`DecodeOptions::clock`](crate::DecodeOptions::clock).
+    /// Time spent decompressing; zero without
+    /// [`DecodeOptions::with_clock`](crate::DecodeOptions::with_clock).
     pub decompress_time: Duration,
 }
 

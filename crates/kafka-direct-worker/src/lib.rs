@@ -49,6 +49,6 @@ pub use columns::{Column, Columns};
 pub use counts::Counts;
 pub use decoder::RangeDecoder;
 pub use error::WorkerError;
-pub use options::{Clock, DecodeOptions};
+pub use options::DecodeOptions;
 pub use scan::scan;
 pub use schema::schema;

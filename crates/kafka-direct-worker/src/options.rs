@@ -21,16 +21,12 @@ pub struct DecodeOptions {
     /// Most bytes one Kafka batch may decompress to, at least 1 and at most
     /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.
     pub max_batch_bytes: usize,
-    /// Where the time comes from that [`Counts::decompress_time`](crate::Counts::decompress_time) is
-    /// measured by. Default: none, and nothing is measured.
-    pub clock: Option<Clock>,
+    pub(crate) clock: Option<Clock>,
 }
 
-/// The time since a moment that stays the same, by a clock that never goes back.
-///
-/// Decoding knows no clock of its own; its owner lends it one.
+/// A clock that the decoder's owner lends it, which has none of its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock(fn() -> Duration);
+pub(crate) struct Clock(fn() -> Duration);
 
 impl Clock {
     pub(crate) fn now(self) -> Duration {
@@ -92,7 +88,8 @@ impl DecodeOptions {
         self
     }
 
-    /// Measures how long decompression takes by `now`, the time since a moment that stays the same.
+    /// Measures [`Counts::decompress_time`](crate::Counts::decompress_time) by `now`: the time since
+    /// a moment that stays the same, by a clock that never goes back. Default: nothing is measured.
     #[must_use]
     pub const fn with_clock(mut self, now: fn() -> Duration) -> Self {
         self.clock = Some(Clock(now));

@@ -179,9 +179,10 @@ async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
     let broker = broker(1, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
-    for _ in 0..7 {
+    // A look asks twice.
+    for _ in 0..14 {
         broker.faults().next(ApiKey::Metadata, Fault::ErrorCode(3));
     }
     assert_eq!(offsets(&rdd).await.unwrap().len(), 40);
-    assert_eq!(broker.faults().intercepted(ApiKey::Metadata), 7);
+    assert_eq!(broker.faults().intercepted(ApiKey::Metadata), 14);
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::Utc;
-use kafka_direct::{Cluster, Error, ErrorKind};
+use kafka_direct::{Error, ErrorKind};
 use rskafka::{
     client::{
         Client,
@@ -41,7 +41,7 @@ pub(super) struct Topic {
 }
 
 impl Topic {
-    /// Creates the topic and waits until it is known.
+    /// Creates the topic.
     ///
     /// # Errors
     /// `Usage` if there is such a topic.
@@ -65,13 +65,12 @@ impl Topic {
             .await;
         created.map_err(failed)?;
         let connection = connection.clone();
-        let topic = Self { connection, client, name: name.to_owned(), partitions };
-        topic.known(&cluster).await?;
-        Ok(topic)
+        Ok(Self { connection, client, name: name.to_owned(), partitions })
     }
 
     /// Waits until each partition has a leader.
-    async fn known(&self, cluster: &Cluster) -> Result<(), Failure> {
+    async fn known(&self) -> Result<(), Failure> {
+        let cluster = connect::connect(&self.connection).await?;
         let began = Instant::now();
         let names = [self.name.clone()];
         loop {
@@ -107,6 +106,7 @@ impl Topic {
     pub(super) async fn fill(&self, args: &GenerateArgs) -> Result<(), Failure> {
         let records = args.generate.map_or(0, std::num::NonZero::get);
         let codec = produce::compression(args.codec);
+        self.known().await?;
         let client = produce::client(&self.connection, &self.name).await?;
         let mut batches = Batches::new(client, &self.name, self.partitions, codec);
         let bar = progress::writing(records);

@@ -3,7 +3,7 @@
 //! Contract: a plot stands on its own: axes, units, no reference to anything outside. Colours are
 //! those of `STYLE`, which belongs on the page.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use plotters::{
     chart::{ChartBuilder, ChartContext},
@@ -36,11 +36,13 @@ const LINE: RGBColor = RGBColor(2, 2, 2);
 /// Lines of their own colour; more rounds than this share them.
 pub(super) const SERIES: u8 = 4;
 
-const SIZE: (u32, u32) = (760, 280);
+/// As wide as the page, and half as wide.
+const WIDE: (u32, u32) = (900, 300);
+const NARROW: (u32, u32) = (440, 260);
 /// Points of one line: more are a blur.
 const MOST_POINTS: usize = 90;
 /// Bars that are named one by one.
-const MOST_NAMES: usize = 32;
+const MOST_NAMES: usize = 16;
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
@@ -58,6 +60,8 @@ pub(super) fn throughput(rounds: &[Round]) -> Result<String, Failure> {
     let axes = Axes {
         x: (0.0, most(|point| point.0)),
         y: most(|point| point.1),
+        x_labels: 12,
+        size: WIDE,
         x_unit: "seconds since the round began",
         y_unit: unit,
         x_label: &number,
@@ -90,6 +94,8 @@ pub(super) fn partitions(
     let axes = Axes {
         x: (-0.6, count - 0.4),
         y: bars.iter().copied().fold(0.0, f64::max),
+        x_labels: if named { MOST_NAMES } else { 8 },
+        size: NARROW,
         x_unit: if named { "partition" } else { "ranges in the order of the plan" },
         y_unit,
         x_label: if named { &label } else { &number },
@@ -107,30 +113,33 @@ pub(super) fn partitions(
 /// How the latencies of all rounds' fetches are spread.
 pub(super) fn latency(rounds: &[Round]) -> Result<String, Failure> {
     let mut buckets = BTreeMap::new();
-    for (end, count) in rounds.iter().flat_map(|round| round.latency.buckets()) {
-        let sum: &mut u64 = buckets.entry(end).or_default();
+    for (bucket, count) in rounds.iter().flat_map(|round| round.latency.buckets()) {
+        let sum: &mut u64 = buckets.entry((bucket.start, bucket.end)).or_default();
         *sum = sum.saturating_add(count);
     }
     let total = float(buckets.values().sum::<u64>()).max(1.0);
-    // An eighth of a power of two is as wide everywhere on this axis.
-    let bars: Vec<(f64, f64)> = buckets
+    // Twice as long is the same step everywhere on this axis.
+    let place = |time: Duration| (time.as_secs_f64() * 1e3).max(1e-3).log2();
+    let bars: Vec<(f64, f64, f64)> = buckets
         .iter()
-        .map(|(end, count)| ((end.as_secs_f64() * 1e3).log2(), 100.0 * float(*count) / total))
+        .map(|((start, end), n)| (place(*start), place(*end), 100.0 * float(*n) / total))
         .collect();
-    let ends = || bars.iter().map(|(end, _)| *end);
-    let (least, most) = (ends().fold(f64::MAX, f64::min), ends().fold(f64::MIN, f64::max));
-    let range = if bars.is_empty() { (0.0, 1.0) } else { ((least - 0.3).floor(), most.ceil()) };
+    let range = match (bars.first(), bars.last()) {
+        (Some((start, ..)), Some((_, end, _))) => (start.floor(), end.ceil()),
+        _ => (0.0, 1.0),
+    };
     let axes = Axes {
         x: range,
-        y: bars.iter().map(|(_, share)| *share).fold(0.0, f64::max),
+        y: bars.iter().map(|(.., share)| *share).fold(0.0, f64::max),
+        x_labels: MOST_NAMES,
+        size: WIDE,
         x_unit: "milliseconds from a fetch to the end of its answer",
         y_unit: "% of fetches",
         x_label: &|x| if (x - x.round()).abs() < 1e-6 { number(x.exp2()) } else { String::new() },
     };
     axes.draw(|chart| {
-        let bars = bars.iter().map(|(end, share)| {
-            let start = end + (1.0 - 1.0 / 8.0_f64).log2();
-            Rectangle::new([(start, 0.0), (*end, *share)], bar_style())
+        let bars = bars.iter().map(|(start, end, share)| {
+            Rectangle::new([(*start, 0.0), (*end, *share)], bar_style())
         });
         chart.draw_series(bars)?;
         Ok(())
@@ -141,6 +150,9 @@ pub(super) fn latency(rounds: &[Round]) -> Result<String, Failure> {
 struct Axes<'a> {
     x: (f64, f64),
     y: f64,
+    /// About how many labels there is room for along it.
+    x_labels: usize,
+    size: (u32, u32),
     x_unit: &'a str,
     y_unit: &'a str,
     x_label: &'a dyn Fn(f64) -> String,
@@ -157,7 +169,7 @@ impl Axes<'_> {
         self.try_draw(&mut svg, series)
             .map_err(|error| Failure::unmet(format!("a plot cannot be drawn: {error}")))?;
         // Inside HTML an SVG needs no namespace, and its size is that of its place.
-        let (width, height) = SIZE;
+        let (width, height) = self.size;
         let size = format!("width=\"{width}\" height=\"{height}\" ");
         Ok(svg.replace(&size, "").replace(" xmlns=\"http://www.w3.org/2000/svg\"", ""))
     }
@@ -167,14 +179,14 @@ impl Axes<'_> {
         svg: &mut String,
         series: impl FnOnce(&mut Chart<'_, '_>) -> Result<(), DrawingError>,
     ) -> Result<(), DrawingError> {
-        let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+        let root = SVGBackend::with_string(svg, self.size).into_drawing_area();
         let text = || TextStyle::from(("sans-serif", 14).into_font()).color(&TEXT);
         let (from, to) = self.x;
         let mut chart = ChartBuilder::on(&root)
             .margin(8)
             .margin_right(20)
-            .x_label_area_size(48)
-            .y_label_area_size(76)
+            .x_label_area_size(44)
+            .y_label_area_size(72)
             .build_cartesian_2d(from..to.max(from + 1e-3), 0.0..(self.y * 1.08).max(1e-3))?;
         chart
             .configure_mesh()
@@ -186,7 +198,7 @@ impl Axes<'_> {
             .axis_desc_style(text())
             .x_desc(self.x_unit)
             .y_desc(self.y_unit)
-            .x_labels(MOST_NAMES)
+            .x_labels(self.x_labels)
             .y_labels(6)
             .x_label_formatter(&|x| (self.x_label)(*x))
             .y_label_formatter(&|y| number(*y))
@@ -227,8 +239,6 @@ fn rates(samples: &[Sample], amount: impl Fn(&Sample) -> f64) -> Vec<(f64, f64)>
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

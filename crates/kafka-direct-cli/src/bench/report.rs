@@ -55,7 +55,7 @@ pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, 
     page.push_str(&key(rounds));
     page.push_str(&plots::throughput(rounds)?);
     heading(&mut page, "Time of a fetch");
-    paragraph(&mut page, "All rounds together. Bars are an eighth of a doubling wide.");
+    paragraph(&mut page, "All rounds together; each doubling is divided into eight bars.");
     page.push_str(&plots::latency(rounds)?);
     if let Some(last) = rounds.last() {
         heading(&mut page, &format!("Partitions in round {}", last.round));

@@ -175,7 +175,8 @@ impl Drop for Unfinished {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::{io::Read as _, os::fd::OwnedFd, pin::pin, task::Poll};
 

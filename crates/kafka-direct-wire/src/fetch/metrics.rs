@@ -1,6 +1,7 @@
 //! What the fetch path counted: plain counters, read at any time, never reset.
 
 use std::{
+    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -18,10 +19,11 @@ fn bucket(micros: u64) -> usize {
     usize::try_from(index).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 
-/// The first latency, in microseconds, that is above bucket `index`.
-fn bucket_end(index: u64) -> u64 {
+/// The latencies of bucket `index`, in microseconds.
+fn bucket_range(index: u64) -> Range<u64> {
     let shift = (index / PARTS).saturating_sub(1);
-    (index - shift * PARTS + 1) << shift
+    let front = index - shift * PARTS;
+    front << shift..(front + 1) << shift
 }
 
 /// Counters of one cluster's fetches.
@@ -114,9 +116,9 @@ impl Latency {
         let total: u64 = self.0.iter().sum();
         let wanted = total.saturating_mul(u64::from(percent.min(100))).div_ceil(100).max(1);
         let mut seen = 0u64;
-        self.buckets().find_map(|(end, count)| {
+        self.buckets().find_map(|(bucket, count)| {
             seen = seen.saturating_add(count);
-            (seen >= wanted).then_some(end)
+            (seen >= wanted).then_some(bucket.end)
         })
     }
 
@@ -127,11 +129,14 @@ impl Latency {
         Self(self.0.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect())
     }
 
-    /// The buckets that hold any answer, in order: an exclusive upper bound of their latencies, and
-    /// how many there were.
-    pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
-        let ends = (0u64..).map(|index| Duration::from_micros(bucket_end(index)));
-        ends.zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
+    /// The buckets that hold any answer, in order: which latencies they hold, and how many there
+    /// were.
+    pub fn buckets(&self) -> impl Iterator<Item = (Range<Duration>, u64)> + '_ {
+        let buckets = (0u64..).map(|index| {
+            let Range { start, end } = bucket_range(index);
+            Duration::from_micros(start)..Duration::from_micros(end)
+        });
+        buckets.zip(self.0.iter().copied()).filter(|(_, count)| *count > 0)
     }
 }
 
@@ -151,10 +156,11 @@ mod tests {
         assert!(latency.percentile(99).unwrap() >= Duration::from_millis(900));
     }
     #[test]
-    fn a_bucket_ends_within_an_eighth_of_what_it_holds() {
+    fn a_bucket_is_at_most_an_eighth_of_what_it_holds() {
         for micros in (0..5000).chain([1 << 20, (1 << 32) - 1]) {
-            let end = bucket_end(u64::try_from(bucket(micros)).unwrap());
-            assert!(end > micros && end - micros <= micros / 8 + 1, "{micros}: {end}");
+            let range = bucket_range(u64::try_from(bucket(micros)).unwrap());
+            assert!(range.contains(&micros), "{micros}: {range:?}");
+            assert!(range.end - range.start <= micros / 8 + 1, "{micros}: {range:?}");
         }
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }

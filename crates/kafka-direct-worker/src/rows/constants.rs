@@ -34,7 +34,7 @@ impl Constants {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Array as _, cast::AsArray as _};
+    use arrow_array::cast::AsArray as _;
 
     use super::*;
 

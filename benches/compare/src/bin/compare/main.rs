@@ -111,11 +111,16 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
     };
     let began = machine::State::now(&clients);
     let mut measured = Vec::new();
+    let mut outcome = Ok(());
     for load in chosen(arguments)? {
-        let written = producer::write_missing(&clients, bootstrap, &load)?;
-        let one = rounds::measure(&clients, bootstrap, load, wanted);
-        producer::delete(bootstrap, &written)?;
-        measured.push(one?);
+        match written_and_measured(&clients, bootstrap, load, wanted) {
+            Ok(one) => measured.push(one),
+            // What is measured already is shown all the same.
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
     }
     if let Some(path) = &arguments.raw {
         write_raw(path, &measured)?;
@@ -127,7 +132,21 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
         plot = path.file_name().and_then(|name| name.to_str());
     }
     print!("{}", report::markdown(&began, &arguments.note, &clients, &measured, plot));
-    Ok(())
+    outcome
+}
+
+/// Leaves no topic behind that was not there.
+fn written_and_measured(
+    clients: &Clients,
+    bootstrap: &str,
+    load: Load,
+    wanted: Wanted,
+) -> Result<Measured, BoxError> {
+    let mut written = Vec::new();
+    let measured = producer::write_missing(clients, bootstrap, &load, &mut written)
+        .and_then(|()| rounds::measure(clients, bootstrap, load, wanted));
+    producer::delete(bootstrap, &written)?;
+    measured
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<Load>, BoxError> {

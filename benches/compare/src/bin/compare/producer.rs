@@ -18,27 +18,28 @@ const PRODUCER: &str = "org.apache.kafka.tools.ProducerPerformance";
 
 const TIMEOUT_MS: i32 = 60_000;
 
-/// Creates and fills each topic of the load that has a recipe and is not there yet; tells which.
+/// Creates and fills each topic of the load that has a recipe and is not there yet; their names are
+/// added to `written`, also of one whose writing then fails.
 pub(crate) fn write_missing(
     clients: &Clients,
     bootstrap: &str,
     load: &Load,
-) -> Result<Vec<String>, BoxError> {
+    written: &mut Vec<String>,
+) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut written = Vec::new();
     for Topic { name, recipe } in &load.topics {
         let Some(recipe) = recipe else { continue };
         if runtime.block_on(create(bootstrap, name, recipe.partitions))? {
             eprintln!("{}: writing {} records to {name}", load.name, recipe.records);
-            fill(clients, bootstrap, name, recipe)?;
             written.push(name.clone());
+            fill(clients, bootstrap, name, recipe)?;
         } else {
             eprintln!("{}: topic {name} exists and is read as it is", load.name);
         }
     }
     // Where the broker is on this machine, its pages would be written back under the measurement.
     Command::new("sync").status().map_err(|error| format!("sync: {error}"))?;
-    Ok(written)
+    Ok(())
 }
 
 /// Deletes topics that `write_missing` wrote.
