@@ -38,13 +38,15 @@ async fn a_full_disk_leaves_no_half_file_and_the_job_can_be_finished() {
 }
 
 /// Below a file system of 64 KiB, which nobody else sees: a file, a job, and the job again once there
-/// is room. What each left is listed behind its exit code.
+/// is room. What each left is listed behind its exit code; of files under a final name, of which one
+/// may have had room, the number of lines.
 #[cfg(target_os = "linux")]
 const ON_A_FULL_FILE_SYSTEM: &str = r#"
 mount -t tmpfs -o size=64k tmpfs "$1" && cd "$1" || exit 99
 shift
 "$@" --output out.jsonl; echo "file $?"; ls -A
-"$@" --output out/; echo "job $?"; ls -A out
+"$@" --output out/; echo "job $?"; ls -A out | grep -v "^orders-.*jsonl$"
+for file in out/orders-*.jsonl; do [ ! -e "$file" ] || echo "whole $(wc -l <"$file")"; done
 mount -o remount,size=16m . || exit 99
 "$@" --output out/; echo "again $?"; cat out/orders-*.jsonl | wc -l
 "#;
@@ -63,6 +65,9 @@ async fn a_file_system_without_room_gets_no_half_file_and_takes_the_job_once_it_
     let said = String::from_utf8(output.stderr).unwrap();
     let found = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
+    let whole = found.matches("whole 400\n").count();
+    assert!(whole < 2, "{found}");
+    let found = found.replace("whole 400\n", "");
     let found: Vec<&str> = found.split_whitespace().collect();
     let job = ["job", "1", ".kafka-direct", "plan.json"];
     assert_eq!(found, [&["file", "1"][..], &job, &["again", "0", "800"]].concat(), "{said}");
