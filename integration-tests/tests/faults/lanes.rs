@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kafka_direct::{Cluster, ClusterConfig, ErrorKind, IsolationLevel, KafkaRdd};
+use kafka_direct::{Cluster, ClusterConfig, DecodeOptions, ErrorKind, IsolationLevel, KafkaRdd};
 use kafka_direct_broker::{ApiKey, Broker, Fault};
 use tokio::time::timeout;
 
@@ -40,6 +40,26 @@ async fn who_had_to_stay_out_of_a_request_is_in_the_next_one() {
     let middle: Vec<usize> = (0..fetches.len()).filter(is_middle).collect();
     assert!(middle.len() >= 30 && middle[0] < 4, "{middle:?}");
     assert!(middle.windows(2).all(|pair| pair[1] - pair[0] <= 3), "{middle:?}");
+}
+
+/// With one thread, which the reader never gives up by waiting.
+#[tokio::test(start_paused = true)]
+async fn fetching_goes_on_while_a_reader_finds_all_it_asks_for() {
+    let (broker, _, cluster) = in_memory(1, 40).await;
+    let one_row = DecodeOptions::new().with_max_rows(1);
+    let rdd = KafkaRdd::builder(&cluster).topic("t").decode(one_row).build().await.unwrap();
+    let mut batches = rdd.read_partition(0).unwrap();
+    assert!(batches.ready().await.unwrap());
+    let mut before = 0;
+    while before != broker.fetches().len() {
+        before = broker.fetches().len();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Two record sets of two records are queued.
+    for _ in 0..4 {
+        assert_eq!(batches.try_next().await.unwrap().unwrap().num_rows(), 1);
+    }
+    assert!(broker.fetches().len() > before);
 }
 
 #[tokio::test(start_paused = true)]
