@@ -107,19 +107,6 @@ impl BufferPool {
         drop(unused);
         drop(gone);
     }
-
-    /// Bytes of the buffers that nobody uses.
-    #[must_use]
-    pub fn unused_bytes(&self) -> usize {
-        self.0.unused.lock().unwrap_or_else(PoisonError::into_inner).bytes
-    }
-
-    /// Gives all unused memory back to the allocator.
-    pub fn clear(&self) {
-        let unused =
-            std::mem::take(&mut *self.0.unused.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(unused);
-    }
 }
 
 #[cfg(test)]
@@ -127,6 +114,10 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+
+    fn unused_bytes(pool: &BufferPool) -> usize {
+        pool.0.unused.lock().unwrap().bytes
+    }
 
     #[test]
     fn a_lent_buffer_comes_back_when_its_last_holder_is_gone() {
@@ -137,9 +128,9 @@ mod tests {
         let lent = pool.lend(buffer, 3);
         let part = lent.slice(1..);
         drop(lent);
-        assert_eq!((&part[..], pool.unused_bytes()), (&[7, 7][..], 0));
+        assert_eq!((&part[..], unused_bytes(&pool)), (&[7, 7][..], 0));
         drop(part);
-        assert_eq!(pool.unused_bytes(), MIB);
+        assert_eq!(unused_bytes(&pool), MIB);
         let again = pool.take(MIB - 5, 5);
         assert_eq!((again.as_ptr(), again.len()), (address, MIB));
     }
@@ -150,13 +141,11 @@ mod tests {
         let buffers: Vec<_> = (0..3).map(|_| pool.take(MIB, 0)).collect();
         let newest = buffers[2].as_ptr();
         buffers.into_iter().for_each(|buffer| pool.give(buffer));
-        assert_eq!(pool.unused_bytes(), 2 * MIB);
+        assert_eq!(unused_bytes(&pool), 2 * MIB);
         let first = pool.take(MIB, 0);
         assert_eq!(first.as_ptr(), newest);
         pool.give(Vec::with_capacity(3 * MIB));
-        assert_eq!(pool.unused_bytes(), MIB);
-        pool.clear();
-        assert_eq!(pool.unused_bytes(), 0);
+        assert_eq!(unused_bytes(&pool), MIB);
     }
 
     #[test]
@@ -164,13 +153,13 @@ mod tests {
         let pool = BufferPool::new(8 * MIB);
         pool.give(Vec::with_capacity(4 * MIB));
         assert!(pool.take(MIB, MIB).capacity() <= 2 * MIB);
-        assert_eq!(pool.unused_bytes(), 4 * MIB);
+        assert_eq!(unused_bytes(&pool), 4 * MIB);
     }
 
     #[test]
     fn small_buffers_are_not_kept() {
         let pool = BufferPool::new(MIB);
         drop(pool.lend(pool.take(100, 0), 0));
-        assert_eq!(pool.unused_bytes(), 0);
+        assert_eq!(unused_bytes(&pool), 0);
     }
 }
