@@ -146,9 +146,10 @@ pub(crate) fn standard(scale: f64) -> Vec<Load> {
     let many = |filled, records, batch_bytes| Recipe {
         partitions: 1000,
         filled,
+        writer: Writer::Fill,
         ..of(records, random, "none", batch_bytes)
     };
-    let few_of_many = Recipe { writer: Writer::Fill, ..many(10, 4_000_000, usual) };
+    let few_of_many = many(10, 4_000_000, usual);
     let plain = Recipe { writer: Writer::Fill, ..of(3_000_000, random, "none", usual) };
     let aborting = Recipe { writer: Writer::FillAborting { every: 10 }, ..plain };
     let twins = [("plain", plain), ("aborted", aborting)]
