@@ -18,6 +18,8 @@ pub(crate) enum Client {
     Drain,
     Floor,
     Ours,
+    /// With one worker thread, as floor has one.
+    OursAlone,
     FloorAgain,
     OursAgain,
     Rskafka,
@@ -67,6 +69,7 @@ impl Client {
             Self::Drain => "floor drain",
             Self::Floor => "floor views",
             Self::Ours => "kafka-direct",
+            Self::OursAlone => "kafka-direct, one thread",
             Self::FloorAgain => "floor views, again",
             Self::OursAgain => "kafka-direct, again",
             Self::Rskafka => "rskafka",
@@ -81,9 +84,12 @@ impl Client {
 
     pub(crate) const fn pace(self) -> Pace {
         match self {
-            Self::Drain | Self::Floor | Self::FloorAgain | Self::Ours | Self::OursAgain => {
-                Pace::Bar
-            }
+            Self::Drain
+            | Self::Floor
+            | Self::FloorAgain
+            | Self::Ours
+            | Self::OursAlone
+            | Self::OursAgain => Pace::Bar,
             Self::Rskafka | Self::Rdkafka | Self::FranzGo => Pace::Fast,
             Self::RdkafkaDefault | Self::JavaPoll => Pace::Slow,
             Self::JavaPerformance | Self::Spark => Pace::Engine,
@@ -98,14 +104,19 @@ impl Client {
             Self::JavaPoll | Self::JavaPerformance => "java",
             Self::Spark => "spark",
             Self::Rskafka => "rskafka",
-            Self::Drain | Self::Floor | Self::FloorAgain | Self::Ours | Self::OursAgain => "rust",
+            Self::Drain
+            | Self::Floor
+            | Self::FloorAgain
+            | Self::Ours
+            | Self::OursAlone
+            | Self::OursAgain => "rust",
         }
     }
 
     const fn program(self) -> &'static str {
         match self {
             Self::Drain | Self::Floor | Self::FloorAgain => "release/floor",
-            Self::Ours | Self::OursAgain => "release/ours",
+            Self::Ours | Self::OursAlone | Self::OursAgain => "release/ours",
             Self::Rskafka => "release/rskafka_client",
             Self::Rdkafka | Self::RdkafkaDefault => "release/rdkafka_client",
             Self::FranzGo => "clients/franz-go",
@@ -217,6 +228,9 @@ impl Clients {
             Client::Spark => {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/spark/read.py");
                 command.args([script, bootstrap, topic]).arg(self.built.join("clients/spark/jars"));
+            }
+            Client::OursAlone => {
+                command.args([bootstrap, topic]).env("TOKIO_WORKER_THREADS", "1");
             }
             _ => {
                 command.args([bootstrap, topic]);

@@ -29,14 +29,18 @@ pub(crate) type Cell = (Client, usize);
 
 /// What is run in a round of `load`.
 pub(crate) fn cells(load: &Load, clients: &Clients) -> Vec<Cell> {
-    use Client::{Drain, Floor, FloorAgain, Ours, OursAgain};
+    use Client::{Drain, Floor, FloorAgain, Ours, OursAgain, OursAlone};
     match load.kind {
         Kind::Clients => {
             let peers = Client::PEERS
                 .into_iter()
                 .filter(|peer| clients.has(*peer) && (load.engines || peer.pace() != Pace::Engine));
             // Ours between the two it is compared with, floor on each side.
-            [Drain, Floor, Ours, FloorAgain].into_iter().chain(peers).map(|one| (one, 0)).collect()
+            [Drain, Floor, Ours, OursAlone, FloorAgain]
+                .into_iter()
+                .chain(peers)
+                .map(|one| (one, 0))
+                .collect()
         }
         Kind::Aborted => vec![(Drain, 0), (Ours, 0), (Ours, 1), (OursAgain, 0)],
         Kind::Partitions => {

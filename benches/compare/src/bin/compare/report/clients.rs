@@ -40,10 +40,10 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
     }
     writeln!(
         text,
-        " kafka-direct / floor views | target | cheapest other / kafka-direct | target | A/A | \
-         rounds kept, thrown away |"
+        " kafka-direct / floor views | target | one thread / floor views | target | cheapest other / \
+         kafka-direct | target | A/A | rounds kept, thrown away |"
     )?;
-    writeln!(text, "|---|{}--:|---|--:|---|--:|--:|", "--:|".repeat(found.len() + 1))?;
+    writeln!(text, "|---|{}--:|---|--:|---|--:|---|--:|--:|", "--:|".repeat(found.len() + 1))?;
     for one in loads {
         let kept = one.kept().len();
         let records = one.spread(|round| Some(round.of((Client::Floor, 0))?.records as f64));
@@ -58,6 +58,8 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
         let again = one.ratio((Client::FloorAgain, 0), (Client::Floor, 0), cpu);
         let over_floor = one.ratio((Client::Ours, 0), (Client::Floor, 0), cpu);
         judged(text, over_floor, None, one.load.over_bar, again)?;
+        let alone = one.ratio((Client::OursAlone, 0), (Client::Floor, 0), cpu);
+        judged(text, alone, None, one.load.over_bar, again)?;
         let other = cheapest_other(one);
         let under = other.and_then(|other| one.ratio((other, 0), (Client::Ours, 0), cpu));
         judged(text, under, other, one.load.under_others, again)?;
