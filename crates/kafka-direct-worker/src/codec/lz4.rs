@@ -1,5 +1,9 @@
 //! LZ4 frames, decoded block by block: a block decoder runs at twice the speed of a frame reader.
 //!
+//! Independent blocks, which Kafka's own clients write, go to the reference library: it takes a
+//! quarter less time than `lz4_flex`. That one decodes linked blocks, for which the binding has no
+//! call, and finds out why a block is not decodable.
+//!
 //! Blocks may be independent or linked, stored or compressed; several frames may follow each other.
 //! A frame that needs a dictionary is refused. Checksums of header, blocks and content are not
 //! checked: the batch's CRC-32C covers the same bytes, and old Kafka clients wrote wrong header
@@ -7,6 +11,7 @@
 //!
 //! Source: the LZ4 frame format description, version 1.6.
 
+use lz4::block::decompress_to_buffer;
 use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 
 use super::{CodecFault, Output, stored, take, take_slice};
@@ -115,7 +120,7 @@ fn compressed(
     loop {
         let (written, space) = out.arena.history_and_room(history, room);
         let decoded = if written.is_empty() {
-            decompress_into(block, space)
+            independent(block, space)
         } else {
             let from = written.len().saturating_sub(WINDOW_BYTES);
             decompress_into_with_dict(block, space, written.get(from..).unwrap_or_default())
@@ -134,6 +139,13 @@ fn compressed(
             Err(_) => return Err(CodecFault::Broken("a block is not decodable")),
         }
     }
+}
+
+/// Decodes a block that refers to nothing before it.
+fn independent(block: &[u8], space: &mut [u8]) -> Result<usize, DecompressError> {
+    let size = i32::try_from(space.len()).ok();
+    let decoded = size.and_then(|size| decompress_to_buffer(block, Some(size), space).ok());
+    decoded.map_or_else(|| decompress_into(block, space), Ok)
 }
 
 #[cfg(test)]
