@@ -5,7 +5,7 @@ use std::ops::Range;
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_schema::SchemaRef;
-use kafka_direct_core::{BufferPool, Codec, Fetched, Offset, PlannedRange};
+use kafka_direct_core::{BATCH_HEADER_BYTES, BufferPool, Codec, Fetched, Offset, PlannedRange};
 
 use crate::{
     Counts, DecodeOptions, WorkerError,
@@ -54,8 +54,16 @@ struct Open {
     /// The position behind it.
     next: Offset,
     body: Body,
+    size: Size,
     facts: Facts,
     cursor: Cursor,
+}
+
+/// What a Kafka batch brings, and what of the answer it takes.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    records: usize,
+    bytes: usize,
 }
 
 /// Where the records of the open batch stand.
@@ -206,12 +214,13 @@ impl RangeDecoder {
             Body::Counted { left: batch.count as usize }
         } else if batch.codec == Codec::None {
             self.counts.decompressed_bytes += batch.body.len() as u64;
-            Body::Fetched(batch.body)
+            Body::Fetched(batch.body.clone())
         } else {
             Body::Arena(self.decompress(&batch)?)
         };
-        let KafkaBatch { base, next, count, facts, .. } = batch;
-        self.open = Some(Open { base, next, body, facts, cursor: Cursor::new(count) });
+        let KafkaBatch { base, next, count, facts, body: stored, .. } = batch;
+        let size = Size { records: count as usize, bytes: BATCH_HEADER_BYTES + stored.len() };
+        self.open = Some(Open { base, next, body, size, facts, cursor: Cursor::new(count) });
         Ok(())
     }
 
@@ -249,7 +258,8 @@ impl RangeDecoder {
             }
             body => {
                 let (input, arena) = (self.input.as_mut(), &self.arena);
-                let stored = Stored { body, input, arena, needs_bytes: self.needs_bytes };
+                let stored =
+                    Stored { body, size: open.size, input, arena, needs_bytes: self.needs_bytes };
                 parse(&mut self.rows, stored, &open.facts, &mut open.cursor)
             }
         };
@@ -317,6 +327,7 @@ impl RangeDecoder {
 /// The records of the open batch and what holds them.
 struct Stored<'a> {
     body: &'a Body,
+    size: Size,
     input: Option<&'a mut Input>,
     arena: &'a Arena,
     needs_bytes: bool,
@@ -330,7 +341,8 @@ fn parse(
     facts: &Facts,
     cursor: &mut Cursor,
 ) -> Result<bool, &'static str> {
-    let Stored { body, input, arena, needs_bytes } = stored;
+    let Stored { body, size, input, arena, needs_bytes } = stored;
+    let behind = input.as_ref().map_or(0, |input| input.rest_bytes());
     let sources = &mut rows.sources;
     let (origin, index, start, bytes) = match body {
         Body::Fetched(range) => {
@@ -357,8 +369,15 @@ fn parse(
         let replaced = sources.index(Origin::Replaced, || None);
         rows.headers.set_replaced_index(replaced);
     }
-    let at_most = cursor.left() as usize;
-    rows.reserve(at_most.min(bytes.len() / record::MIN_RECORD_BYTES));
+    let most = bytes.len() / record::MIN_RECORD_BYTES;
+    let at_most = (cursor.left() as usize).min(most);
+    // What stands behind in the answer is likely to be like this batch, give or take a little.
+    let likely = || {
+        let behind = behind.saturating_mul(size.records.min(most)).checked_div(size.bytes);
+        let behind = behind.unwrap_or(0);
+        at_most.saturating_add(behind).saturating_add(behind / 16)
+    };
+    rows.reserve(at_most, likely);
     let source = Source::new(bytes, index, start);
     let parsed = record::parse(rows, &source, facts, cursor);
     let longest = rows.take_longest();

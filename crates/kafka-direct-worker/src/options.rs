@@ -44,6 +44,8 @@ impl PartialEq for Clock {
 impl Eq for Clock {}
 
 impl DecodeOptions {
+    /// Most rows of one Arrow batch where nothing else is asked for.
+    pub(crate) const DEFAULT_MAX_ROWS: usize = 8192;
     /// The highest bound on one Kafka batch: 1 GiB.
     pub const MAX_BATCH_BYTES: usize = 1 << 30;
 
@@ -52,7 +54,7 @@ impl DecodeOptions {
     pub const fn new() -> Self {
         Self {
             columns: Columns::all().without(crate::Column::Headers),
-            max_rows: 8192,
+            max_rows: Self::DEFAULT_MAX_ROWS,
             max_bytes: 8 << 20,
             max_batch_bytes: 64 << 20,
             clock: None,

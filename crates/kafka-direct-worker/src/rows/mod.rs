@@ -85,7 +85,9 @@ pub(crate) struct Rows {
     len: usize,
     max_rows: usize,
     max_bytes: u64,
-    /// Rows of the batch before, which the next is likely to have too.
+    /// Rows that the columns have room for.
+    reserved: usize,
+    /// Rows of the batch before.
     expected: usize,
 }
 
@@ -107,6 +109,7 @@ impl Rows {
             len: 0,
             max_rows: options.max_rows,
             max_bytes: options.max_bytes as u64,
+            reserved: 0,
             expected: 0,
         }
     }
@@ -130,11 +133,18 @@ impl Rows {
         self.len >= self.max_rows || self.bytes() >= self.max_bytes
     }
 
-    /// Makes room for as many rows as the next Kafka batch is likely to bring.
+    /// Makes room for `more` rows; if there is none, for as many as the batch is `likely` to get
+    /// still, so that its columns seldom move.
     #[inline]
-    pub(crate) fn reserve(&mut self, more: usize) {
-        let more = if self.len == 0 { more.max(self.expected) } else { more };
+    pub(crate) fn reserve(&mut self, more: usize, likely: impl FnOnce() -> usize) {
         let more = more.min(self.room());
+        if self.len + more <= self.reserved {
+            return;
+        }
+        // A batch that goes on with a second answer is put together of small ones, as the last was.
+        let by_last = if self.len == 0 { 0 } else { self.expected.saturating_sub(self.len) };
+        let more = more.max(likely()).max(by_last).min(self.room());
+        self.reserved = self.len + more;
         if self.wants.key {
             self.keys.reserve(more);
         }
@@ -200,6 +210,7 @@ impl Rows {
         let held =
             Held { records: len, key_bytes: self.keys.bytes(), value_bytes: self.values.bytes() };
         self.expected = len;
+        self.reserved = 0;
         let replaced = self.headers.take_replaced();
         let buffers = self.sources.take(arena, replaced);
         let arrays = self.columns.iter().map(|column| self.array(column, len, &buffers));

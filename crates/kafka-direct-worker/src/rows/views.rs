@@ -3,13 +3,14 @@
 //! A view is 16 bytes: the length, then the bytes themselves if they are 12 or fewer, else their
 //! first four, the index of their buffer and their offset in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow_array::BinaryViewArray;
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
 use super::null_buffer;
+use crate::DecodeOptions;
 
 /// The most bytes a view holds itself.
 pub(crate) const MAX_INLINE_BYTES: usize = 12;
@@ -122,11 +123,21 @@ impl Views {
     pub(super) fn take(&mut self, buffers: &Arc<[Buffer]>) -> Result<BinaryViewArray, ArrowError> {
         let Self { leading_nulls, views, nulls, .. } = std::mem::take(self);
         if views.is_empty() {
-            return Ok(BinaryViewArray::new_null(leading_nulls));
+            return Ok(all_null(leading_nulls));
         }
         let nulls = null_buffer(leading_nulls, &nulls, views.len());
         BinaryViewArray::try_new(views.into(), Arc::clone(buffers), nulls)
     }
+}
+
+/// A column without any view. All of usual size share their memory, which is written once.
+fn all_null(rows: usize) -> BinaryViewArray {
+    static SHARED: LazyLock<BinaryViewArray> =
+        LazyLock::new(|| BinaryViewArray::new_null(DecodeOptions::DEFAULT_MAX_ROWS));
+    if rows > DecodeOptions::DEFAULT_MAX_ROWS {
+        return BinaryViewArray::new_null(rows);
+    }
+    SHARED.slice(0, rows)
 }
 
 #[cfg(test)]
