@@ -3,12 +3,35 @@
 //! Usual are records without headers whose lengths and deltas take few bytes, and the columns key,
 //! value, offset and timestamp. Whatever else comes stops the loop, and is left to the
 //! [`record`](crate::record) loop, which knows every shape and names every fault.
+//!
+//! A few dozen records are parsed before their columns are filled, each by a loop of its own: all
+//! at once is more than the processor's registers hold.
 
 use crate::{
     record::{Cursor, Facts},
-    rows::{Rows, Source},
-    varint::{zigzag, zigzag_long},
+    rows::{Field, Rows, Source},
+    varint::zigzag,
 };
+
+/// A batch of fewer records is done before this loop has begun.
+pub(crate) const FEWEST: u32 = 4;
+/// So many records are parsed before their columns are filled.
+const CHUNK: usize = 32;
+/// No time delta of a usual record is larger, either way.
+const MAX_TIME_DELTA: i64 = 1 << 20;
+
+/// A record that was parsed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Parsed {
+    time_delta: i32,
+    delta: i32,
+    key: Field,
+    value: Field,
+}
+
+/// Records that were parsed and are not rows yet; kept, so that it need not be cleared.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk([Parsed; CHUNK]);
 
 /// Parses wanted records as long as they are usual and there is room; returns how many.
 pub(crate) fn records(
@@ -17,61 +40,75 @@ pub(crate) fn records(
     facts: &Facts,
     cursor: &mut Cursor,
 ) -> u32 {
-    let most = u32::try_from(rows.room()).unwrap_or(u32::MAX).min(cursor.left());
-    let mut bytes_left = rows.bytes_room();
+    if !facts.has_time(-MAX_TIME_DELTA) || !facts.has_time(MAX_TIME_DELTA) {
+        return 0;
+    }
+    let most = rows.room().min(cursor.left() as usize);
     let mut wanted = facts.wanted_after(cursor.last_delta());
     let (mut at, mut passed) = (cursor.at(), 0);
-    while passed < most && bytes_left > 0 {
-        let Some(record) = record(source.body, at) else { break };
-        let Some(time) = facts.time(record.time_delta) else { break };
-        if !wanted.contains(&record.delta) {
+    while passed < most {
+        let limit = CHUNK.min(most - passed);
+        let bytes = usize::try_from(rows.bytes_room()).unwrap_or(usize::MAX);
+        let begin = at;
+        let mut count = 0;
+        for slot in rows.chunk.0.iter_mut().take(limit) {
+            // More than the keys and the values: the caller starts anew if that is too early.
+            if at - begin >= bytes {
+                break;
+            }
+            let Some((parsed, end)) = record(source.body, at) else { break };
+            let delta = i64::from(parsed.delta);
+            if !wanted.contains(&delta) {
+                break;
+            }
+            *slot = parsed;
+            at = end;
+            wanted.start = delta + 1;
+            count += 1;
+        }
+        columns(rows, source, facts, count);
+        passed += count;
+        if count < limit {
             break;
         }
-        rows.push_timestamp(time);
-        rows.offsets.push(facts.offset(record.delta));
-        rows.keys.push(source, record.key);
-        rows.values.push(source, record.value);
-        // More than the key and the value: the caller starts anew if that is too early.
-        bytes_left = bytes_left.saturating_sub((record.end - at) as u64);
-        at = record.end;
-        wanted.start = record.delta + 1;
-        passed += 1;
     }
     if passed > 0 {
-        rows.end_rows(passed as usize);
-        cursor.pass(passed, at, wanted.start - 1);
+        cursor.pass(u32::try_from(passed).unwrap_or(u32::MAX), at, wanted.start - 1);
     }
-    passed
+    u32::try_from(passed).unwrap_or(u32::MAX)
 }
 
-/// A record; keys and values by where they start and how long they are.
-struct Record {
-    end: usize,
-    time_delta: i64,
-    delta: i64,
-    key: Option<(usize, usize)>,
-    value: Option<(usize, usize)>,
+/// Makes rows of the first `count` parsed records.
+#[inline(always)]
+fn columns(rows: &mut Rows, source: &Source<'_>, facts: &Facts, count: usize) {
+    let Rows { chunk, keys, values, offsets, times, .. } = &mut *rows;
+    let parsed = chunk.0.get(..count).unwrap_or_default();
+    keys.extend(source, parsed.iter().map(|record| record.key));
+    values.extend(source, parsed.iter().map(|record| record.value));
+    offsets.extend(parsed.iter().map(|record| facts.offset(i64::from(record.delta))));
+    times.extend(parsed.iter().map(|record| facts.time_nearby(i64::from(record.time_delta))));
+    rows.end_rows(count);
 }
 
-/// Parses the record at `at` if it is of the usual shape.
+/// Parses the record at `at` if it is of the usual shape, and says where it ends.
 ///
 /// The numbers stand in the first 16 bytes, which are looked up once. The fields follow each other,
 /// so that one comparison at the end proves every length right.
 #[inline(always)]
-fn record(body: &[u8], at: usize) -> Option<Record> {
+fn record(body: &[u8], at: usize) -> Option<(Parsed, usize)> {
     let head = body.get(at..)?.first_chunk::<16>()?;
     let mut read = 0;
     let record_length = length(short(head, &mut read)?)??;
     let end = at + read + record_length;
     // Attributes, which no format version uses.
     read += 1;
-    let time_delta = zigzag_long(u64::from(medium(head, &mut read)?));
-    let delta = i64::from(zigzag(short(head, &mut read)?));
-    let mut key = None;
+    let time_delta = zigzag(medium(head, &mut read)?);
+    let delta = zigzag(short(head, &mut read)?);
+    let mut key = Field::NULL;
     let value_length = match length(short(head, &mut read)?)? {
         None => short(head, &mut read)?,
         Some(length) => {
-            key = Some((at + read, length));
+            key = Field::new(at + read, length);
             read += length;
             short(body.get(at + read..)?.first_chunk::<2>()?, &mut 0).inspect(|raw| {
                 read += 1 + usize::from(*raw > 0x7f);
@@ -79,10 +116,12 @@ fn record(body: &[u8], at: usize) -> Option<Record> {
         }
     };
     let value_start = at + read;
-    let value = length(value_length)?.map(|length| (value_start, length));
-    let value_end = value_start + value.map_or(0, |(_, length)| length);
+    let (value, value_end) = match length(value_length)? {
+        None => (Field::NULL, value_start),
+        Some(length) => (Field::new(value_start, length), value_start + length),
+    };
     let no_headers = body.get(value_end) == Some(&0) && value_end + 1 == end;
-    no_headers.then_some(Record { end, time_delta, delta, key, value })
+    no_headers.then_some((Parsed { time_delta, delta, key, value }, end))
 }
 
 /// A length: `Some(None)` for null, `None` if it is neither.

@@ -66,6 +66,20 @@ impl Facts {
         }
     }
 
+    /// Whether a record with this delta would have a timestamp.
+    pub(crate) const fn has_time(&self, delta: i64) -> bool {
+        self.base_timestamp.checked_add(delta).is_some()
+    }
+
+    /// The timestamp of a record, between two deltas which [have one](Facts::has_time).
+    #[inline(always)]
+    pub(crate) const fn time_nearby(&self, delta: i64) -> i64 {
+        match self.append_time {
+            Some(time) => time,
+            None => self.base_timestamp.wrapping_add(delta),
+        }
+    }
+
     /// The offset of a record whose delta was checked.
     #[inline(always)]
     pub(crate) const fn offset(&self, delta: i64) -> i64 {
@@ -184,7 +198,8 @@ pub(crate) fn parse(
 ) -> Result<bool, &'static str> {
     let usual = rows.wants.is_usual();
     while cursor.left > 0 && !rows.is_full() {
-        if usual && quick::records(rows, source, facts, cursor) > 0 {
+        if usual && cursor.left >= quick::FEWEST && quick::records(rows, source, facts, cursor) > 0
+        {
             continue;
         }
         if !any_record(rows, source, facts, cursor)? {
@@ -223,7 +238,7 @@ fn any_record(
             }
         }
         if wants.timestamp {
-            rows.push_timestamp(time);
+            rows.times.push(time);
         }
         if wants.offset {
             rows.offsets.push(facts.offset(front.delta));

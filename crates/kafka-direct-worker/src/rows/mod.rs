@@ -6,24 +6,22 @@
 mod constants;
 mod headers;
 mod sources;
+mod times;
 mod views;
 
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, Int8Array, Int64Array, PrimitiveArray, RecordBatch, RecordBatchOptions,
-    types::TimestampMillisecondType,
-};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, ScalarBuffer};
+use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer};
 use arrow_schema::{ArrowError, SchemaRef};
 use kafka_direct_core::TopicPartition;
 
-use crate::{Column, Columns, DecodeOptions, schema::schema};
+use crate::{Column, Columns, DecodeOptions, quick::Chunk, schema::schema};
 
-use self::{constants::Constants, headers::HeaderRows, views::Views};
+use self::{constants::Constants, headers::HeaderRows, times::Times, views::Views};
 pub(crate) use self::{
     sources::{Origin, Sources},
-    views::Source,
+    views::{Field, Source},
 };
 
 /// The columns that each record is looked at for.
@@ -76,8 +74,8 @@ pub(crate) struct Rows {
     pub(crate) headers: HeaderRows,
     pub(crate) offsets: Vec<i64>,
     pub(crate) sources: Sources,
-    timestamps: Vec<i64>,
-    timestamp_nulls: Vec<usize>,
+    pub(crate) chunk: Chunk,
+    pub(crate) times: Times,
     timestamp_types: Vec<i8>,
     constants: Constants,
     schema: SchemaRef,
@@ -100,8 +98,8 @@ impl Rows {
             headers: HeaderRows::default(),
             offsets: Vec::new(),
             sources: Sources::default(),
-            timestamps: Vec::new(),
-            timestamp_nulls: Vec::new(),
+            times: Times::default(),
+            chunk: Chunk::default(),
             timestamp_types: Vec::new(),
             constants: Constants::new(topic_partition),
             schema: schema(options.columns),
@@ -155,17 +153,8 @@ impl Rows {
             self.offsets.reserve(more);
         }
         if self.wants.timestamp {
-            self.timestamps.reserve(more);
+            self.times.reserve(more);
         }
-    }
-
-    /// Adds a timestamp; −1 means that the record has none.
-    #[inline(always)]
-    pub(crate) fn push_timestamp(&mut self, time: i64) {
-        if time == -1 {
-            self.timestamp_nulls.push(self.timestamps.len());
-        }
-        self.timestamps.push(time);
     }
 
     /// How many bytes fit before the batch is full.
@@ -235,12 +224,7 @@ impl Rows {
             Column::Offset => {
                 Arc::new(Int64Array::new(std::mem::take(&mut self.offsets).into(), None))
             }
-            Column::Timestamp => {
-                let nulls = null_buffer(0, &std::mem::take(&mut self.timestamp_nulls), len);
-                let times = ScalarBuffer::from(std::mem::take(&mut self.timestamps));
-                let times = PrimitiveArray::<TimestampMillisecondType>::try_new(times, nulls)?;
-                Arc::new(times.with_timezone("UTC"))
-            }
+            Column::Timestamp => Arc::new(self.times.take()?),
             Column::TimestampType => {
                 Arc::new(Int8Array::new(std::mem::take(&mut self.timestamp_types).into(), None))
             }

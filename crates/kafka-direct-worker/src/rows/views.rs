@@ -3,7 +3,10 @@
 //! A view is 16 bytes: the length, then the bytes themselves if they are 12 or fewer, else their
 //! first four, the index of their buffer and their offset in it.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    ops::{BitAnd, BitOr},
+    sync::{Arc, LazyLock},
+};
 
 use arrow_array::BinaryViewArray;
 use arrow_buffer::{Buffer, ScalarBuffer};
@@ -19,15 +22,15 @@ pub(crate) const MAX_INLINE_BYTES: usize = 12;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) body: &'a [u8],
-    /// Buffer index and the offset of `body` in that buffer, where a view has them.
-    place: u128,
+    /// Buffer index and the offset of `body` in that buffer: the upper half of a view.
+    place: u64,
 }
 
 impl<'a> Source<'a> {
     /// `body` stands at `offset` of the buffer with this index. `offset + body.len()` must not
     /// exceed 31 bits, which those who make the buffers see to.
     pub(crate) const fn new(body: &'a [u8], buffer: u32, offset: usize) -> Self {
-        Self { body, place: (buffer as u128) << 64 | (offset as u128) << 96 }
+        Self { body, place: buffer as u64 | (offset as u64) << 32 }
     }
 
     #[inline(always)]
@@ -37,7 +40,29 @@ impl<'a> Source<'a> {
             return inline(rest, length);
         }
         let prefix = rest.first_chunk::<4>().map_or(0, |prefix| u32::from_le_bytes(*prefix));
-        length as u128 | u128::from(prefix) << 32 | (self.place + ((at as u128) << 96))
+        let lower = length as u64 | u64::from(prefix) << 32;
+        let upper = self.place.wrapping_add((at as u64) << 32);
+        u128::from(lower) | u128::from(upper) << 64
+    }
+}
+
+/// A key or a value: where it stands in a source, or null.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Field {
+    at: usize,
+    length: usize,
+}
+
+impl Field {
+    pub(crate) const NULL: Self = Self { at: 0, length: usize::MAX };
+
+    #[inline(always)]
+    pub(crate) const fn new(at: usize, length: usize) -> Self {
+        Self { at, length }
+    }
+
+    const fn is_null(self) -> bool {
+        self.length == usize::MAX
     }
 }
 
@@ -82,6 +107,38 @@ impl Views {
             None => {
                 self.nulls.push(self.views.len());
                 self.views.push(0);
+            }
+        }
+    }
+
+    /// Adds one row for each field.
+    #[inline(always)]
+    pub(crate) fn extend(
+        &mut self,
+        source: &Source<'_>,
+        fields: impl ExactSizeIterator<Item = Field> + Clone,
+    ) {
+        // The length of a null has all bits set.
+        let lengths = || fields.clone().map(|field| field.length);
+        if lengths().fold(0, BitOr::bitor) < Field::NULL.length {
+            if self.views.is_empty() && self.leading_nulls > 0 {
+                self.views.resize(self.leading_nulls, 0);
+            }
+            let (mut bytes, mut longest) = (0, self.longest);
+            self.views.extend(fields.map(|field| {
+                bytes += field.length as u64;
+                longest = longest.max(field.length);
+                source.view(field.at, field.length)
+            }));
+            self.bytes += bytes;
+            self.longest = longest;
+        } else if self.views.is_empty()
+            && lengths().fold(usize::MAX, BitAnd::bitand) == Field::NULL.length
+        {
+            self.leading_nulls += fields.len();
+        } else {
+            for field in fields {
+                self.push(source, (!field.is_null()).then_some((field.at, field.length)));
             }
         }
     }

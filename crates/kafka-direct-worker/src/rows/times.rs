@@ -1,0 +1,49 @@
+//! The column of timestamps under construction.
+
+use arrow_array::{PrimitiveArray, TimestampMillisecondArray, types::TimestampMillisecondType};
+use arrow_schema::ArrowError;
+
+use super::null_buffer;
+
+/// What a record without a timestamp has instead of one.
+const NONE: i64 = -1;
+
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    times: Vec<i64>,
+    /// The rows that have none.
+    nulls: Vec<usize>,
+}
+
+impl Times {
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.times.reserve(more);
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, time: i64) {
+        if time == NONE {
+            self.nulls.push(self.times.len());
+        }
+        self.times.push(time);
+    }
+
+    #[inline(always)]
+    pub(crate) fn extend(&mut self, times: impl ExactSizeIterator<Item = i64>) {
+        let before = self.times.len();
+        self.times.extend(times);
+        let added = self.times.get(before..).unwrap_or_default();
+        if added.contains(&NONE) {
+            let missing = (before..).zip(added).filter(|(_, time)| **time == NONE);
+            self.nulls.extend(missing.map(|(row, _)| row));
+        }
+    }
+
+    /// The column; no row is left.
+    pub(super) fn take(&mut self) -> Result<TimestampMillisecondArray, ArrowError> {
+        let Self { times, nulls } = std::mem::take(self);
+        let nulls = null_buffer(0, &nulls, times.len());
+        let times = PrimitiveArray::<TimestampMillisecondType>::try_new(times.into(), nulls)?;
+        Ok(times.with_timezone("UTC"))
+    }
+}
