@@ -138,7 +138,7 @@ impl ClusterConfig {
     }
 
     /// Most bytes of one partition that one Fetch asks for; the more partitions share a Fetch, the
-    /// less, down to 256 KiB. Default 2 MiB.
+    /// less, down to 512 KiB. Default 2 MiB.
     #[must_use]
     pub const fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.partition_max_bytes = bytes;

@@ -30,7 +30,7 @@ const IDLE_CLOSE: Duration = Duration::from_secs(60);
 /// How long nothing may be given back to the budget while a reader starves.
 const STALL: Duration = Duration::from_secs(1);
 /// Fewest bytes asked for one partition: less makes requests, not progress.
-const LEAST_PARTITION_BYTES: usize = 256 << 10;
+const LEAST_PARTITION_BYTES: usize = 512 << 10;
 /// After so many queued bytes the lane gives way, see [`give_way`].
 const SHARE_BYTES: usize = 256 << 10;
 /// How many partitions are asked for where an answer has room for one's share: most have less left
@@ -310,7 +310,8 @@ impl LaneTask {
             };
             unshared = unshared.saturating_add(answer.records.len());
             answers.take(at, answer, &mut grant);
-            if unshared >= SHARE_BYTES {
+            // Behind the last partition the next request goes out first.
+            if unshared >= SHARE_BYTES && response.left() >= SHARE_BYTES {
                 unshared = 0;
                 give_way().await;
             }
