@@ -66,6 +66,10 @@ struct Arguments {
     /// Other clients to measure
     #[arg(long, value_enum, default_value_t = Peers::Fast)]
     peers: Peers,
+    /// Rounds that count in which other clients run too; the remaining ones only tell apart
+    /// kafka-direct and floor, whose ratio is the closest
+    #[arg(long, default_value_t = 5)]
+    peer_rounds: u16,
     /// Rounds that count in which the slow ones of all clients run, at most as many as of the others
     #[arg(long, default_value_t = 1)]
     slow_rounds: u16,
@@ -105,9 +109,11 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
     for (client, reason) in clients.left_out() {
         eprintln!("not measured: {}: {reason}", client.name());
     }
+    let peer_rounds = arguments.peer_rounds.min(arguments.rounds);
     let wanted = Wanted {
         rounds: arguments.rounds.into(),
-        slow_rounds: arguments.slow_rounds.min(arguments.rounds).into(),
+        peer_rounds: peer_rounds.into(),
+        slow_rounds: arguments.slow_rounds.min(peer_rounds).into(),
     };
     let began = machine::State::now(&clients);
     let mut measured = Vec::new();

@@ -76,13 +76,17 @@ impl Results {
         self.0.iter().map(|(cell, round)| (*cell, round))
     }
 
-    fn has_slow(&self) -> bool {
-        self.0.keys().any(|(client, _)| is_slow(*client))
+    fn has(&self, is_one: impl Fn(Pace) -> bool) -> bool {
+        self.0.keys().any(|(client, _)| is_one(client.pace()))
     }
 }
 
-fn is_slow(client: Client) -> bool {
-    matches!(client.pace(), Pace::Slow | Pace::Engine)
+fn is_slow(pace: Pace) -> bool {
+    matches!(pace, Pace::Slow | Pace::Engine)
+}
+
+fn is_peer(pace: Pace) -> bool {
+    pace != Pace::Bar
 }
 
 /// A load and every round over it.
@@ -144,7 +148,9 @@ impl Measured {
 pub(crate) struct Wanted {
     /// Rounds that are kept.
     pub(crate) rounds: usize,
-    /// Kept rounds in which slow clients run too.
+    /// Kept rounds in which other clients run too.
+    pub(crate) peer_rounds: usize,
+    /// Kept rounds in which slow ones of them run too.
     pub(crate) slow_rounds: usize,
 }
 
@@ -155,22 +161,32 @@ pub(crate) fn measure(
     load: Load,
     wanted: Wanted,
 ) -> Result<Measured, BoxError> {
-    let cells = cells(&load, clients);
-    let quick: Vec<Cell> = cells.iter().copied().filter(|cell| !is_slow(cell.0)).collect();
-    let has_slow = quick.len() < cells.len() && wanted.slow_rounds > 0;
+    let all = cells(&load, clients);
+    let only = |keep: &dyn Fn(Pace) -> bool| -> Vec<Cell> {
+        all.iter().copied().filter(|(client, _)| keep(client.pace())).collect()
+    };
+    let (bars, quick) = (only(&|pace| !is_peer(pace)), only(&|pace| !is_slow(pace)));
     let mut measured = Measured::of(load);
     // Thrown away: it warms the broker, and tells how many records there are.
     one_round(clients, bootstrap, &mut measured, &quick, false)?;
     loop {
         let kept = measured.kept();
-        let slow = kept.iter().filter(|round| round.has_slow()).count();
-        let wants_slow = has_slow && slow < wanted.slow_rounds;
-        let is_enough = kept.len() >= wanted.rounds && !wants_slow;
+        let wants = |cells: &[Cell], fewer: &[Cell], rounds: usize, is_one: fn(Pace) -> bool| {
+            cells.len() > fewer.len()
+                && kept.iter().filter(|round| round.has(is_one)).count() < rounds
+        };
+        let wants_slow = wants(&all, &quick, wanted.slow_rounds, is_slow);
+        let wants_peers = wants(&quick, &bars, wanted.peer_rounds, is_peer);
+        let is_enough = kept.len() >= wanted.rounds && !wants_slow && !wants_peers;
         let number = measured.rounds.len();
         if is_enough || number >= wanted.rounds * MOST_ROUNDS_PER_KEPT {
             return Ok(measured);
         }
-        let now = if wants_slow { &cells } else { &quick };
+        let now = match (wants_slow, wants_peers) {
+            (true, _) => &all,
+            (_, true) => &quick,
+            _ => &bars,
+        };
         let round = one_round(clients, bootstrap, &mut measured, now, number % 2 == 1)?;
         let figures: Vec<String> = round
             .all()

@@ -7,16 +7,15 @@ use crate::spread::Spread;
 /// How far the noise must lie below the margin for a target to count as met.
 const NOISE_PER_MARGIN: f64 = 1.0 / 3.0;
 
-/// Of fewer rounds it is not known how far they lie apart.
-const FEWEST_ROUNDS: usize = 3;
-
-/// The width of a ratio of the same thing to itself, 1, which it ought to be, included.
+/// How far the median ratio of a thing to itself may lie from 1, both ways together: the width in
+/// which that median is with a probability of 95 %, 1 included.
 ///
-/// Without a bound where too few rounds were run to tell.
+/// Single rounds lie further apart; it is medians that are compared with targets. Without a bound
+/// where too few rounds were run to tell.
 pub(crate) fn noise(again: Option<Spread>) -> f64 {
-    match again {
-        Some(again) if again.count >= FEWEST_ROUNDS => again.most.max(1.0) - again.least.min(1.0),
-        _ => f64::INFINITY,
+    match again.and_then(|again| again.sure) {
+        Some((least, most)) => most.max(1.0) - least.min(1.0),
+        None => f64::INFINITY,
     }
 }
 
@@ -102,12 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_how_far_equal_things_lie_from_each_other_and_from_one() {
+    fn noise_is_how_far_medians_of_equal_things_lie_from_each_other_and_from_one() {
         let width = |ratios: &[f64]| noise(Spread::of(ratios.iter().copied()));
-        assert!((width(&[0.75, 1.0, 1.25]) - 0.5).abs() < 1e-9);
-        assert!((width(&[1.25, 1.5, 1.5]) - 0.5).abs() < 1e-9);
-        // Two that happen to agree say nothing.
-        assert!(width(&[1.0, 1.0]).is_infinite());
+        assert!((width(&[0.75, 0.9, 1.0, 1.0, 1.1, 1.25]) - 0.5).abs() < 1e-9);
+        assert!((width(&[1.25, 1.3, 1.4, 1.5, 1.5, 1.5]) - 0.5).abs() < 1e-9);
+        // Outliers do not move a median of many.
+        let many = [0.5, 0.99, 0.99, 1.0, 1.0, 1.0, 1.01, 1.01, 2.0];
+        assert!((width(&many) - 0.02).abs() < 1e-9);
+        // A few that happen to agree say nothing.
+        assert!(width(&[1.0; 5]).is_infinite());
         assert!(noise(None).is_infinite());
     }
 }

@@ -5,7 +5,13 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use kafka_direct_compare_round::Round;
 
 use super::{NOTHING, shown};
-use crate::{clients::Client, loads::Kind, rounds::Measured, spread::Spread, targets::Bound};
+use crate::{
+    clients::Client,
+    loads::Kind,
+    rounds::Measured,
+    spread::Spread,
+    targets::{Bound, noise},
+};
 
 const MIB: f64 = (1 << 20) as f64;
 const GIB: f64 = (1 << 30) as f64;
@@ -41,9 +47,9 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
     writeln!(
         text,
         " kafka-direct / floor views | target | one thread / floor views | target | cheapest other / \
-         kafka-direct | target | A/A | rounds kept, thrown away |"
+         kafka-direct | target | A/A | noise | rounds kept, thrown away |"
     )?;
-    writeln!(text, "|---|{}--:|---|--:|---|--:|---|--:|--:|", "--:|".repeat(found.len() + 1))?;
+    writeln!(text, "|---|{}--:|---|--:|---|--:|---|--:|--:|--:|", "--:|".repeat(found.len() + 1))?;
     for one in loads {
         let kept = one.kept().len();
         let records = one.spread(|round| Some(round.of((Client::Floor, 0))?.records as f64));
@@ -63,8 +69,10 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
         let other = cheapest_other(one);
         let under = other.and_then(|other| one.ratio((other, 0), (Client::Ours, 0), cpu));
         judged(text, under, other, one.load.under_others, again)?;
+        let noise = noise(again);
         let again = again.map_or_else(|| NOTHING.to_owned(), shown);
-        writeln!(text, " {again} | {kept}, {} |", one.rounds.len() - kept)?;
+        let noise = if noise.is_finite() { format!("{noise:.2}") } else { NOTHING.to_owned() };
+        writeln!(text, " {again} | {noise} | {kept}, {} |", one.rounds.len() - kept)?;
     }
     Ok(())
 }

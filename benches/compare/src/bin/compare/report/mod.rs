@@ -10,11 +10,13 @@ use crate::{clients::Clients, machine::State, rounds::Measured, spread::Spread};
 
 const METHOD: &str = "\
 CPU (user and system) of the client in \u{b5}s a record, median of the rounds; ratios are taken round \
-by round: median [least\u{2013}most]. A/A is `floor views` against itself, and its width, from least \
-to most with 1 included, is the noise, if there are three rounds or more: a target is *met* only if the noise is under a third of the margin, the distance \
-from the target as a share of it; otherwise it is *met, within noise*, or *missed*. CRCs are checked \
+by round: median [least\u{2013}most]. A/A is `floor views` against itself. The noise is the width of the \
+interval that holds the true median of A/A with a probability of 95 %, 1 included, as the order of the \
+rounds' ratios tells whatever their distribution, if there are six rounds or more: a target is *met* only \
+if the noise is under a third of the margin, the distance from the target as a share of it; otherwise it \
+is *met, within noise*, or *missed*. CRCs are checked \
 by all but ConsumerPerformance, which cannot be told to, and whose figures include the start of its \
-JVM. Spark runs on `local[2]`, its third time. Slow clients run in fewer rounds than the others.\n";
+JVM. Spark runs on `local[2]`, its third time. Other clients run in fewer rounds than floor and kafka-direct.\n";
 
 /// The machine, the method, ratios, and then every client by itself.
 pub(crate) fn markdown(

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn throughput_falls_only_if_it_does_by_more_than_the_noise() {
-        let again = Spread::of([0.95, 1.0, 1.05]);
+        let again = Spread::of([0.95, 0.97, 1.0, 1.0, 1.02, 1.05]);
         let falls = |against| falls(Spread::of([against]), again);
         assert_eq!(falls(1.2), "no");
         assert_eq!(falls(0.95), "not beyond noise");
