@@ -371,11 +371,16 @@ fn parse(
     }
     let most = bytes.len() / record::MIN_RECORD_BYTES;
     let at_most = (cursor.left() as usize).min(most);
-    // What stands behind in the answer is likely to be like this batch, give or take a little.
+    let room = usize::try_from(rows.bytes_room()).unwrap_or(usize::MAX);
+    // What stands behind in the answer is likely to be like this batch, give or take a little. It
+    // is a guess from lengths that may lie: beyond usual sizes columns grow as they are filled.
     let likely = || {
-        let behind = behind.saturating_mul(size.records.min(most)).checked_div(size.bytes);
-        let behind = behind.unwrap_or(0);
-        at_most.saturating_add(behind).saturating_add(behind / 16)
+        let scaled = |by: usize, of: usize| {
+            by.saturating_mul(size.records.min(most)).checked_div(of).unwrap_or(0)
+        };
+        let behind = scaled(behind, size.bytes).min(DecodeOptions::DEFAULT_MAX_ROWS);
+        let likely = at_most.saturating_add(behind).min(scaled(room, bytes.len()));
+        likely.saturating_add(likely / 16)
     };
     rows.reserve(at_most, likely);
     let source = Source::new(bytes, index, start);

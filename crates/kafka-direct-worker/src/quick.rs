@@ -66,6 +66,9 @@ pub(crate) fn records(
             wanted.start = delta + 1;
             count += 1;
         }
+        if count == 0 {
+            break;
+        }
         columns(rows, source, facts, count);
         passed += count;
         if count < limit {

@@ -50,6 +50,47 @@ async fn an_idle_queue_is_evicted_however_often_the_starving_reader_is_polled() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_budget_below_a_usual_share_is_not_exceeded() {
+    let (_broker, _, cluster) = tight(1).await;
+    let rdd = whole(&cluster).await;
+    assert_eq!(rdd.count().await.unwrap(), 40);
+    for index in 0..2 {
+        let mut batches = rdd.read_partition(index).unwrap();
+        while batches.try_next().await.unwrap().is_some() {}
+    }
+    assert_eq!(cluster.fetch_metrics().peak_queued_bytes, 256 << 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_starving_reader_without_a_place_in_the_request_is_served() {
+    const PARTITIONS: usize = 12;
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", PARTITIONS as i32).unwrap();
+    for partition in 0..PARTITIONS as i32 {
+        for _ in 0..20 {
+            broker.append("t", partition, [Record::new(vec![7; 100 << 10])]).unwrap();
+        }
+    }
+    // A request has places for four partitions, and the budget room for four batches.
+    let config = ClusterConfig::new(broker.addresses())
+        .transport(Memory::new(&broker))
+        .fetch_max_bytes(400 << 10)
+        .partition_max_bytes(64 << 10)
+        .memory_budget_bytes(450 << 10);
+    let cluster = Cluster::connect(config).await.unwrap();
+    let rdd = whole(&cluster).await;
+    let mut readers: Vec<_> =
+        (0..PARTITIONS).map(|index| rdd.read_partition(index).unwrap()).collect();
+    // The first hold the budget, the others wait for it; then nobody polls any of them any more.
+    for reader in &mut readers[..PARTITIONS - 1] {
+        let _ = timeout(Duration::from_millis(20), reader.ready()).await;
+    }
+    let last = readers.last_mut().unwrap();
+    let ready = timeout(Duration::from_secs(60), last.ready()).await;
+    assert!(ready.expect("it starves").unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broker_out_of_reach_holds_no_budget() {
     let (broker, memory, cluster) = tight(2).await;
     let rdd = whole(&cluster).await;

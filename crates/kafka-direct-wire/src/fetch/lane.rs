@@ -225,9 +225,9 @@ impl LaneTask {
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        let least = LEAST_PARTITION_BYTES.min(config.get_fetch_max_bytes());
         let most = turn.listed.len().saturating_mul(config.get_partition_max_bytes());
-        let most = most.min(config.get_fetch_max_bytes()).max(least);
+        let most = most.min(config.get_fetch_max_bytes());
+        let least = LEAST_PARTITION_BYTES.min(most).min(config.get_memory_budget_bytes());
         let grant = budget.try_grant(least, most);
         if grant.is_some() || !turn.is_starving {
             *stalled = None;

@@ -1,8 +1,9 @@
 //! LZ4 frames, decoded block by block: a block decoder runs at twice the speed of a frame reader.
 //!
-//! Independent blocks, which Kafka's own clients write, go to the reference library: it takes a
-//! quarter less time than `lz4_flex`. That one decodes linked blocks, for which the binding has no
-//! call, and finds out why a block is not decodable.
+//! Blocks that refer to nothing before them, as Kafka's own clients write them, go to the reference
+//! library: it takes a quarter less time than `lz4_flex`. That one decodes linked blocks, for which
+//! the binding has no call, and finds out why a block is not decodable. The library reads a match at
+//! distance 0, which no compressor writes, as zeros; so does Kafka's Java client, which uses it too.
 //!
 //! Blocks may be independent or linked, stored or compressed; several frames may follow each other.
 //! A frame that needs a dictionary is refused. Checksums of header, blocks and content are not

@@ -187,14 +187,15 @@ impl Views {
     }
 }
 
-/// A column without any view. All of usual size share their memory, which is written once.
+/// A column without any view. Large ones share their memory, which is written once; small ones do
+/// not, since sizes of arrays are told by what they share.
 fn all_null(rows: usize) -> BinaryViewArray {
-    static SHARED: LazyLock<BinaryViewArray> =
-        LazyLock::new(|| BinaryViewArray::new_null(DecodeOptions::DEFAULT_MAX_ROWS));
-    if rows > DecodeOptions::DEFAULT_MAX_ROWS {
-        return BinaryViewArray::new_null(rows);
+    const MOST: usize = DecodeOptions::DEFAULT_MAX_ROWS;
+    static SHARED: LazyLock<BinaryViewArray> = LazyLock::new(|| BinaryViewArray::new_null(MOST));
+    if (MOST / 8..=MOST).contains(&rows) {
+        return SHARED.slice(0, rows);
     }
-    SHARED.slice(0, rows)
+    BinaryViewArray::new_null(rows)
 }
 
 #[cfg(test)]

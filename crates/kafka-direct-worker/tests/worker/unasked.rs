@@ -144,6 +144,40 @@ fn columns_do_not_move_while_one_answer_fills_them() {
 }
 
 #[test]
+fn a_null_key_costs_the_same_in_records_of_every_shape() {
+    let asked = columns(&[Column::Key, Column::Value, Column::Offset, Column::Timestamp]);
+    let decode_with = |headers: &[(&str, Option<&[u8]>)]| {
+        let batch = |number: i64| {
+            let records = (0..100).map(|delta| {
+                let headers = headers
+                    .iter()
+                    .map(|(key, value)| (key.as_bytes().to_vec(), value.map(<[u8]>::to_vec)));
+                Rec { headers: headers.collect(), ..Rec::value(delta, "value") }
+            });
+            Batch::new(number * 100, records.collect())
+        };
+        decode(&fetched(0, encode_all(&(0..10).map(batch).collect::<Vec<_>>()), &[]), asked).1
+    };
+    // Columns that are all null may share memory, which the first of them makes.
+    decode_with(&[]);
+    let (without, with) = (decode_with(&[]), decode_with(&[("trace", Some(b"7"))]));
+    assert_eq!(with.bytes_total, without.bytes_total);
+}
+
+#[test]
+fn what_one_batch_tells_about_the_next_is_not_believed_without_bounds() {
+    let first = Batch::new(0, vec![Rec::value(0, "")]);
+    let second = Batch::new(1, vec![Rec::value(0, vec![b'v'; 8 << 20])]);
+    let answer = fetched(0, encode_all(&[first, second]), &[]);
+    let options = DecodeOptions::new().with_max_rows(usize::MAX).with_max_bytes(usize::MAX);
+    let mut decoder = RangeDecoder::new(&committed(0, 2), options);
+    decoder.push(answer).unwrap();
+    let took = measure(|| assert!(decoder.next_batch().unwrap().is_none()));
+    assert_eq!(decoder.pending_rows(), 2);
+    assert!(took.bytes_total < 1 << 20, "{} bytes for two rows", took.bytes_total);
+}
+
+#[test]
 fn a_projection_without_values_keeps_no_bytes_of_them_alive() {
     for codec in CODECS {
         let answer = answer(500, codec);
