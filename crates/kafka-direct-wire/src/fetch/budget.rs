@@ -43,13 +43,13 @@ impl Budget {
     }
 
     /// Takes between `least` and `most` bytes, as many as there are; `None` if fewer than `least`
-    /// are left. A `least` above the whole budget is admitted when nothing else is held.
+    /// are left. `least` is at most `most` and the whole budget.
     pub(crate) fn try_grant(self: &Arc<Self>, least: usize, most: usize) -> Option<Grant> {
         let mut available = self.available.lock();
-        if *available < signed(least).min(self.total) {
+        if *available < signed(least) {
             return None;
         }
-        let bytes = signed(most).min(*available).max(signed(least));
+        let bytes = signed(most).min(*available);
         self.take(&mut available, bytes);
         Some(Grant { budget: Arc::clone(self), bytes })
     }
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!(budget.used(), 500);
         assert!(budget.try_grant(1, 1).is_none());
         drop(oversize);
-        assert!(budget.try_grant(500, 500).is_some());
+        assert!(budget.try_grant(100, 100).is_some());
     }
 }
