@@ -61,7 +61,7 @@ struct Arguments {
     #[arg(long)]
     list: bool,
     /// Rounds that count; at most three times as many are run to get them
-    #[arg(short, long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short, long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// Other clients to measure
     #[arg(long, value_enum, default_value_t = Peers::Fast)]
