@@ -62,7 +62,7 @@ impl ClusterConfig {
             max_frame_bytes: 128 * MIB,
             memory_budget_bytes: 48 * MIB,
             fetch_max_bytes: 16 * MIB,
-            partition_max_bytes: 2 * MIB,
+            partition_max_bytes: 4 * MIB,
             max_batch_bytes: 64 * MIB,
             lanes_per_leader: 1,
             runtime: None,
@@ -137,8 +137,9 @@ impl ClusterConfig {
         self
     }
 
-    /// Most bytes of one partition that one Fetch asks for; the more partitions share a Fetch, the
-    /// less, down to 512 KiB. Default 2 MiB.
+    /// Most bytes of one partition that one Fetch asks for. As long as this allows it, that is room
+    /// for 16 batches as large as the largest of the partition's last answer, and 2 MiB if that is
+    /// more; or 512 KiB, if so many partitions share a Fetch. Default 4 MiB.
     #[must_use]
     pub const fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.partition_max_bytes = bytes;

@@ -1,7 +1,7 @@
 //! Batches that are broken, odd or hostile.
 
 use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{BatchWriter, Broker, RawOffsets, Record};
+use kafka_direct_broker::{BatchWriter, Broker, RawOffsets, Record, TailBatches};
 
 use super::{connect, connect_with, offsets, whole};
 
@@ -126,6 +126,24 @@ async fn a_batch_over_every_limit_is_read_and_one_over_the_bound_names_the_setti
     let error = offsets(&whole(&bounded).await).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("max_batch_bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn little_of_large_batches_is_fetched_twice() {
+    const BATCHES: u64 = 60;
+    const BYTES: usize = 300_000;
+    let broker = Broker::builder().tail_batches(TailBatches::Cut).start().await.unwrap();
+    broker.create_topic("t", 2).unwrap();
+    for partition in 0..2 {
+        for _ in 0..BATCHES {
+            broker.append("t", partition, [Record::new(vec![7; BYTES])]).unwrap();
+        }
+    }
+    let cluster = connect(&broker).await;
+    assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * BATCHES);
+    let (fetched, there) = (cluster.fetch_metrics().response_bytes, 2 * BATCHES * BYTES as u64);
+    // With answers of 2 MiB it would be a sixth.
+    assert!(fetched < there + there / 10, "{fetched} bytes were fetched of {there}");
 }
 
 #[tokio::test]

@@ -16,7 +16,11 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// Whole batches that move the position.
-    Fetched(Fetched),
+    Fetched {
+        fetched: Fetched,
+        /// Of its batches the largest, in bytes.
+        largest_batch: usize,
+    },
     /// No batch that moves the position.
     Empty,
     /// Something the reader has to look into.
@@ -39,7 +43,7 @@ pub(super) fn accept(
     if code != 0 {
         return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
     }
-    let mut end = 0usize;
+    let (mut end, mut largest_batch) = (0usize, 0);
     let mut next = position;
     let mut leader_epoch = None;
     for batch in walk(&records) {
@@ -67,6 +71,7 @@ pub(super) fn accept(
             break;
         }
         end = end.saturating_add(header.total_bytes);
+        largest_batch = largest_batch.max(header.total_bytes);
         if invariants::moves_forward(position, header.next_offset()) {
             next = header.next_offset();
             leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
@@ -77,7 +82,7 @@ pub(super) fn accept(
     }
     // Batches below the position stay in: they may hold the markers that end aborted transactions.
     let records = if end == 0 { Bytes::new() } else { records.slice(..end) };
-    Accepted::Fetched(Fetched {
+    let fetched = Fetched {
         fetch_offset: position,
         next,
         records,
@@ -86,5 +91,6 @@ pub(super) fn accept(
         last_stable,
         log_start,
         leader_epoch,
-    })
+    };
+    Accepted::Fetched { fetched, largest_batch }
 }

@@ -225,7 +225,7 @@ impl LaneTask {
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        let most = turn.listed.len().saturating_mul(config.get_partition_max_bytes());
+        let most = turn.most_bytes(config.get_partition_max_bytes());
         let most = most.min(config.get_fetch_max_bytes());
         let least = LEAST_PARTITION_BYTES.min(most).min(config.get_memory_budget_bytes());
         let grant = budget.try_grant(least, most);
@@ -277,8 +277,8 @@ impl LaneTask {
         let version = connection.version(ApiKey::Fetch)?;
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
         let share = grant.bytes().checked_div(turn.listed.len()).unwrap_or(0);
-        let share = share.clamp(LEAST_PARTITION_BYTES.min(partition_max), partition_max);
-        let request = turn.request(version, grant.bytes(), share);
+        let share = share.max(LEAST_PARTITION_BYTES);
+        let request = turn.request(version, grant.bytes(), share, partition_max);
         let sent = Instant::now();
         let address = Arc::clone(connection.address());
         let before = connection.sent_bytes();
@@ -397,9 +397,9 @@ impl<'a> Answers<'a> {
             answer.last_stable.min(answer.high_watermark)
         };
         match accept(&listed.slot, listed.position, self.address, answer) {
-            Accepted::Fetched(fetched) => {
+            Accepted::Fetched { fetched, largest_batch } => {
                 let lease = grant.lease(held);
-                listed.slot.push(fetched, lease);
+                listed.slot.push(fetched, largest_batch, lease);
                 self.last_served = Some(listed.index);
             }
             Accepted::Stop(stop) => listed.slot.stop(stop),

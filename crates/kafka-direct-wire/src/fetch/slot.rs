@@ -58,6 +58,8 @@ struct State {
     closed: bool,
     /// The last answer was empty: this slot goes first in the next request.
     suspect: bool,
+    /// The largest batch of the last answer, in bytes.
+    largest_batch: usize,
 }
 
 /// See the module's text.
@@ -77,6 +79,8 @@ pub(crate) struct Wanted {
     pub(crate) position: Offset,
     pub(crate) starving: bool,
     pub(crate) suspect: bool,
+    /// The largest batch of the answer before, in bytes; 0 before the first.
+    pub(crate) largest_batch: usize,
 }
 
 impl Slot {
@@ -99,6 +103,7 @@ impl Slot {
                 starving: false,
                 closed: false,
                 suspect,
+                largest_batch: 0,
             }),
             arrived: Notify::new(),
         })
@@ -183,17 +188,19 @@ impl Slot {
             position: state.position,
             starving: state.starving,
             suspect: state.suspect,
+            largest_batch: state.largest_batch,
         })
     }
 
     /// Queues bytes and moves the position; stops the slot when that reaches the range's end.
-    pub(crate) fn push(&self, fetched: Fetched, lease: Lease) {
+    pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease) {
         let mut state = self.state.lock();
         if state.closed || state.stop.is_some() {
             return;
         }
         state.position = fetched.next;
         state.suspect = false;
+        state.largest_batch = largest_batch;
         if state.position >= self.range.until() {
             state.stop = Some(Stop::Done);
         }
