@@ -196,7 +196,16 @@ async fn embedded(
     args: &mut BenchArgs,
     connection: &mut ConnectionArgs,
 ) -> Result<Option<Broker>, Failure> {
-    let Some(records) = args.generate.generate else { return Ok(None) };
+    let selection = &args.selection;
+    let names_nothing = selection.topics.is_empty() && selection.topic_pattern.is_none();
+    let Some(records) = args.generate.generate else {
+        if names_nothing && connection.brokers.is_none() {
+            return Err(Failure::usage(
+                "nothing to read: pass `-b HOST:PORT -t TOPIC` to read a topic of yours, or `--generate 1000000` to write and read one on the embedded broker",
+            ));
+        }
+        return Ok(None);
+    };
     if connection.brokers.is_some() {
         return Ok(None);
     }
@@ -206,7 +215,7 @@ async fn embedded(
             "the embedded broker holds everything in memory: --generate {records} of {size} bytes is over 4 GiB; pass --brokers, or write less"
         )));
     }
-    if args.selection.topics.is_empty() && args.selection.topic_pattern.is_none() {
+    if names_nothing {
         args.selection.topics.push(TOPIC.to_owned());
     }
     // The broker's usual cap would trim what is about to be read.

@@ -207,6 +207,8 @@ async fn flags_that_cannot_be_meant_are_refused() {
         let failed = at(&broker, &[&["bench"], args].concat()).await.failed(2);
         assert!(failed.contains(named), "{args:?}: {failed}");
     }
+    let failed = run(&["bench"]).await.failed(2);
+    assert!(failed.contains("--generate"), "{failed}");
     let failed = run(&["bench", "-t", "t"]).await.failed(2);
     assert!(failed.contains("--brokers"), "{failed}");
     let failed = run(&["bench", "--generate", "1000000000"]).await.failed(2);
