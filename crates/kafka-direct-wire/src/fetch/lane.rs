@@ -115,6 +115,8 @@ pub(super) struct LaneTask {
     slots: Vec<Arc<Slot>>,
     /// Where the next request's order begins.
     start: usize,
+    /// The largest batch of the last answer that brought any, in bytes.
+    largest_batch: usize,
     /// Since when a reader starves and nothing was given back to the budget.
     stalled: Option<Instant>,
     connection: Option<Connection>,
@@ -151,6 +153,7 @@ impl LaneTask {
             all,
             slots: Vec::new(),
             start: 0,
+            largest_batch: 0,
             stalled: None,
             connection: None,
             buffer: Vec::new(),
@@ -162,7 +165,7 @@ impl LaneTask {
         while self.take_inbox() {
             let most = self.config.get_fetch_max_bytes() / LEAST_PARTITION_BYTES;
             let most = most.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED);
-            let turn = Turn::choose(&self.slots, self.start, most);
+            let turn = Turn::choose(&self.slots, self.start, most).assuming(self.largest_batch);
             if turn.listed.is_empty() {
                 self.idle().await;
                 continue;
@@ -320,6 +323,9 @@ impl LaneTask {
         metrics.answered_after(sent.elapsed());
         connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
         Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
+        if answers.largest_batch > 0 {
+            self.largest_batch = answers.largest_batch;
+        }
         let last_served = answers.finish(code);
         // Who had to stay out of this request goes first in the next one.
         let behind_served = last_served.map(|served| served.saturating_add(1));
@@ -372,12 +378,23 @@ struct Answers<'a> {
     cursor: usize,
     answered: Vec<bool>,
     last_served: Option<usize>,
+    /// Of all its batches the largest, in bytes.
+    largest_batch: usize,
 }
 
 impl<'a> Answers<'a> {
     fn new(turn: &'a Turn, address: &'a Arc<str>, metrics: &'a Metrics) -> Self {
         let answered = vec![false; turn.listed.len()];
-        Self { turn, address, metrics, throttled: false, cursor: 0, answered, last_served: None }
+        Self {
+            turn,
+            address,
+            metrics,
+            throttled: false,
+            cursor: 0,
+            answered,
+            last_served: None,
+            largest_batch: 0,
+        }
     }
 
     fn take(&mut self, at: usize, answer: PartitionAnswer, grant: &mut Grant) {
@@ -401,6 +418,7 @@ impl<'a> Answers<'a> {
                 let lease = grant.lease(held);
                 listed.slot.push(fetched, largest_batch, lease);
                 self.last_served = Some(listed.index);
+                self.largest_batch = self.largest_batch.max(largest_batch);
             }
             Accepted::Stop(stop) => listed.slot.stop(stop),
             Accepted::Empty => {

@@ -102,6 +102,17 @@ impl Turn {
         Self { listed, left_out, cut_off, is_starving }
     }
 
+    /// Takes batches of partitions that had no answer yet to be as large as `largest_batch`: one that
+    /// is larger than what is asked for comes only if it is the first of its answer.
+    pub(super) fn assuming(mut self, largest_batch: usize) -> Self {
+        for listed in &mut self.listed {
+            if listed.largest_batch == 0 {
+                listed.largest_batch = largest_batch;
+            }
+        }
+        self
+    }
+
     /// How many bytes are worth asking for, `partition_max` of each partition at most.
     pub(super) fn most_bytes(&self, partition_max: usize) -> usize {
         let bytes = self.listed.iter().map(|listed| listed.bytes(usize::MAX, partition_max));
@@ -287,6 +298,8 @@ mod tests {
         assert_eq!(asked(MIB, 1000), [1000; 3]);
         assert_eq!(turn.most_bytes(4 * MIB), 8 * MIB);
         assert_eq!(turn.most_bytes(usize::MAX), 20 * MIB);
+        // What is known of others stands in for what is not known yet.
+        assert_eq!(turn.assuming(MIB).most_bytes(4 * MIB), 10 * MIB);
     }
 
     #[test]
