@@ -137,9 +137,10 @@ impl ClusterConfig {
         self
     }
 
-    /// Most bytes of one partition that one Fetch asks for. As long as this allows it, that is room
-    /// for 16 batches as large as the largest of the partition's last answer, and 2 MiB if that is
-    /// more; or 512 KiB, if so many partitions share a Fetch. Default 4 MiB.
+    /// Most bytes of one partition that one Fetch asks for: all of it only where batches are so large
+    /// that 16 of them fill it, and the memory budget has room for as much of every partition.
+    /// Usually half of it is asked for, and less, down to 512 KiB, the more partitions share a Fetch
+    /// and the less of the budget is left. Default 4 MiB.
     #[must_use]
     pub const fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.partition_max_bytes = bytes;

@@ -147,6 +147,23 @@ async fn little_of_large_batches_is_fetched_twice() {
 }
 
 #[tokio::test]
+async fn an_answer_brings_batches_of_many_partitions_also_if_they_are_over_the_usual_share() {
+    const PARTITIONS: u64 = 40;
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", PARTITIONS as i32).unwrap();
+    for partition in 0..PARTITIONS as i32 {
+        for _ in 0..2 {
+            broker.append("t", partition, [Record::new(vec![7; 700_000])]).unwrap();
+        }
+    }
+    let cluster = connect(&broker).await;
+    assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * PARTITIONS);
+    // A batch larger than what is asked for comes as the first of an answer only.
+    let requests = cluster.fetch_metrics().requests;
+    assert!(requests < PARTITIONS, "{requests} requests for {} batches", 2 * PARTITIONS);
+}
+
+#[tokio::test]
 async fn many_tiny_batches_become_few_arrow_batches() {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 1).unwrap();

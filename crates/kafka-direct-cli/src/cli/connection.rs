@@ -43,7 +43,7 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, env = "KAFKA_DIRECT_FETCH_MAX_BYTES", hide_env_values = true)]
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) fetch_max_bytes: Option<usize>,
-    /// Most bytes of one partition one Fetch asks for, 2MiB if batches are small [default: 4MiB]
+    /// Most bytes of one partition one Fetch asks for, usually half of it [default: 4MiB]
     #[arg(long, env = "KAFKA_DIRECT_PARTITION_MAX_BYTES", hide_env_values = true)]
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) partition_max_bytes: Option<usize>,

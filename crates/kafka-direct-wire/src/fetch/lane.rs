@@ -19,9 +19,9 @@ use super::{
     budget::{Budget, Grant},
     frame::FrameError,
     metrics::Metrics,
-    request::Turn,
+    request::{Shares, Turn},
     response::{BY_ID, Expected, FetchResponse, PartitionAnswer},
-    slot::{Slot, Stop},
+    slot::{QUEUE_LENGTH, Slot, Stop},
 };
 use crate::{config::ClusterConfig, connection::Connection, error::WireError};
 
@@ -31,6 +31,9 @@ const IDLE_CLOSE: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(1);
 /// Fewest bytes asked for one partition: less makes requests, not progress.
 const LEAST_PARTITION_BYTES: usize = 512 << 10;
+/// Answers of a slot that hold budget when it is served as fast as it can be: those in its queue,
+/// and one under way.
+const ANSWERS_PER_SLOT: usize = QUEUE_LENGTH + 1;
 /// After so many queued bytes the lane gives way, see [`give_way`].
 const SHARE_BYTES: usize = 256 << 10;
 /// How many partitions are asked for where an answer has room for one's share: most have less left
@@ -176,10 +179,15 @@ impl LaneTask {
                 self.hand_back(&turn, &Fault::from(error));
                 continue;
             }
+            let queued = self.all.count().max(1).saturating_mul(ANSWERS_PER_SLOT);
+            let fair = self.config.get_memory_budget_bytes() / queued;
+            let shares =
+                Shares { due: usize::MAX, fair, most: self.config.get_partition_max_bytes() };
+            let most = turn.most_bytes(shares);
             let Self { lane, config, budget, all, stalled, .. } = &mut self;
-            let afforded = Self::afford(lane, config, budget, all, stalled, &turn).await;
+            let afforded = Self::afford(lane, config, budget, all, stalled, &turn, most).await;
             let Some(grant) = afforded else { continue };
-            if let Err(fault) = self.fetch(&turn, grant).await {
+            if let Err(fault) = self.fetch(&turn, grant, shares).await {
                 self.connection = None;
                 self.hand_back(&turn, &fault);
             }
@@ -224,11 +232,11 @@ impl LaneTask {
         all: &AllSlots,
         stalled: &mut Option<Instant>,
         turn: &Turn,
+        most: usize,
     ) -> Option<Grant> {
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        let most = turn.most_bytes(config.get_partition_max_bytes());
         let most = most.min(config.get_fetch_max_bytes());
         let least = LEAST_PARTITION_BYTES.min(most).min(config.get_memory_budget_bytes());
         let grant = budget.try_grant(least, most);
@@ -269,19 +277,18 @@ impl LaneTask {
     }
 
     /// One request and its whole answer.
-    async fn fetch(&mut self, turn: &Turn, mut grant: Grant) -> Result<(), Fault> {
+    async fn fetch(&mut self, turn: &Turn, mut grant: Grant, shares: Shares) -> Result<(), Fault> {
         let idle = self.config.get_request_timeout();
         let max_batch_bytes = self.config.get_max_batch_bytes();
-        let partition_max = self.config.get_partition_max_bytes();
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
         let pool = self.pool.clone();
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
-        let share = grant.bytes().checked_div(turn.listed.len()).unwrap_or(0);
-        let share = share.max(LEAST_PARTITION_BYTES);
-        let request = turn.request(version, grant.bytes(), share, partition_max);
+        let due = grant.bytes().checked_div(turn.listed.len()).unwrap_or(0);
+        let shares = Shares { due: due.max(LEAST_PARTITION_BYTES), ..shares };
+        let request = turn.request(version, grant.bytes(), shares);
         let sent = Instant::now();
         let address = Arc::clone(connection.address());
         let before = connection.sent_bytes();

@@ -67,6 +67,11 @@ impl AllSlots {
         all.push(Arc::downgrade(slot));
     }
 
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.0.lock().iter().filter(|slot| slot.strong_count() > 0).count()
+    }
+
     fn evict_largest(&self) {
         let live: Vec<Arc<Slot>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
         if let Some(largest) = live.iter().max_by_key(|slot| slot.queued_bytes()) {

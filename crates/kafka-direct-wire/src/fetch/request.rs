@@ -25,10 +25,9 @@ use super::{
 /// With no least size an answer comes at once; the wait is what a broker may take for records that
 /// lie in remote storage (KIP-405).
 const MAX_WAIT_MS: i32 = 5000;
-/// Most bytes asked for one partition unless its batches are large.
-const USUAL_PARTITION_BYTES: usize = 2 << 20;
-/// So many batches of a partition an answer is to have room for. Its end cuts one, half of which on
-/// average is thrown away and fetched again: of two batches that is a quarter, of sixteen 3 %.
+/// So many batches of a partition an answer is to have room for, if there is memory. Its end cuts
+/// one, half of which on average is thrown away and fetched again: of two batches that is a quarter,
+/// of sixteen 3 %.
 const BATCHES: usize = 16;
 
 /// One slot's place in a request.
@@ -38,8 +37,30 @@ pub(super) struct Listed {
     pub(super) position: Offset,
     /// Where the slot stands in the lane's own list.
     pub(super) index: usize,
-    /// The largest batch of the partition's answer before, in bytes; 0 before the first.
+    /// The largest batch of the partition's answer before, or what is taken for it, in bytes; 0 if
+    /// nothing is known.
     pub(super) largest_batch: usize,
+}
+
+/// How much may be asked for one partition, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    /// What is due to each partition of the request.
+    pub(super) due: usize,
+    /// So much that what is queued and under way of every partition fits the memory budget.
+    pub(super) fair: usize,
+    /// Never more than this; half of it, unless batches are large.
+    pub(super) most: usize,
+}
+
+impl Shares {
+    /// How much to ask for where batches are as large as `largest_batch`: room for one of them at
+    /// least, since one that is larger comes only as the first of an answer.
+    fn of(self, largest_batch: usize) -> usize {
+        let Self { due, fair, most } = self;
+        let for_batches = largest_batch.saturating_mul(BATCHES).min(fair).max(largest_batch);
+        due.min(most / 2).max(for_batches).clamp(1, most.max(1))
+    }
 }
 
 /// The slots of one request, in request order.
@@ -102,8 +123,7 @@ impl Turn {
         Self { listed, left_out, cut_off, is_starving }
     }
 
-    /// Takes batches of partitions that had no answer yet to be as large as `largest_batch`: one that
-    /// is larger than what is asked for comes only if it is the first of its answer.
+    /// Takes batches of partitions that had no answer yet to be as large as `largest_batch`.
     pub(super) fn assuming(mut self, largest_batch: usize) -> Self {
         for listed in &mut self.listed {
             if listed.largest_batch == 0 {
@@ -113,21 +133,14 @@ impl Turn {
         self
     }
 
-    /// How many bytes are worth asking for, `partition_max` of each partition at most.
-    pub(super) fn most_bytes(&self, partition_max: usize) -> usize {
-        let bytes = self.listed.iter().map(|listed| listed.bytes(usize::MAX, partition_max));
+    /// How many bytes are worth asking for.
+    pub(super) fn most_bytes(&self, shares: Shares) -> usize {
+        let bytes = self.listed.iter().map(|listed| shares.of(listed.largest_batch));
         bytes.fold(0, usize::saturating_add)
     }
 
-    /// The request for `max_bytes`, of each partition `share` or what its batches need, and
-    /// `partition_max` at most.
-    pub(super) fn request(
-        &self,
-        version: i16,
-        max_bytes: usize,
-        share: usize,
-        partition_max: usize,
-    ) -> FetchRequest {
+    /// The request for `max_bytes`.
+    pub(super) fn request(&self, version: i16, max_bytes: usize, shares: Shares) -> FetchRequest {
         let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
         let mut topics: Vec<FetchTopic> = Vec::new();
         let mut last: Option<TopicKey> = None;
@@ -149,7 +162,7 @@ impl Turn {
                 .with_partition(tp.partition())
                 .with_current_leader_epoch(listed.slot.leader_epoch().unwrap_or(-1))
                 .with_fetch_offset(listed.position.get())
-                .with_partition_max_bytes(int(listed.bytes(share, partition_max)));
+                .with_partition_max_bytes(int(shares.of(listed.largest_batch)));
             if let Some(topic) = topics.last_mut() {
                 topic.partitions.push(partition);
             }
@@ -190,12 +203,6 @@ impl Turn {
 }
 
 impl Listed {
-    /// How many bytes to ask for where `share` is due to each partition.
-    fn bytes(&self, share: usize, partition_max: usize) -> usize {
-        let for_batches = self.largest_batch.saturating_mul(BATCHES);
-        share.min(USUAL_PARTITION_BYTES).max(for_batches).min(partition_max)
-    }
-
     fn key(&self, version: i16) -> TopicKey {
         match self.slot.topic_id() {
             Some(id) if version >= BY_ID => TopicKey::Id(id.to_bytes()),
@@ -287,19 +294,23 @@ mod tests {
         for (listed, largest_batch) in turn.listed.iter_mut().zip([0, 100 << 10, MIB]) {
             listed.largest_batch = largest_batch;
         }
-        let asked = |share, most| {
-            let request = turn.request(12, 16 * MIB, share, most);
+        let asked = |due, fair, most| {
+            let request = turn.request(12, 16 * MIB, Shares { due, fair, most });
             let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
-            let bytes: Vec<i32> = partitions.map(|asked| asked.partition_max_bytes).collect();
-            bytes.into_iter().map(|bytes| usize::try_from(bytes).unwrap()).collect::<Vec<_>>()
+            let bytes = partitions.map(|asked| usize::try_from(asked.partition_max_bytes).unwrap());
+            bytes.collect::<Vec<_>>()
         };
-        assert_eq!(asked(16 * MIB, 32 * MIB), [2 * MIB, 2 * MIB, 16 * MIB]);
-        assert_eq!(asked(MIB, 4 * MIB), [MIB, 1600 << 10, 4 * MIB]);
-        assert_eq!(asked(MIB, 1000), [1000; 3]);
-        assert_eq!(turn.most_bytes(4 * MIB), 8 * MIB);
-        assert_eq!(turn.most_bytes(usize::MAX), 20 * MIB);
+        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, 2 * MIB, 4 * MIB]);
+        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), [16 * MIB; 3]);
+        // Where many share the memory there is room for one batch still.
+        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, MIB, MIB]);
+        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, MIB / 2, MIB]);
+        assert_eq!(asked(MIB, MIB, 1000), [500, 1000, 1000]);
+        assert_eq!(asked(MIB, MIB, 1), [1; 3]);
+        let shares = Shares { due: usize::MAX, fair: usize::MAX, most: 4 * MIB };
+        assert_eq!(turn.most_bytes(shares), 8 * MIB);
         // What is known of others stands in for what is not known yet.
-        assert_eq!(turn.assuming(MIB).most_bytes(4 * MIB), 10 * MIB);
+        assert_eq!(turn.assuming(MIB).most_bytes(shares), 10 * MIB);
     }
 
     #[test]

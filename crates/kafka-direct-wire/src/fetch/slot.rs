@@ -13,7 +13,7 @@ use tokio::sync::{Notify, futures::Notified};
 use super::budget::Lease;
 
 /// Record sets a reader may have waiting; one is being decoded, one is ready, one is on the wire.
-const QUEUE_LENGTH: usize = 2;
+pub(super) const QUEUE_LENGTH: usize = 2;
 
 /// Why a lane no longer serves a slot.
 #[derive(Debug, Clone)]
