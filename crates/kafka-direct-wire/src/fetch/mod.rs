@@ -8,6 +8,7 @@
 //!   ([`recover`]): the lane goes on with the others.
 
 mod accept;
+mod answers;
 mod budget;
 mod frame;
 mod lane;
