@@ -29,6 +29,8 @@ const MAX_WAIT_MS: i32 = 5000;
 /// one, half of which on average is thrown away and fetched again: of two batches that is a quarter,
 /// of sixteen 3 %.
 const BATCHES: usize = 16;
+/// Room for fewer batches is not made less, where it would be a lot less.
+const FEWEST_ROUNDED: usize = 3;
 
 /// One slot's place in a request.
 #[derive(Debug)]
@@ -59,7 +61,12 @@ impl Shares {
     fn of(self, largest_batch: usize) -> usize {
         let Self { due, fair, most } = self;
         let for_batches = largest_batch.saturating_mul(BATCHES).min(fair).max(largest_batch);
-        due.min(most / 2).max(for_batches).clamp(1, most.max(1))
+        let bytes = due.min(most / 2).max(for_batches).clamp(1, most.max(1));
+        // Full batches are equally large: what is more than some of them would be cut.
+        match bytes.checked_rem(largest_batch) {
+            Some(cut) if bytes / FEWEST_ROUNDED >= largest_batch => bytes.saturating_sub(cut),
+            _ => bytes,
+        }
     }
 }
 
@@ -300,17 +307,20 @@ mod tests {
             let bytes = partitions.map(|asked| usize::try_from(asked.partition_max_bytes).unwrap());
             bytes.collect::<Vec<_>>()
         };
-        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, 2 * MIB, 4 * MIB]);
-        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), [16 * MIB; 3]);
+        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, 2000 << 10, 4 * MIB]);
+        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), [16 * MIB, 16300 << 10, 16 * MIB]);
+        // A whole number of batches, unless that is a lot less.
+        assert_eq!(asked(0, 4 * MIB - 1, 4 * MIB), [1, 1600 << 10, 3 * MIB]);
+        assert_eq!(asked(0, 3 * MIB - 1, 4 * MIB), [1, 1600 << 10, 3 * MIB - 1]);
         // Where many share the memory there is room for one batch still.
-        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, MIB, MIB]);
-        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, MIB / 2, MIB]);
+        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, 1000 << 10, MIB]);
+        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, 500 << 10, MIB]);
         assert_eq!(asked(MIB, MIB, 1000), [500, 1000, 1000]);
         assert_eq!(asked(MIB, MIB, 1), [1; 3]);
         let shares = Shares { due: usize::MAX, fair: usize::MAX, most: 4 * MIB };
-        assert_eq!(turn.most_bytes(shares), 8 * MIB);
+        assert_eq!(turn.most_bytes(shares), 6 * MIB + (2000 << 10));
         // What is known of others stands in for what is not known yet.
-        assert_eq!(turn.assuming(MIB).most_bytes(shares), 10 * MIB);
+        assert_eq!(turn.assuming(MIB).most_bytes(shares), 8 * MIB + (2000 << 10));
     }
 
     #[test]
