@@ -19,7 +19,7 @@ const BATCH_BYTES: usize = 768 * 1024;
 /// A batch is sent when it has this many records.
 const BATCH_RECORDS: usize = 10_000;
 /// All partitions together gather no more than this.
-const GATHERED_BYTES: usize = 32 << 20;
+const GATHERED_BYTES: usize = 16 << 20;
 /// What a record adds to a batch beside its contents, at most.
 const RECORD_OVERHEAD_BYTES: usize = 40;
 
