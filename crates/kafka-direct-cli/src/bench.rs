@@ -196,8 +196,7 @@ async fn embedded(
     args: &mut BenchArgs,
     connection: &mut ConnectionArgs,
 ) -> Result<Option<Broker>, Failure> {
-    let selection = &args.selection;
-    let names_nothing = selection.topics.is_empty() && selection.topic_pattern.is_none();
+    let names_nothing = selection::names_topics(&args.selection).is_err();
     let Some(records) = args.generate.generate else {
         if names_nothing && connection.brokers.is_none() {
             return Err(Failure::usage(

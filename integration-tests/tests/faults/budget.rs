@@ -62,6 +62,43 @@ async fn a_budget_below_a_usual_share_is_not_exceeded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readers_that_take_turns_do_not_wait_for_an_eviction() {
+    const PARTITIONS: usize = 8;
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", PARTITIONS as i32).unwrap();
+    for partition in 0..PARTITIONS as i32 {
+        for _ in 0..60 {
+            broker.append("t", partition, [Record::new(vec![7; 4 << 10])]).unwrap();
+        }
+    }
+    // Room for two answers in each queue if they are of 32 KiB, not if they are of 64, which is
+    // what so large batches would be asked for by.
+    let config = ClusterConfig::new(broker.addresses())
+        .transport(Memory::new(&broker))
+        .partition_max_bytes(64 << 10)
+        .memory_budget_bytes(PARTITIONS * 3 * (32 << 10));
+    let cluster = Cluster::connect(config).await.unwrap();
+    let rdd = whole(&cluster).await;
+    let mut readers: Vec<_> =
+        (0..PARTITIONS).map(|index| rdd.read_partition(index).unwrap()).collect();
+    let (began, mut read) = (Instant::now(), 0);
+    while !readers.is_empty() {
+        let mut going_on = Vec::new();
+        for mut reader in readers {
+            if let Some(batch) = reader.try_next().await.unwrap() {
+                read += batch.num_rows();
+                going_on.push(reader);
+            }
+            // The lane fills the queues of those whose turn is over.
+            sleep(Duration::from_millis(1)).await;
+        }
+        readers = going_on;
+    }
+    assert_eq!(read, 60 * PARTITIONS);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_starving_reader_without_a_place_in_the_request_is_served() {
     const PARTITIONS: usize = 12;
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
