@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, runtime::Handle};
 use crate::{
     Broker, BrokerError,
     node::NodeHandle,
-    settings::{AutoCreate, Settings, TailBatches},
+    settings::{AutoCreate, FillOrder, Settings, TailBatches},
     shared::{Node, Shared},
 };
 
@@ -82,6 +82,12 @@ impl BrokerBuilder {
     /// What ends a partition's bytes when a batch does not fit. Default [`TailBatches::Whole`].
     pub const fn tail_batches(mut self, tail: TailBatches) -> Self {
         self.settings.tail_batches = tail;
+        self
+    }
+
+    /// Which partition of a Fetch is served first. Default [`FillOrder::Request`].
+    pub const fn fill_order(mut self, order: FillOrder) -> Self {
+        self.settings.fill_order = order;
         self
     }
 

@@ -65,5 +65,5 @@ pub use error::BrokerError;
 pub use faults::{Corruption, Fault, Faults};
 pub use owner_appends::RawOffsets;
 pub use record::Record;
-pub use settings::{AutoCreate, TailBatches};
+pub use settings::{AutoCreate, FillOrder, TailBatches};
 pub use shared::FetchSeen;

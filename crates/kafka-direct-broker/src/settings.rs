@@ -21,6 +21,16 @@ pub enum TailBatches {
     Cut,
 }
 
+/// Which partition of a Fetch has the first claim on the bytes an answer may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FillOrder {
+    /// The first of the request, as Apache Kafka does (KIP-74). The default.
+    #[default]
+    Request,
+    /// The last of the request: nothing in the protocol's schema forbids it.
+    Reversed,
+}
+
 /// The builder's choices.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -28,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) partition_cap_bytes: usize,
     pub(crate) auto_create: AutoCreate,
     pub(crate) tail_batches: TailBatches,
+    pub(crate) fill_order: FillOrder,
     pub(crate) fetch_session_slots: usize,
     pub(crate) max_frame_bytes: usize,
 }
@@ -39,6 +50,7 @@ impl Default for Settings {
             partition_cap_bytes: 256 * 1024 * 1024,
             auto_create: AutoCreate::Off,
             tail_batches: TailBatches::Whole,
+            fill_order: FillOrder::Request,
             fetch_session_slots: 1000,
             max_frame_bytes: 128 * 1024 * 1024,
         }

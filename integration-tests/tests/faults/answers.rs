@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{ApiKey, Fault};
+use kafka_direct_broker::{ApiKey, Broker, Fault, FillOrder, Record};
 
 use super::{broker, connect, connect_with, offsets, whole};
 
@@ -55,6 +55,26 @@ async fn empty_answers_are_never_the_end() {
     // The answers' own watermarks reach the end of every range, so a client can only take them for
     // holes or give up; it must end either way.
     assert!(read.is_err() || read.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_a_broker_serves_last_is_served_and_no_record_is_taken_for_a_hole() {
+    const PARTITIONS: i32 = 8;
+    const BATCHES: i64 = 40;
+    for order in [FillOrder::Request, FillOrder::Reversed] {
+        let broker = Broker::builder().fill_order(order).start().await.unwrap();
+        broker.create_topic("t", PARTITIONS).unwrap();
+        for partition in 0..PARTITIONS {
+            for _ in 0..BATCHES {
+                broker.append("t", partition, [Record::new(vec![7; 40_000])]).unwrap();
+            }
+        }
+        // An answer holds a batch of a few of the partitions that are asked for.
+        let small = |config: ClusterConfig| config.fetch_max_bytes(150_000);
+        let rdd = whole(&connect_with(&broker, small).await).await;
+        let expected: Vec<i64> = (0..PARTITIONS).flat_map(|_| 0..BATCHES).collect();
+        assert_eq!(offsets(&rdd).await.unwrap(), expected, "{order:?}");
+    }
 }
 
 #[tokio::test]

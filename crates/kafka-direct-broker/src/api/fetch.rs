@@ -14,6 +14,7 @@ use super::{Answer, Call, Mode, fetch_answer, topic_id};
 use crate::{
     cluster::Cluster,
     sessions::{Asked, Opened, Said, TopicRef, Want},
+    settings::FillOrder,
     shared::FetchSeen,
 };
 
@@ -173,13 +174,16 @@ async fn poll(
     }
 }
 
-/// Reads every wanted partition once, in order.
+/// Reads every wanted partition once, in the order that was chosen; answers in request order.
 fn read(call: &Call<'_>, wants: &[Want], reading: &Reading) -> Vec<Served> {
     let mut cluster = call.shared.cluster.lock();
     let mut left = reading.max_bytes;
     let mut at_least_one = true;
     let mut all = Vec::with_capacity(wants.len());
-    for want in wants {
+    let is_reversed = call.shared.settings.fill_order == FillOrder::Reversed;
+    for nth in 0..wants.len() {
+        let at = if is_reversed { wants.len() - 1 - nth } else { nth };
+        let Some(want) = wants.get(at) else { continue };
         let served = match call.mode {
             Mode::Refuse(code) => Served::error(code),
             Mode::Empty => one(call, &mut cluster, want, reading, 0, false),
@@ -188,6 +192,9 @@ fn read(call: &Call<'_>, wants: &[Want], reading: &Reading) -> Vec<Served> {
         at_least_one &= served.bytes == 0;
         left = left.saturating_sub(served.bytes);
         all.push(served);
+    }
+    if is_reversed {
+        all.reverse();
     }
     all
 }

@@ -10,7 +10,7 @@ use super::{
     metrics::Metrics,
     request::Turn,
     response::PartitionAnswer,
-    slot::Stop,
+    slot::{Doubt, Stop},
 };
 
 /// The running account of one answer.
@@ -22,7 +22,9 @@ pub(super) struct Answers<'a> {
     /// Where the next partition of the answer is expected in the request.
     pub(super) cursor: usize,
     answered: Vec<bool>,
-    last_served: Option<usize>,
+    served: Vec<bool>,
+    /// What the first slot's answer says, if nobody else was served in its place.
+    first: Option<Stop>,
     /// Of all its batches the largest, in bytes.
     pub(super) largest_batch: usize,
 }
@@ -37,7 +39,8 @@ impl<'a> Answers<'a> {
             throttled: false,
             cursor: 0,
             answered,
-            last_served: None,
+            served: vec![false; turn.listed.len()],
+            first: None,
             largest_batch: 0,
         }
     }
@@ -62,7 +65,9 @@ impl<'a> Answers<'a> {
             Accepted::Fetched { fetched, largest_batch } => {
                 let lease = grant.lease(held);
                 listed.slot.push(fetched, largest_batch, lease);
-                self.last_served = Some(listed.index);
+                if let Some(served) = self.served.get_mut(at) {
+                    *served = true;
+                }
                 self.largest_batch = self.largest_batch.max(largest_batch);
             }
             Accepted::Stop(stop) => listed.slot.stop(stop),
@@ -71,18 +76,29 @@ impl<'a> Answers<'a> {
                 if at == 0 && held > aborted {
                     let reason = "the first batch is cut short".into();
                     let address = Arc::clone(self.address);
-                    listed.slot.stop(Stop::Protocol { address, reason });
+                    self.first = Some(Stop::Protocol { address, reason });
                 } else if at == 0 && !self.throttled {
-                    listed.slot.stop(Stop::Empty { end });
+                    self.first = Some(Stop::Empty { end });
                 } else {
-                    listed.slot.suspect();
+                    listed.slot.doubt(Doubt::Suspect);
                 }
             }
         }
     }
 
-    /// Settles what the answer left out; returns the index of the last slot that was served.
+    /// Settles what the answer left out; returns where the next request's order begins, if that
+    /// moves.
+    ///
+    /// Kafka fills answers in request order. Of a broker that does not, a first slot that stayed
+    /// empty while others were served says nothing yet: it is asked again, alone.
     pub(super) fn finish(self, code: i16) -> Option<usize> {
+        if let (Some(stop), Some(first)) = (self.first, self.turn.listed.first()) {
+            if self.served.contains(&true) {
+                first.slot.doubt(Doubt::Unserved);
+            } else {
+                first.slot.stop(stop);
+            }
+        }
         for (listed, answered) in self.turn.listed.iter().zip(&self.answered) {
             if *answered {
                 continue;
@@ -94,6 +110,6 @@ impl<'a> Answers<'a> {
                 Stop::Code { address, code }
             });
         }
-        self.last_served
+        self.turn.next_start(&self.served)
     }
 }

@@ -333,10 +333,7 @@ impl LaneTask {
         if answers.largest_batch > 0 {
             self.largest_batch = answers.largest_batch;
         }
-        let last_served = answers.finish(code);
-        // Who had to stay out of this request goes first in the next one.
-        let behind_served = last_served.map(|served| served.saturating_add(1));
-        self.start = turn.left_out.or(behind_served).or(turn.cut_off).unwrap_or(self.start);
+        self.start = answers.finish(code).unwrap_or(self.start);
         self.buffer = buffer;
         Ok(())
     }

@@ -24,7 +24,7 @@ use super::{
     Seat,
     loss::Loss,
     range_fetch::{Attached, RangeFetch},
-    slot::{Slot, Stop},
+    slot::{Doubt, Slot, Stop},
     streak::{HOLE_ANSWERS, NONSENSE_LIMIT, SHORT_LIMIT, VANISHED_LIMIT},
 };
 use crate::{
@@ -96,9 +96,9 @@ impl RangeFetch {
     fn attach(&mut self, leader: &Leader) {
         self.topic_id = self.topic_id.or(leader.topic_id);
         self.leader_epoch = leader.epoch.or(self.leader_epoch);
-        let suspect = self.streak.empty > 0;
+        let doubt = if self.streak.empty > 0 { Doubt::Suspect } else { Doubt::No };
         let wanted = self.wanted();
-        let slot = Slot::new(&wanted, self.position, leader.topic_id, leader.epoch, suspect);
+        let slot = Slot::new(&wanted, self.position, leader.topic_id, leader.epoch, doubt);
         let seat = Seat { node: leader.node, host: Arc::clone(&leader.host), port: leader.port };
         let inner = self.cluster.inner();
         let lane = inner.fetch.register(&inner.config, &seat, Arc::clone(&slot));
@@ -224,7 +224,8 @@ impl RangeFetch {
         Ok(())
     }
 
-    /// First in the request and not throttled, and yet no batch came at the position.
+    /// First in the request, with nobody served in its place, not throttled, and yet no batch came at
+    /// the position.
     fn decide_empty(&mut self, bounds: &Bounds, answered_end: Offset) -> Result<(), WireError> {
         let Bounds { log_start, local_start, end } = *bounds;
         let until = self.until;

@@ -3,7 +3,7 @@
 //! A broker fills an answer in request order until the byte limit, and only the first partition
 //! with data is sure to bring a batch that is larger than its limits. So the order rotates from
 //! request to request, and a slot that came back empty goes first: an empty answer there is not the
-//! limits' doing. Pieces of one partition never share a request: a broker answers for a partition
+//! limits' doing. Where a broker serves others before the first it goes alone. Pieces of one partition never share a request: a broker answers for a partition
 //! once.
 
 use std::{collections::HashSet, sync::Arc};
@@ -19,7 +19,7 @@ use kafka_protocol::{
 
 use super::{
     response::{BY_ID, TopicKey},
-    slot::{Slot, Wanted},
+    slot::{Doubt, Slot, Wanted},
 };
 
 /// With no least size an answer comes at once; the wait is what a broker may take for records that
@@ -74,11 +74,11 @@ impl Shares {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub(super) listed: Vec<Listed>,
-    /// The first slot that wanted to be in and could not: another isolation level, or a piece of a
-    /// partition that is in already.
-    pub(super) left_out: Option<usize>,
-    /// The first slot for which the request had no place.
-    pub(super) cut_off: Option<usize>,
+    /// Where the order began.
+    start: usize,
+    /// The first slot, in the order from `start`, that wanted to be in and is not: another isolation
+    /// level, a piece of a partition that is in already, no place left.
+    pub(super) waiting: Option<usize>,
     /// A reader waits with nothing in hand, that of a slot which is not listed perhaps.
     pub(super) is_starving: bool,
 }
@@ -86,7 +86,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Chooses up to `most` among `slots`, beginning at `start`: those that have room, under one
     /// isolation level, that of the first, each partition once, the first one under suspicion ahead
-    /// of the rest.
+    /// of the rest, or alone.
     pub(super) fn choose(slots: &[Arc<Slot>], start: usize, most: usize) -> Self {
         let (front, back) = slots.split_at(start.min(slots.len()));
         let around = back.iter().zip(start..).chain(front.iter().zip(0..));
@@ -101,16 +101,25 @@ impl Turn {
             return Self::default();
         };
         let is_starving = wanted.iter().any(|(_, wanted)| wanted.starving);
-        let is_first = |(listed, wanted): &(Listed, Wanted)| {
-            wanted.suspect && listed.slot.isolation() == isolation
+        let first_under = |doubt: Doubt| {
+            wanted.iter().position(|(listed, wanted)| {
+                wanted.doubt == doubt && listed.slot.isolation() == isolation
+            })
         };
-        if let Some(suspect) = wanted.iter().position(is_first)
-            && let Some(first) = wanted.get_mut(..=suspect)
+        let unserved = first_under(Doubt::Unserved);
+        if let Some(ahead) = unserved.or_else(|| first_under(Doubt::Suspect))
+            && let Some(front) = wanted.get_mut(..=ahead)
         {
-            first.rotate_right(1);
+            front.rotate_right(1);
+        }
+        if unserved.is_some() {
+            let mut wanted = wanted.into_iter().map(|(listed, _)| listed);
+            let listed = wanted.next().into_iter().collect();
+            let waiting = wanted.next().map(|next| next.index);
+            return Self { listed, start, waiting, is_starving };
         }
         let mut partitions = HashSet::with_capacity(wanted.len().min(most));
-        let (mut left_out, mut cut_off) = (None, None);
+        let mut waiting = None;
         wanted.retain(|(listed, _)| {
             let tp = listed.slot.range().topic_partition();
             let fits = listed.slot.isolation() == isolation && !partitions.contains(tp);
@@ -118,16 +127,24 @@ impl Turn {
                 partitions.insert(tp.clone());
                 return true;
             }
-            if fits {
-                cut_off.get_or_insert(listed.index);
-            } else if cut_off.is_none() {
-                // Behind the cut it would have the next request pass over those that were cut off.
-                left_out.get_or_insert(listed.index);
-            }
+            waiting.get_or_insert(listed.index);
             false
         });
         let listed = wanted.into_iter().map(|(listed, _)| listed).collect();
-        Self { listed, left_out, cut_off, is_starving }
+        Self { listed, start, waiting, is_starving }
+    }
+
+    /// Where the next request's order begins, if those of `listed` that are `served` were: with
+    /// whoever has waited longest. `None` leaves it where it is.
+    pub(super) fn next_start(&self, served: &[bool]) -> Option<usize> {
+        let of = |is_served: bool| {
+            let listed = self.listed.iter().zip(served);
+            listed.filter(move |(_, served)| **served == is_served).map(|(listed, _)| listed.index)
+        };
+        // Who brought nothing for nobody is no reason to keep others waiting.
+        let Some(last) = of(true).next_back() else { return self.waiting };
+        let unserved = of(false).chain(self.waiting).min_by_key(|at| (*at < self.start, *at));
+        unserved.or_else(|| Some(last.saturating_add(1)))
     }
 
     /// Takes batches of partitions that had no answer yet to be as large as `largest_batch`.
@@ -236,7 +253,7 @@ mod tests {
     fn slot(partition: i32, from: i64) -> Arc<Slot> {
         let range = OffsetRange::new(TopicPartition::new("t", partition), from, from + 10).unwrap();
         let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
-        Slot::new(&planned, Offset::new(from), None, None, false)
+        Slot::new(&planned, Offset::new(from), None, None, Doubt::No)
     }
 
     fn order(turn: &Turn) -> Vec<usize> {
@@ -247,25 +264,57 @@ mod tests {
     fn order_rotates_and_a_suspect_goes_first() {
         let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
         assert_eq!(order(&Turn::choose(&slots, 2, 9)), [2, 3, 0, 1]);
-        slots[0].suspect();
+        slots[0].doubt(Doubt::Suspect);
         assert_eq!(order(&Turn::choose(&slots, 2, 9)), [0, 2, 3, 1]);
+    }
+
+    #[test]
+    fn who_was_first_and_not_served_goes_alone_and_nobody_loses_a_turn_by_it() {
+        let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
+        slots[1].doubt(Doubt::Suspect);
+        slots[3].doubt(Doubt::Unserved);
+        slots[3].doubt(Doubt::Suspect);
+        let turn = Turn::choose(&slots, 2, 9);
+        assert_eq!((order(&turn), turn.waiting), (vec![3], Some(2)));
+        let turn = Turn::choose(&slots, 3, 9);
+        assert_eq!((order(&turn), turn.waiting), (vec![3], Some(0)));
+        assert_eq!(Turn::choose(&slots[3..], 0, 9).waiting, None);
     }
 
     #[test]
     fn whoever_a_request_has_no_place_for_is_named() {
         let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
         let turn = Turn::choose(&slots, 1, 2);
-        assert_eq!((order(&turn), turn.cut_off), (vec![1, 2], Some(3)));
-        assert_eq!(Turn::choose(&slots, 3, 4).cut_off, None);
+        assert_eq!((order(&turn), turn.waiting), (vec![1, 2], Some(3)));
+        assert_eq!(Turn::choose(&slots, 3, 4).waiting, None);
     }
 
     #[test]
     fn places_go_to_partitions_and_not_to_their_pieces() {
         let slots = [slot(0, 0), slot(0, 10), slot(0, 20), slot(1, 0), slot(2, 0), slot(2, 10)];
         let turn = Turn::choose(&slots, 0, 2);
-        assert_eq!((order(&turn), turn.left_out, turn.cut_off), (vec![0, 3], Some(1), Some(4)));
+        assert_eq!((order(&turn), turn.waiting), (vec![0, 3], Some(1)));
         let turn = Turn::choose(&slots, 3, 2);
-        assert_eq!((order(&turn), turn.left_out, turn.cut_off), (vec![3, 4], Some(5), Some(0)));
+        assert_eq!((order(&turn), turn.waiting), (vec![3, 4], Some(5)));
+    }
+
+    #[test]
+    fn whoever_has_waited_longest_is_first_in_the_next_request() {
+        let slots = [slot(0, 0), slot(0, 10), slot(1, 0), slot(2, 0)];
+        // Answers that hold a batch of one partition only.
+        let mut start = 0;
+        let mut first = Vec::new();
+        for _ in 0..6 {
+            let turn = Turn::choose(&slots, start, 9);
+            first.extend(turn.listed.first().map(|listed| listed.index));
+            let served: Vec<bool> = (0..turn.listed.len()).map(|nth| nth == 0).collect();
+            start = turn.next_start(&served).unwrap();
+        }
+        assert_eq!(first, [0, 1, 2, 3, 0, 1]);
+        let turn = Turn::choose(&slots[2..], 1, 9);
+        assert_eq!(turn.next_start(&[true, true]), Some(1));
+        assert_eq!(turn.next_start(&[false, true]), Some(1));
+        assert_eq!(turn.next_start(&[false, false]), None);
     }
 
     #[test]
@@ -281,10 +330,13 @@ mod tests {
     fn a_suspect_does_not_decide_which_isolation_level_has_its_turn() {
         let range = OffsetRange::new(TopicPartition::new("t", 1), 0, 10).unwrap();
         let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
-        let other = Slot::new(&planned, Offset::new(0), None, None, true);
+        let other = Slot::new(&planned, Offset::new(0), None, None, Doubt::Suspect);
         let slots = [slot(0, 0), other];
         let turn = Turn::choose(&slots, 0, 9);
-        assert_eq!((order(&turn), turn.left_out), (vec![0], Some(1)));
+        assert_eq!((order(&turn), turn.waiting), (vec![0], Some(1)));
+        // Whatever the first level's partitions bring, the other level is next.
+        assert_eq!(turn.next_start(&[false]), Some(1));
+        assert_eq!(turn.next_start(&[true]), Some(1));
     }
 
     #[test]

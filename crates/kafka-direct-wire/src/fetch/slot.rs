@@ -26,8 +26,8 @@ pub(crate) enum Stop {
     Connection { address: Arc<str>, kind: std::io::ErrorKind, reason: Arc<str> },
     /// The broker answered with an error code for this partition.
     Code { address: Arc<str>, code: i16 },
-    /// First in the request, not throttled, and yet nothing came: `end` is the readable end the
-    /// answer named.
+    /// First in the request, not throttled, nothing for others either, and yet nothing came: `end` is
+    /// the readable end the answer named.
     Empty { end: Offset },
     /// The batch headers make no sense.
     Header(HeaderError),
@@ -39,6 +39,17 @@ pub(crate) enum Stop {
     Protocol { address: Arc<str>, reason: Arc<str> },
     /// The broker and this build have no version of a request in common.
     Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
+}
+
+/// What was seen of a slot that has nothing to show for its requests, and how the next one treats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Doubt {
+    /// Nothing: it stands in line.
+    No,
+    /// Its last answer was empty, the limits' doing perhaps: it goes first.
+    Suspect,
+    /// It went first, and others were served in its place: it goes alone.
+    Unserved,
 }
 
 #[derive(Debug)]
@@ -56,8 +67,7 @@ struct State {
     starving: bool,
     /// The reader is gone.
     closed: bool,
-    /// The last answer was empty: this slot goes first in the next request.
-    suspect: bool,
+    doubt: Doubt,
     /// The largest batch of the last answer, in bytes.
     largest_batch: usize,
 }
@@ -78,7 +88,7 @@ pub(crate) struct Slot {
 pub(crate) struct Wanted {
     pub(crate) position: Offset,
     pub(crate) starving: bool,
-    pub(crate) suspect: bool,
+    pub(crate) doubt: Doubt,
     /// The largest batch of the answer before, in bytes; 0 before the first.
     pub(crate) largest_batch: usize,
 }
@@ -89,7 +99,7 @@ impl Slot {
         position: Offset,
         topic_id: Option<TopicId>,
         leader_epoch: Option<i32>,
-        suspect: bool,
+        doubt: Doubt,
     ) -> Arc<Self> {
         Arc::new(Self {
             range: planned.range().clone(),
@@ -102,7 +112,7 @@ impl Slot {
                 stop: None,
                 starving: false,
                 closed: false,
-                suspect,
+                doubt,
                 largest_batch: 0,
             }),
             arrived: Notify::new(),
@@ -187,7 +197,7 @@ impl Slot {
         open.then_some(Wanted {
             position: state.position,
             starving: state.starving,
-            suspect: state.suspect,
+            doubt: state.doubt,
             largest_batch: state.largest_batch,
         })
     }
@@ -199,7 +209,7 @@ impl Slot {
             return;
         }
         state.position = fetched.next;
-        state.suspect = false;
+        state.doubt = Doubt::No;
         state.largest_batch = largest_batch;
         if state.position >= self.range.until() {
             state.stop = Some(Stop::Done);
@@ -227,9 +237,10 @@ impl Slot {
         }
     }
 
-    /// Marks an answer without a batch: the next request asks for this slot first.
-    pub(crate) fn suspect(&self) {
-        self.state.lock().suspect = true;
+    /// Marks an answer without a batch, whatever was seen before.
+    pub(crate) fn doubt(&self, doubt: Doubt) {
+        let mut state = self.state.lock();
+        state.doubt = state.doubt.max(doubt);
     }
 
     /// Ends the lane's service.
