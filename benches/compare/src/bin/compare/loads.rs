@@ -123,8 +123,9 @@ impl Load {
 const KIB: usize = 1 << 10;
 const PARTITIONS: i32 = 4;
 
-/// So many that floor needs a quarter of a second of CPU and a slow client a few seconds; `scale`
-/// multiplies the records. The ones with a thousand partitions come last: deleting them takes the
+/// So many that floor needs a quarter of a second of CPU and a slow client a few seconds, and twice that
+/// where memory that is touched for the first time would count for much of a read; `scale` multiplies
+/// the records. The ones with a thousand partitions come last: deleting them takes the
 /// broker a while.
 pub(crate) fn standard(scale: f64) -> Vec<Load> {
     use Values::{Json, Line, Random};
@@ -172,14 +173,14 @@ pub(crate) fn standard(scale: f64) -> Vec<Load> {
             .at_most(1.25)
             .at_least(3.2)
             .with_engines(),
-        load("compare-json-lz4", "232 B JSON, lz4", of(1_500_000, json, "lz4", usual))
+        load("compare-json-lz4", "232 B JSON, lz4", of(3_000_000, json, "lz4", usual))
             .at_most(1.25)
             .at_least(3.2)
             .with_engines(),
-        load("compare-json-snappy", "232 B JSON, snappy", of(1_200_000, json, "snappy", usual))
+        load("compare-json-snappy", "232 B JSON, snappy", of(2_400_000, json, "snappy", usual))
             .at_most(1.25)
             .at_least(3.2),
-        load("compare-json-zstd", "232 B JSON, zstd", of(1_000_000, json, "zstd", usual))
+        load("compare-json-zstd", "232 B JSON, zstd", of(2_000_000, json, "zstd", usual))
             .at_most(1.2)
             .at_least(4.0)
             .with_engines(),

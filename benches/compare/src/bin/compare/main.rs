@@ -34,8 +34,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Measures kafka-direct, floor and other clients on the same topics.
 ///
 /// A round runs each client, every time as a process of its own; the next round runs them in
-/// reverse order. Kafka-direct and floor run three times a round, and the middle one counts. A first
-/// round is discarded, and so is every round in which `floor drain`, which measures the machine and
+/// reverse order. A first round is discarded, and so is every round in which `floor drain`, which measures the machine and
 /// not a client, is more than 20 % from its median.
 #[derive(Parser)]
 #[command(name = "compare")]
@@ -61,18 +60,21 @@ struct Arguments {
     #[arg(long)]
     list: bool,
     /// Rounds that count; at most three times as many are run to get them
-    #[arg(short, long, default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(short, long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// Other clients to measure
     #[arg(long, value_enum, default_value_t = Peers::Fast)]
     peers: Peers,
     /// Rounds that count in which other clients run too; the remaining ones only tell apart
     /// kafka-direct and floor, whose ratio is the closest
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     peer_rounds: u16,
     /// Rounds that count in which the slow ones of all clients run, at most as many as of the others
     #[arg(long, default_value_t = 1)]
     slow_rounds: u16,
+    /// Rounds that count in which the cheapest of the other clients runs, those of all included
+    #[arg(long, default_value_t = 12)]
+    rival_rounds: u16,
     /// A client that cannot be run, TOOLCHAIN=REASON with rdkafka, franz-go, java or spark; may be
     /// repeated
     #[arg(long)]
@@ -114,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
         rounds: arguments.rounds.into(),
         peer_rounds: peer_rounds.into(),
         slow_rounds: arguments.slow_rounds.min(peer_rounds).into(),
+        rival_rounds: arguments.rival_rounds.min(arguments.rounds).into(),
     };
     let began = machine::State::now(&clients);
     let mut measured = Vec::new();

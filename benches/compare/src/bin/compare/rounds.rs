@@ -17,10 +17,6 @@ const DRAIN_TOLERANCE: f64 = 0.2;
 /// A machine that is never quiet would otherwise be measured for ever.
 const MOST_ROUNDS_PER_KEPT: usize = 3;
 
-/// Runs in a round of the clients that are short and whose ratios must be exact; the one with the
-/// middle CPU time counts.
-const BAR_RUNS: usize = 3;
-
 /// What ConsumerPerformance's four decimals of a MB can hide.
 const ROUNDED_BYTES: u64 = 64;
 
@@ -35,8 +31,9 @@ pub(crate) fn cells(load: &Load, clients: &Clients) -> Vec<Cell> {
             let peers = Client::PEERS
                 .into_iter()
                 .filter(|peer| clients.has(*peer) && (load.engines || peer.pace() != Pace::Engine));
-            // Ours between the two it is compared with, floor on each side.
-            [Drain, Floor, Ours, OursAlone, FloorAgain]
+            // Floor between the two that are compared with it: a busy neighbour comes and goes
+            // within seconds, so that only runs next to each other are alike.
+            [Drain, FloorAgain, Floor, Ours, OursAlone]
                 .into_iter()
                 .chain(peers)
                 .map(|one| (one, 0))
@@ -72,12 +69,12 @@ impl Results {
         self.of(cell).map(|round| round.cpu_us_per_record)
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Cell, &Round)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Cell, &Round)> + Clone {
         self.0.iter().map(|(cell, round)| (*cell, round))
     }
 
-    fn has(&self, is_one: impl Fn(Pace) -> bool) -> bool {
-        self.0.keys().any(|(client, _)| is_one(client.pace()))
+    fn has(&self, is_one: impl Fn(Client) -> bool) -> bool {
+        self.0.keys().any(|(client, _)| is_one(*client))
     }
 }
 
@@ -137,6 +134,25 @@ impl Measured {
         self.spread(|round| Some(figure(round.of(over)?) / figure(round.of(under)?)))
     }
 
+    /// Kept rounds in which `client` ran.
+    pub(crate) fn rounds_with(&self, client: Client) -> usize {
+        self.kept().iter().filter(|round| round.has(|one| one == client)).count()
+    }
+
+    /// The peer that needs the least CPU a record of those that ran in most rounds.
+    pub(crate) fn cheapest_other(&self) -> Option<Client> {
+        let of_ours = |client| {
+            let cpu = |round: &Round| round.cpu_us_per_record;
+            Some(self.ratio((client, 0), (Client::Ours, 0), cpu)?.median)
+        };
+        let others = Client::PEERS.into_iter().filter_map(|peer| Some((peer, of_ours(peer)?)));
+        let cheapest = others.min_by(|(one, cost), (other, other_cost)| {
+            let rounds = self.rounds_with(*other).cmp(&self.rounds_with(*one));
+            rounds.then(cost.total_cmp(other_cost))
+        });
+        cheapest.map(|(peer, _)| peer)
+    }
+
     /// Cells that have a figure, in the order of the tables.
     pub(crate) fn measured_cells(&self) -> BTreeSet<Cell> {
         self.kept().into_iter().flat_map(|round| round.0.keys().copied()).collect()
@@ -152,6 +168,8 @@ pub(crate) struct Wanted {
     pub(crate) peer_rounds: usize,
     /// Kept rounds in which slow ones of them run too.
     pub(crate) slow_rounds: usize,
+    /// Kept rounds in which the cheapest of them runs.
+    pub(crate) rival_rounds: usize,
 }
 
 /// One round to warm up, then rounds until the wanted ones are kept.
@@ -172,22 +190,26 @@ pub(crate) fn measure(
     loop {
         let kept = measured.kept();
         let wants = |cells: &[Cell], fewer: &[Cell], rounds: usize, is_one: fn(Pace) -> bool| {
-            cells.len() > fewer.len()
-                && kept.iter().filter(|round| round.has(is_one)).count() < rounds
+            let has = |round: &&&Results| round.has(|client| is_one(client.pace()));
+            cells.len() > fewer.len() && kept.iter().filter(has).count() < rounds
         };
         let wants_slow = wants(&all, &quick, wanted.slow_rounds, is_slow);
         let wants_peers = wants(&quick, &bars, wanted.peer_rounds, is_peer);
-        let is_enough = kept.len() >= wanted.rounds && !wants_slow && !wants_peers;
+        let rival = measured
+            .cheapest_other()
+            .filter(|rival| measured.rounds_with(*rival) < wanted.rival_rounds);
+        let is_enough =
+            kept.len() >= wanted.rounds && !wants_slow && !wants_peers && rival.is_none();
         let number = measured.rounds.len();
         if is_enough || number >= wanted.rounds * MOST_ROUNDS_PER_KEPT {
             return Ok(measured);
         }
         let now = match (wants_slow, wants_peers) {
-            (true, _) => &all,
-            (_, true) => &quick,
-            _ => &bars,
+            (true, _) => all.clone(),
+            (_, true) => quick.clone(),
+            _ => bars.iter().copied().chain(rival.map(|rival| (rival, 0))).collect(),
         };
-        let round = one_round(clients, bootstrap, &mut measured, now, number % 2 == 1)?;
+        let round = one_round(clients, bootstrap, &mut measured, &now, number % 2 == 1)?;
         let figures: Vec<String> = round
             .all()
             .map(|((client, topic), round)| {
@@ -201,23 +223,6 @@ pub(crate) fn measure(
     }
 }
 
-/// Every peer once, and before, after and between them the bars, as often as they are run.
-fn order(cells: &[Cell], is_reversed: bool) -> Vec<Cell> {
-    let (bars, peers): (Vec<Cell>, Vec<Cell>) =
-        cells.iter().copied().partition(|(client, _)| client.pace() == Pace::Bar);
-    let between = peers.len().div_ceil(BAR_RUNS - 1).max(1);
-    let mut peers = peers.chunks(between);
-    let mut order = Vec::new();
-    for _ in 0..BAR_RUNS {
-        order.extend(&bars);
-        order.extend(peers.next().unwrap_or_default());
-    }
-    if is_reversed {
-        order.reverse();
-    }
-    order
-}
-
 fn one_round(
     clients: &Clients,
     bootstrap: &str,
@@ -225,10 +230,14 @@ fn one_round(
     cells: &[Cell],
     is_reversed: bool,
 ) -> Result<Results, BoxError> {
-    let mut runs: BTreeMap<Cell, Vec<Round>> = BTreeMap::new();
+    let mut results = Results::default();
     let known = measured.rounds.iter().find_map(|round| round.of((Client::Floor, 0)));
     let mut records = known.map(|round| round.records);
-    for cell in order(cells, is_reversed) {
+    let mut order = cells.to_vec();
+    if is_reversed {
+        order.reverse();
+    }
+    for cell in order {
         let (client, topic) = cell;
         if measured.failed.contains_key(&client) {
             continue;
@@ -237,7 +246,7 @@ fn one_round(
         match clients.run(client, bootstrap, topic, records) {
             Ok(round) => {
                 records = records.or(Some(round.records));
-                runs.entry(cell).or_default().push(round);
+                results.0.insert(cell, round);
             }
             Err(error) if client.pace() == Pace::Bar => return Err(error),
             // The others are still worth their while.
@@ -247,18 +256,8 @@ fn one_round(
             }
         }
     }
-    check(
-        &measured.load,
-        runs.iter().flat_map(|(cell, runs)| runs.iter().map(|run| (*cell, run))),
-    )?;
-    Ok(Results(runs.into_iter().filter_map(|(cell, runs)| Some((cell, middle(runs)?))).collect()))
-}
-
-/// The run with the middle CPU time.
-fn middle(mut runs: Vec<Round>) -> Option<Round> {
-    runs.sort_by(|a, b| a.cpu_us_per_record.total_cmp(&b.cpu_us_per_record));
-    let middle = runs.len() / 2;
-    runs.into_iter().nth(middle)
+    check(&measured.load, results.all())?;
+    Ok(results)
 }
 
 /// Every client must have read the same: a fast client that reads less is not fast.
@@ -369,24 +368,24 @@ mod tests {
     }
 
     #[test]
-    fn bars_run_several_times_a_round_and_peers_once() {
-        let cells =
-            [Client::Floor, Client::Ours, Client::Rskafka, Client::Rdkafka, Client::FranzGo];
-        let cells = cells.map(|client| (client, 0));
-        let forth = order(&cells, false);
-        for cell in cells {
-            let runs = forth.iter().filter(|one| **one == cell).count();
-            assert_eq!(runs, if cell.0.pace() == Pace::Bar { BAR_RUNS } else { 1 }, "{cell:?}");
-        }
-        let back: Vec<Cell> = order(&cells, true).into_iter().rev().collect();
-        assert_eq!(forth, back);
-    }
-
-    #[test]
-    fn of_several_runs_the_middle_one_counts_and_of_one_that_one() {
-        let runs = [3.0, 1.0, 2.0].map(|cpu| result(1, 1, cpu));
-        assert_eq!(middle(runs.into()).map(|run| run.cpu_us_per_record), Some(2.0));
-        let one = middle(vec![result(1, 1, 5.0)]);
-        assert_eq!(one.map(|run| run.cpu_us_per_record), Some(5.0));
+    fn the_cheapest_other_is_that_of_the_rounds_in_which_most_ran() {
+        let mut measured = Measured::of(Load::existing("t"));
+        let cell = |client, cpu| ((client, 0), result(1, 1, cpu));
+        // The machine is twice as slow in the first round.
+        measured.rounds = vec![
+            Results::from_cells([
+                cell(Client::Ours, 2.0),
+                cell(Client::Rskafka, 8.0),
+                cell(Client::FranzGo, 10.0),
+            ]),
+            Results::from_cells([cell(Client::Ours, 1.0), cell(Client::FranzGo, 4.5)]),
+        ];
+        assert_eq!(measured.cheapest_other(), Some(Client::FranzGo));
+        measured.rounds.pop();
+        assert_eq!(measured.cheapest_other(), Some(Client::Rskafka));
+        assert_eq!(
+            (measured.rounds_with(Client::FranzGo), measured.rounds_with(Client::Spark)),
+            (1, 0)
+        );
     }
 }

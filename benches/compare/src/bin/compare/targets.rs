@@ -30,7 +30,8 @@ pub(crate) enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Met,
-    /// On the right side, by a margin less than three times the noise.
+    /// On the right side, by a margin less than three times the noise, or the ratio's own median may
+    /// lie on the other.
     WithinNoise,
     Missed,
 }
@@ -40,14 +41,18 @@ impl Bound {
     ///
     /// The margin is the distance from the target as a share of it: ratios to the bar and ratios
     /// of ten are so measured alike.
-    pub(crate) fn verdict(self, ratio: f64, noise: f64) -> Verdict {
-        let margin = match self {
+    pub(crate) fn verdict(self, ratio: Spread, noise: f64) -> Verdict {
+        let margin_of = |ratio: f64| match self {
             Self::AtMost(target) => (target - ratio) / target,
             Self::AtLeast(target) => (ratio - target) / target,
         };
+        let margin = margin_of(ratio.median);
+        let is_sure = ratio
+            .sure
+            .is_some_and(|(least, most)| margin_of(least) >= 0.0 && margin_of(most) >= 0.0);
         if margin.is_nan() || margin < 0.0 {
             Verdict::Missed
-        } else if noise < margin * NOISE_PER_MARGIN {
+        } else if is_sure && noise < margin * NOISE_PER_MARGIN {
             Verdict::Met
         } else {
             Verdict::WithinNoise
@@ -56,7 +61,7 @@ impl Bound {
 
     /// `≤ 1.25: met`.
     pub(crate) fn judged(self, ratio: Spread, again: Option<Spread>) -> String {
-        format!("{self}: {}", self.verdict(ratio.median, noise(again)))
+        format!("{self}: {}", self.verdict(ratio, noise(again)))
     }
 }
 
@@ -85,19 +90,36 @@ mod tests {
 
     #[test]
     fn a_target_is_met_only_if_the_noise_is_under_a_third_of_the_margin() {
+        let exactly = |ratio| Spread::of([ratio; 6]).unwrap();
         let bound = Bound::AtMost(1.25);
-        assert_eq!(bound.verdict(1.0, 0.06), Verdict::Met);
-        assert_eq!(bound.verdict(1.0, 0.07), Verdict::WithinNoise);
-        assert_eq!(bound.verdict(1.26, 0.0), Verdict::Missed);
+        assert_eq!(bound.verdict(exactly(1.0), 0.06), Verdict::Met);
+        assert_eq!(bound.verdict(exactly(1.0), 0.07), Verdict::WithinNoise);
+        assert_eq!(bound.verdict(exactly(1.26), 0.0), Verdict::Missed);
         let bound = Bound::AtLeast(4.0);
-        assert_eq!(bound.verdict(6.0, 0.16), Verdict::Met);
-        assert_eq!(bound.verdict(6.0, 0.17), Verdict::WithinNoise);
-        assert_eq!(bound.verdict(3.9, 0.0), Verdict::Missed);
+        assert_eq!(bound.verdict(exactly(6.0), 0.16), Verdict::Met);
+        assert_eq!(bound.verdict(exactly(6.0), 0.17), Verdict::WithinNoise);
+        assert_eq!(bound.verdict(exactly(3.9), 0.0), Verdict::Missed);
+    }
+
+    #[test]
+    fn a_target_is_not_met_by_a_ratio_whose_own_median_may_miss_it() {
+        let verdict = |bound: Bound, most| {
+            bound.verdict(Spread::of([1.0, 1.0, 1.0, 1.0, 1.0, most]).unwrap(), 0.0)
+        };
+        assert_eq!(verdict(Bound::AtMost(1.25), 1.25), Verdict::Met);
+        assert_eq!(verdict(Bound::AtMost(1.25), 1.26), Verdict::WithinNoise);
+        assert_eq!(verdict(Bound::AtLeast(0.5), 0.4), Verdict::WithinNoise);
+        // Of too few rounds nothing is known.
+        let few = Spread::of([1.0; 5]).unwrap();
+        assert_eq!(Bound::AtMost(1.25).verdict(few, 0.0), Verdict::WithinNoise);
     }
 
     #[test]
     fn without_figures_nothing_is_met() {
-        assert_eq!(Bound::AtMost(1.0).verdict(f64::NAN, 0.0), Verdict::Missed);
+        assert_eq!(
+            Bound::AtMost(1.0).verdict(Spread::of([f64::NAN; 6]).unwrap(), 0.0),
+            Verdict::Missed
+        );
     }
 
     #[test]

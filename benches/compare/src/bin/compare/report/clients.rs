@@ -16,13 +16,6 @@ use crate::{
 const MIB: f64 = (1 << 20) as f64;
 const GIB: f64 = (1 << 30) as f64;
 
-/// The peer that needs the least CPU a record.
-fn cheapest_other(one: &Measured) -> Option<Client> {
-    let figure = |client| one.cpu((client, 0)).map(|cpu| cpu.median);
-    let others = Client::PEERS.into_iter().filter(|peer| figure(*peer).is_some());
-    others.min_by(|a, b| f64::total_cmp(&figure(*a).unwrap_or(0.0), &figure(*b).unwrap_or(0.0)))
-}
-
 fn cpu(round: &Round) -> f64 {
     round.cpu_us_per_record
 }
@@ -47,9 +40,10 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
     writeln!(
         text,
         " kafka-direct / floor views | target | one thread / floor views | target | cheapest other / \
-         kafka-direct | target | A/A | noise | rounds kept, thrown away |"
+         kafka-direct | target | A/A | noise | noise where the other ran | rounds kept, with the other, thrown away |"
     )?;
-    writeln!(text, "|---|{}--:|---|--:|---|--:|---|--:|--:|--:|", "--:|".repeat(found.len() + 1))?;
+    let right = "--:|".repeat(found.len() + 1);
+    writeln!(text, "|---|{right}--:|---|--:|---|--:|---|--:|--:|--:|--:|")?;
     for one in loads {
         let kept = one.kept().len();
         let records = one.spread(|round| Some(round.of((Client::Floor, 0))?.records as f64));
@@ -66,13 +60,24 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
         judged(text, over_floor, None, one.load.over_bar, again)?;
         let alone = one.ratio((Client::OursAlone, 0), (Client::Floor, 0), cpu);
         judged(text, alone, None, one.load.over_bar, again)?;
-        let other = cheapest_other(one);
+        let other = one.cheapest_other();
         let under = other.and_then(|other| one.ratio((other, 0), (Client::Ours, 0), cpu));
-        judged(text, under, other, one.load.under_others, again)?;
-        let noise = noise(again);
+        let again_there = one.spread(|round| {
+            round.of((other?, 0))?;
+            Some(round.cpu((Client::FloorAgain, 0))? / round.cpu((Client::Floor, 0))?)
+        });
+        judged(text, under, other, one.load.under_others, again_there)?;
+        let [noise, noise_there] = [again, again_there].map(|again| match noise(again) {
+            noise if noise.is_finite() => format!("{noise:.3}"),
+            _ => NOTHING.to_owned(),
+        });
         let again = again.map_or_else(|| NOTHING.to_owned(), shown);
-        let noise = if noise.is_finite() { format!("{noise:.2}") } else { NOTHING.to_owned() };
-        writeln!(text, " {again} | {noise} | {kept}, {} |", one.rounds.len() - kept)?;
+        let with_other = other.map_or(0, |other| one.rounds_with(other));
+        writeln!(
+            text,
+            " {again} | {noise} | {noise_there} | {kept}, {with_other}, {} |",
+            one.rounds.len() - kept
+        )?;
     }
     Ok(())
 }

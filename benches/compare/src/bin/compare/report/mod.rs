@@ -10,13 +10,14 @@ use crate::{clients::Clients, machine::State, rounds::Measured, spread::Spread};
 
 const METHOD: &str = "\
 CPU (user and system) of the client in \u{b5}s a record, median of the rounds; ratios are taken round \
-by round: median [least\u{2013}most]. A/A is `floor views` against itself. The noise is the width of the \
-interval that holds the true median of A/A with a probability of 95 %, 1 included, as the order of the \
-rounds' ratios tells whatever their distribution, if there are six rounds or more: a target is *met* only \
-if the noise is under a third of the margin, the distance from the target as a share of it; otherwise it \
-is *met, within noise*, or *missed*. CRCs are checked \
+by round, and shown as median [interval that holds their true median with a probability of 95 %, as the order \
+of the rounds' ratios tells whatever their distribution, of six rounds or more], least\u{2013}most. \
+A/A is `floor views` against itself. The noise is the width of A/A's interval, 1 included, over the rounds \
+in which both sides of the ratio ran: a target is *met* only if the noise is under a third of the margin, \
+the distance from the target as a share of it, and the ratio's own interval lies on the right side; \
+otherwise it is *met, within noise*, or *missed*. CRCs are checked \
 by all but ConsumerPerformance, which cannot be told to, and whose figures include the start of its \
-JVM. Spark runs on `local[2]`, its third time. Other clients run in fewer rounds than floor and kafka-direct.\n";
+JVM. Spark runs on `local[2]`, its third time. Other clients run in fewer rounds than floor and kafka-direct, the cheapest of them in most.\n";
 
 /// The machine, the method, ratios, and then every client by itself.
 pub(crate) fn markdown(
@@ -76,7 +77,9 @@ fn write(
 }
 
 fn shown(spread: Spread) -> String {
-    format!("{:.2} [{:.2}\u{2013}{:.2}]", spread.median, spread.least, spread.most)
+    let Spread { median, least, most, sure } = spread;
+    let sure = sure.map(|(least, most)| format!(" [{least:.2}\u{2013}{most:.2}]"));
+    format!("{median:.2}{}, {least:.2}\u{2013}{most:.2}", sure.unwrap_or_default())
 }
 
 /// Of something that was not measured.

@@ -67,21 +67,23 @@ pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::
         writeln!(
             text,
             "| topic | kafka-direct, records/s | against the first topic | does it fall? | \
-             floor views, records/s | kafka-direct, \u{b5}s | floor views, \u{b5}s |"
+             floor views, records/s | against floor views | kafka-direct, \u{b5}s | floor views, \u{b5}s |"
         )?;
-        writeln!(text, "|---|--:|--:|---|--:|--:|--:|")?;
+        writeln!(text, "|---|--:|--:|---|--:|--:|--:|--:|")?;
         for (place, topic) in one.load.topics.iter().enumerate() {
             let (ours, floor) = ((Client::Ours, place), (Client::Floor, place));
             let rate = |cell| median(one.spread(|round| round.of(cell).map(speed)));
             let against = one.ratio(ours, (Client::Ours, 0), speed);
+            let of_floor = one.ratio(ours, floor, speed);
             writeln!(
                 text,
-                "| {} | {:.0} | {} | {} | {:.0} | {:.3} | {:.3} |",
+                "| {} | {:.0} | {} | {} | {:.0} | {} | {:.3} | {:.3} |",
                 topic.name,
                 rate(ours),
                 against.map_or_else(|| NOTHING.to_owned(), shown),
                 if place == 0 { NOTHING } else { falls(against, again) },
                 rate(floor),
+                of_floor.map_or_else(|| NOTHING.to_owned(), shown),
                 median(one.cpu(ours)),
                 median(one.cpu(floor)),
             )?;
@@ -97,7 +99,7 @@ fn speed(round: &Round) -> f64 {
 fn falls(against: Option<Spread>, again: Option<Spread>) -> &'static str {
     let Some(against) = against else { return NOTHING };
     let width = noise(again);
-    match Bound::AtLeast(1.0).verdict(against.median, width) {
+    match Bound::AtLeast(1.0).verdict(against, width) {
         Verdict::Met | Verdict::WithinNoise => "no",
         Verdict::Missed if against.median >= 1.0 - width => "not beyond noise",
         Verdict::Missed => "**yes**",
