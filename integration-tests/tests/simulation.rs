@@ -17,7 +17,7 @@ use kafka_direct::{
     Transport,
 };
 use kafka_direct_broker::{
-    ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record, TailBatches,
+    ApiKey, BatchWriter, Broker, Fault, FillOrder, Marker, RawOffsets, Record, TailBatches,
 };
 use kafka_direct_integration_tests::rows::rows;
 
@@ -152,9 +152,9 @@ async fn run(seed: u64) {
     let mut random = Random(seed);
     let nodes = 1 + random.below(3) as usize;
     let tail = if random.chance(50) { TailBatches::Cut } else { TailBatches::Whole };
-    let broker = Arc::new(
-        Broker::builder().in_memory().nodes(nodes).tail_batches(tail).start().await.unwrap(),
-    );
+    let order = if random.chance(30) { FillOrder::Reversed } else { FillOrder::Request };
+    let broker = Broker::builder().in_memory().nodes(nodes).tail_batches(tail).fill_order(order);
+    let broker = Arc::new(broker.start().await.unwrap());
     let partitions = 1 + random.below(5) as i32;
     broker.create_topic("t", partitions).unwrap();
     let logs: Vec<Log> = (0..partitions).map(|p| write_log(&mut random, &broker, p)).collect();

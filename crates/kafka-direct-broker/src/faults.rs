@@ -36,7 +36,8 @@ pub enum Fault {
     Corrupt(Corruption),
     /// Nothing is done; these bytes, size prefix included, are the answer.
     Raw(Bytes),
-    /// It is served, and the answer names this throttle time (in whole milliseconds).
+    /// It is served, and the answer names this throttle time (in whole milliseconds). A Fetch is not
+    /// served: as of Apache Kafka, its answer names no partition.
     Throttle(Duration),
 }
 

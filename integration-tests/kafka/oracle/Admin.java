@@ -20,6 +20,8 @@ import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
 
 /** {@code Admin BOOTSTRAP COMMAND...}: see {@link #USAGE}. Answers go to standard output, one line each. */
 public final class Admin {
@@ -34,6 +36,7 @@ public final class Admin {
             "  append TOPIC PARTITION N SIZE CODEC [KEYPREFIX]  prints FIRST LAST, the offsets written",
             "  commit-group GROUP TOPIC PARTITION OFFSET",
             "  group-offsets GROUP                              prints TOPIC PARTITION OFFSET lines",
+            "  quota CLIENT_ID BYTES                            what the client may fetch a second",
             "  ready N                                          waits for N brokers");
 
     public static void main(String[] args) throws Exception {
@@ -70,6 +73,11 @@ public final class Admin {
                         sorted.put(String.format("%s %09d", tp.topic(), tp.partition()), line);
                     });
                     sorted.values().forEach(System.out::println);
+                }
+                case "quota" -> {
+                    var client = new ClientQuotaEntity(Map.of(ClientQuotaEntity.CLIENT_ID, a.get(0)));
+                    var rate = new ClientQuotaAlteration.Op("consumer_byte_rate", Double.valueOf(a.get(1)));
+                    admin.alterClientQuotas(List.of(new ClientQuotaAlteration(client, List.of(rate)))).all().get();
                 }
                 case "ready" -> {
                     long end = System.nanoTime() + 60_000_000_000L;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
 use kafka_direct_broker::{ApiKey, Broker, Fault, FillOrder, Record};
 
-use super::{broker, connect, connect_with, offsets, whole};
+use super::{broker, connect, connect_with, fill, offsets, whole};
 
 fn twice(count: i64) -> Vec<i64> {
     (0..count).chain(0..count).collect()
@@ -73,6 +73,34 @@ async fn whoever_a_broker_serves_last_is_served_and_no_record_is_taken_for_a_hol
         let small = |config: ClusterConfig| config.fetch_max_bytes(150_000);
         let rdd = whole(&connect_with(&broker, small).await).await;
         let expected: Vec<i64> = (0..PARTITIONS).flat_map(|_| 0..BATCHES).collect();
+        assert_eq!(offsets(&rdd).await.unwrap(), expected, "{order:?}");
+        for _ in 0..20 {
+            broker.faults().next(ApiKey::Fetch, Fault::Delay(Duration::ZERO));
+            broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(1)));
+        }
+        assert_eq!(offsets(&rdd).await.unwrap(), expected, "{order:?}, throttled");
+        assert_eq!(broker.faults().intercepted(ApiKey::Fetch), 40);
+    }
+}
+
+#[tokio::test]
+async fn a_hole_at_the_end_of_one_partition_ends_it_while_others_are_read() {
+    for order in [FillOrder::Request, FillOrder::Reversed] {
+        let broker = Broker::builder().fill_order(order).start().await.unwrap();
+        broker.create_topic("t", 4).unwrap();
+        fill(&broker, 4, 40, 4);
+        // The batch from 36 on goes whole.
+        broker.truncate("t", 1, 38).unwrap();
+        for partition in [0, 2, 3] {
+            for _ in 0..200 {
+                broker.append("t", partition, [Record::new(vec![7; 4_000])]).unwrap();
+            }
+        }
+        let small = |config: ClusterConfig| config.fetch_max_bytes(10_000);
+        let rdd = whole(&connect_with(&broker, small).await).await;
+        assert_eq!(rdd.partitions()[1].range().until().get(), 38);
+        let ends = [240, 36, 240, 240];
+        let expected: Vec<i64> = ends.into_iter().flat_map(|end| 0..end).collect();
         assert_eq!(offsets(&rdd).await.unwrap(), expected, "{order:?}");
     }
 }
@@ -162,9 +190,12 @@ async fn a_throttle_is_waited_out() {
     let broker = broker(1, 30, 3).await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(400)).await;
     let rdd = whole(&cluster).await;
-    broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(150)));
+    // More often in a row than nonsense is asked again, and for longer than a retry may take.
+    for _ in 0..5 {
+        broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(250)));
+    }
     assert_eq!(offsets(&rdd).await.unwrap().len(), 30);
-    assert!(cluster.fetch_metrics().throttled >= Duration::from_millis(150));
+    assert!(cluster.fetch_metrics().throttled >= Duration::from_millis(1250));
 }
 
 #[tokio::test]

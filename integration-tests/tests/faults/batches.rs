@@ -1,7 +1,7 @@
 //! Batches that are broken, odd or hostile.
 
 use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{BatchWriter, Broker, RawOffsets, Record, TailBatches};
+use kafka_direct_broker::{BatchWriter, Broker, FillOrder, RawOffsets, Record, TailBatches};
 
 use super::{connect, connect_with, offsets, whole};
 
@@ -108,7 +108,7 @@ async fn a_decompression_bomb_is_stopped_at_the_bound_and_the_setting_is_named()
 }
 
 #[tokio::test]
-async fn a_batch_over_every_limit_is_read_and_one_over_the_bound_names_the_setting() {
+async fn a_batch_over_every_limit_is_read() {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 2).unwrap();
     for partition in 0..2 {
@@ -121,11 +121,28 @@ async fn a_batch_over_every_limit_is_read_and_one_over_the_bound_names_the_setti
     };
     let rdd = whole(&connect_with(&broker, small).await).await;
     assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2, 0, 1, 2]);
-    broker.append("t", 0, [Record::new(vec![7; 9 << 20])]).unwrap();
-    let bounded = connect_with(&broker, |config| small(config).max_batch_bytes(1 << 20)).await;
-    let error = offsets(&whole(&bounded).await).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.to_string().contains("max_batch_bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_batch_over_the_bound_names_the_setting_and_its_own_range() {
+    // The one that is served first comes whole.
+    for (order, large) in [(FillOrder::Request, 0), (FillOrder::Reversed, 2)] {
+        let broker = Broker::builder().fill_order(order).start().await.unwrap();
+        broker.create_topic("t", 3).unwrap();
+        for partition in 0..3 {
+            let bytes = if partition == large { 9 << 20 } else { 1000 };
+            broker.append("t", partition, [Record::new(vec![7; bytes])]).unwrap();
+        }
+        let small = |config: kafka_direct::ClusterConfig| {
+            config.fetch_max_bytes(1 << 20).max_batch_bytes(1 << 20)
+        };
+        let rdd = whole(&connect_with(&broker, small).await).await;
+        let error = offsets(&rdd).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        let text = error.to_string();
+        let range = format!("t-{large} [0, 1)");
+        assert!(text.contains("max_batch_bytes") && text.contains(&range), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod command_line;
 mod fixtures;
+mod quota;
 
 use std::{
     collections::BTreeMap,

@@ -64,6 +64,9 @@ pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
     };
     let asked = asked(call, &request);
     remember(call, &request, &asked);
+    if call.throttle_ms > 0 {
+        return fetch_answer::encode(call, 0, request.session_id, &[]);
+    }
     if let Mode::Refuse(code) = call.mode
         && is_session_error(code)
         && call.version >= 7

@@ -16,31 +16,39 @@ use super::{
 /// The running account of one answer.
 pub(super) struct Answers<'a> {
     turn: &'a Turn,
+    /// The lane's request that this answers.
+    number: u64,
     address: &'a Arc<str>,
     metrics: &'a Metrics,
     pub(super) throttled: bool,
     /// Where the next partition of the answer is expected in the request.
     pub(super) cursor: usize,
     answered: Vec<bool>,
-    served: Vec<bool>,
-    /// What the first slot's answer says, if nobody else was served in its place.
+    /// What the first slot's answer says, if the answer has bytes for nobody else.
     first: Option<Stop>,
+    others_brought_bytes: bool,
     /// Of all its batches the largest, in bytes.
     pub(super) largest_batch: usize,
 }
 
 impl<'a> Answers<'a> {
-    pub(super) fn new(turn: &'a Turn, address: &'a Arc<str>, metrics: &'a Metrics) -> Self {
+    pub(super) fn new(
+        turn: &'a Turn,
+        number: u64,
+        address: &'a Arc<str>,
+        metrics: &'a Metrics,
+    ) -> Self {
         let answered = vec![false; turn.listed.len()];
         Self {
             turn,
+            number,
             address,
             metrics,
             throttled: false,
             cursor: 0,
             answered,
-            served: vec![false; turn.listed.len()],
             first: None,
+            others_brought_bytes: false,
             largest_batch: 0,
         }
     }
@@ -56,6 +64,8 @@ impl<'a> Answers<'a> {
         {
             return;
         }
+        // Sound or not, they took the room.
+        self.others_brought_bytes |= at != 0 && held > aborted;
         let end = if listed.slot.isolation() == 0 {
             answer.high_watermark
         } else {
@@ -64,10 +74,7 @@ impl<'a> Answers<'a> {
         match accept(&listed.slot, listed.position, self.address, answer) {
             Accepted::Fetched { fetched, largest_batch } => {
                 let lease = grant.lease(held);
-                listed.slot.push(fetched, largest_batch, lease);
-                if let Some(served) = self.served.get_mut(at) {
-                    *served = true;
-                }
+                listed.slot.push(fetched, largest_batch, lease, self.number);
                 self.largest_batch = self.largest_batch.max(largest_batch);
             }
             Accepted::Stop(stop) => listed.slot.stop(stop),
@@ -86,18 +93,22 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Settles what the answer left out; returns where the next request's order begins, if that
-    /// moves.
+    /// Settles what the answer left out.
     ///
     /// Kafka fills answers in request order. Of a broker that does not, a first slot that stayed
-    /// empty while others were served says nothing yet: it is asked again, alone.
-    pub(super) fn finish(self, code: i16) -> Option<usize> {
+    /// empty while others were served says nothing yet: it is asked again, alone. Under a quota Kafka
+    /// names no partition at all: nothing is known of any, and they are asked again once the throttle
+    /// is over.
+    pub(super) fn finish(self, code: i16) {
         if let (Some(stop), Some(first)) = (self.first, self.turn.listed.first()) {
-            if self.served.contains(&true) {
+            if self.others_brought_bytes {
                 first.slot.doubt(Doubt::Unserved);
             } else {
                 first.slot.stop(stop);
             }
+        }
+        if code == 0 && self.throttled {
+            return;
         }
         for (listed, answered) in self.turn.listed.iter().zip(&self.answered) {
             if *answered {
@@ -110,6 +121,5 @@ impl<'a> Answers<'a> {
                 Stop::Code { address, code }
             });
         }
-        self.turn.next_start(&self.served)
     }
 }

@@ -21,7 +21,7 @@ use super::{
     metrics::Metrics,
     request::{Shares, Turn},
     response::{BY_ID, Expected, FetchResponse},
-    slot::{QUEUE_LENGTH, Slot, Stop},
+    slot::{Doubt, QUEUE_LENGTH, Slot, Stop},
 };
 use crate::{config::ClusterConfig, connection::Connection, error::WireError};
 
@@ -116,8 +116,8 @@ pub(super) struct LaneTask {
     /// The slots of every lane of the cluster.
     all: Arc<AllSlots>,
     slots: Vec<Arc<Slot>>,
-    /// Where the next request's order begins.
-    start: usize,
+    /// Requests so far.
+    number: u64,
     /// The largest batch of the last answer that brought any, in bytes.
     largest_batch: usize,
     /// Since when a reader starves and nothing was given back to the budget.
@@ -155,7 +155,7 @@ impl LaneTask {
             metrics,
             all,
             slots: Vec::new(),
-            start: 0,
+            number: 0,
             largest_batch: 0,
             stalled: None,
             connection: None,
@@ -168,7 +168,7 @@ impl LaneTask {
         while self.take_inbox() {
             let most = self.config.get_fetch_max_bytes() / LEAST_PARTITION_BYTES;
             let most = most.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED);
-            let turn = Turn::choose(&self.slots, self.start, most).assuming(self.largest_batch);
+            let turn = Turn::choose(&self.slots, most).assuming(self.largest_batch);
             if turn.listed.is_empty() {
                 self.idle().await;
                 continue;
@@ -200,13 +200,11 @@ impl LaneTask {
         let closed = inbox.closed;
         let new = std::mem::take(&mut inbox.slots);
         drop(inbox);
-        let over_before = self.slots.iter().take(self.start).filter(|slot| slot.is_over()).count();
-        self.start = self.start.saturating_sub(over_before);
         self.slots.retain(|slot| !slot.is_over());
-        self.slots.extend(new);
-        if self.start >= self.slots.len() {
-            self.start = 0;
+        for slot in &new {
+            slot.stand_in_line(self.number);
         }
+        self.slots.extend(new);
         !closed
     }
 
@@ -283,6 +281,8 @@ impl LaneTask {
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
         let pool = self.pool.clone();
+        self.number = self.number.wrapping_add(1);
+        let number = self.number;
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
@@ -308,7 +308,7 @@ impl LaneTask {
         Metrics::add(&metrics.response_bytes, response.left());
         let throttle = response.throttle;
         let code = response.code;
-        let mut answers = Answers::new(turn, &address, &metrics);
+        let mut answers = Answers::new(turn, number, &address, &metrics);
         answers.throttled = !throttle.is_zero();
         let mut unshared = 0usize;
         while let Some((topic, answer)) =
@@ -333,7 +333,7 @@ impl LaneTask {
         if answers.largest_batch > 0 {
             self.largest_batch = answers.largest_batch;
         }
-        self.start = answers.finish(code).unwrap_or(self.start);
+        answers.finish(code);
         self.buffer = buffer;
         Ok(())
     }
@@ -342,9 +342,12 @@ impl LaneTask {
     /// the rest of the lane too, since all of them depend on it.
     fn hand_back(&mut self, turn: &Turn, fault: &Fault) {
         if let Fault::TooLarge { bytes } = fault {
-            // Only the first partition of a request can bring more than was asked for.
-            if let Some(first) = turn.listed.first() {
-                first.slot.stop(Stop::TooLarge { bytes: *bytes });
+            // Only the first partition of a request can bring more than was asked for, unless the
+            // broker fills in another order.
+            match turn.listed.as_slice() {
+                [only] => only.slot.stop(Stop::TooLarge { bytes: *bytes }),
+                [first, ..] => first.slot.doubt(Doubt::Unserved),
+                [] => {}
             }
             return;
         }

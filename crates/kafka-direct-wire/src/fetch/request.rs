@@ -1,10 +1,10 @@
 //! One Fetch request: which slots go in, in which order, and how much each may bring.
 //!
 //! A broker fills an answer in request order until the byte limit, and only the first partition
-//! with data is sure to bring a batch that is larger than its limits. So the order rotates from
-//! request to request, and a slot that came back empty goes first: an empty answer there is not the
-//! limits' doing. Where a broker serves others before the first it goes alone. Pieces of one partition never share a request: a broker answers for a partition
-//! once.
+//! with data is sure to bring a batch that is larger than its limits. So whoever was served longest
+//! ago goes first, and ahead of all a slot that came back empty: an empty answer there is not the
+//! limits' doing. Where a broker serves others before the first it goes alone. Pieces of one
+//! partition never share a request: a broker answers for a partition once.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -37,8 +37,6 @@ const FEWEST_ROUNDED: usize = 3;
 pub(super) struct Listed {
     pub(super) slot: Arc<Slot>,
     pub(super) position: Offset,
-    /// Where the slot stands in the lane's own list.
-    pub(super) index: usize,
     /// The largest batch of the partition's answer before, or what is taken for it, in bytes; 0 if
     /// nothing is known.
     pub(super) largest_batch: usize,
@@ -74,77 +72,43 @@ impl Shares {
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     pub(super) listed: Vec<Listed>,
-    /// Where the order began.
-    start: usize,
-    /// The first slot, in the order from `start`, that wanted to be in and is not: another isolation
-    /// level, a piece of a partition that is in already, no place left.
-    pub(super) waiting: Option<usize>,
     /// A reader waits with nothing in hand, that of a slot which is not listed perhaps.
     pub(super) is_starving: bool,
 }
 
 impl Turn {
-    /// Chooses up to `most` among `slots`, beginning at `start`: those that have room, under one
+    /// Chooses up to `most` among `slots`: those that have room, served longest ago first, under one
     /// isolation level, that of the first, each partition once, the first one under suspicion ahead
     /// of the rest, or alone.
-    pub(super) fn choose(slots: &[Arc<Slot>], start: usize, most: usize) -> Self {
-        let (front, back) = slots.split_at(start.min(slots.len()));
-        let around = back.iter().zip(start..).chain(front.iter().zip(0..));
-        let mut wanted: Vec<(Listed, Wanted)> = around
-            .filter_map(|(slot, index)| {
-                let wanted = slot.wanted()?;
-                let Wanted { position, largest_batch, .. } = wanted;
-                Some((Listed { slot: Arc::clone(slot), position, index, largest_batch }, wanted))
-            })
-            .collect();
-        let Some(isolation) = wanted.first().map(|(first, _)| first.slot.isolation()) else {
+    pub(super) fn choose(slots: &[Arc<Slot>], most: usize) -> Self {
+        let mut wanted: Vec<(Wanted, &Arc<Slot>)> =
+            slots.iter().filter_map(|slot| Some((slot.wanted()?, slot))).collect();
+        // Stable: who was served together stays in the order of the list.
+        wanted.sort_by_key(|(wanted, _)| wanted.served);
+        let Some(isolation) = wanted.first().map(|(_, first)| first.isolation()) else {
             return Self::default();
         };
-        let is_starving = wanted.iter().any(|(_, wanted)| wanted.starving);
-        let first_under = |doubt: Doubt| {
-            wanted.iter().position(|(listed, wanted)| {
-                wanted.doubt == doubt && listed.slot.isolation() == isolation
-            })
-        };
+        let is_starving = wanted.iter().any(|(wanted, _)| wanted.starving);
+        wanted.retain(|(_, slot)| slot.isolation() == isolation);
+        let first_under = |doubt: Doubt| wanted.iter().position(|(one, _)| one.doubt == doubt);
         let unserved = first_under(Doubt::Unserved);
         if let Some(ahead) = unserved.or_else(|| first_under(Doubt::Suspect))
             && let Some(front) = wanted.get_mut(..=ahead)
         {
             front.rotate_right(1);
         }
-        if unserved.is_some() {
-            let mut wanted = wanted.into_iter().map(|(listed, _)| listed);
-            let listed = wanted.next().into_iter().collect();
-            let waiting = wanted.next().map(|next| next.index);
-            return Self { listed, start, waiting, is_starving };
-        }
+        let most = if unserved.is_some() { 1 } else { most };
         let mut partitions = HashSet::with_capacity(wanted.len().min(most));
-        let mut waiting = None;
-        wanted.retain(|(listed, _)| {
-            let tp = listed.slot.range().topic_partition();
-            let fits = listed.slot.isolation() == isolation && !partitions.contains(tp);
-            if fits && partitions.len() < most {
-                partitions.insert(tp.clone());
-                return true;
+        let mut listed = Vec::with_capacity(wanted.len().min(most));
+        for (Wanted { position, largest_batch, .. }, slot) in wanted {
+            if listed.len() == most {
+                break;
             }
-            waiting.get_or_insert(listed.index);
-            false
-        });
-        let listed = wanted.into_iter().map(|(listed, _)| listed).collect();
-        Self { listed, start, waiting, is_starving }
-    }
-
-    /// Where the next request's order begins, if those of `listed` that are `served` were: with
-    /// whoever has waited longest. `None` leaves it where it is.
-    pub(super) fn next_start(&self, served: &[bool]) -> Option<usize> {
-        let of = |is_served: bool| {
-            let listed = self.listed.iter().zip(served);
-            listed.filter(move |(_, served)| **served == is_served).map(|(listed, _)| listed.index)
-        };
-        // Who brought nothing for nobody is no reason to keep others waiting.
-        let Some(last) = of(true).next_back() else { return self.waiting };
-        let unserved = of(false).chain(self.waiting).min_by_key(|at| (*at < self.start, *at));
-        unserved.or_else(|| Some(last.saturating_add(1)))
+            if partitions.insert(slot.range().topic_partition()) {
+                listed.push(Listed { slot: Arc::clone(slot), position, largest_batch });
+            }
+        }
+        Self { listed, is_starving }
     }
 
     /// Takes batches of partitions that had no answer yet to be as large as `largest_batch`.
@@ -256,74 +220,67 @@ mod tests {
         Slot::new(&planned, Offset::new(from), None, None, Doubt::No)
     }
 
-    fn order(turn: &Turn) -> Vec<usize> {
-        turn.listed.iter().map(|listed| listed.index).collect()
+    /// Where those that are listed stand in `slots`.
+    fn order(slots: &[Arc<Slot>], most: usize) -> Vec<usize> {
+        let place = |listed: &Listed| slots.iter().position(|slot| Arc::ptr_eq(slot, &listed.slot));
+        Turn::choose(slots, most).listed.iter().filter_map(place).collect()
     }
 
     #[test]
-    fn order_rotates_and_a_suspect_goes_first() {
+    fn a_suspect_goes_first_and_who_was_first_and_not_served_alone() {
         let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
-        assert_eq!(order(&Turn::choose(&slots, 2, 9)), [2, 3, 0, 1]);
-        slots[0].doubt(Doubt::Suspect);
-        assert_eq!(order(&Turn::choose(&slots, 2, 9)), [0, 2, 3, 1]);
-    }
-
-    #[test]
-    fn who_was_first_and_not_served_goes_alone_and_nobody_loses_a_turn_by_it() {
-        let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
-        slots[1].doubt(Doubt::Suspect);
-        slots[3].doubt(Doubt::Unserved);
+        slots[0].stand_in_line(1);
+        assert_eq!(order(&slots, 9), [1, 2, 3, 0]);
         slots[3].doubt(Doubt::Suspect);
-        let turn = Turn::choose(&slots, 2, 9);
-        assert_eq!((order(&turn), turn.waiting), (vec![3], Some(2)));
-        let turn = Turn::choose(&slots, 3, 9);
-        assert_eq!((order(&turn), turn.waiting), (vec![3], Some(0)));
-        assert_eq!(Turn::choose(&slots[3..], 0, 9).waiting, None);
+        assert_eq!(order(&slots, 9), [3, 1, 2, 0]);
+        slots[0].doubt(Doubt::Unserved);
+        assert_eq!(order(&slots, 9), [0]);
+        slots[0].doubt(Doubt::Suspect);
+        assert_eq!(order(&slots, 9), [3, 1, 2, 0]);
+        slots[0].doubt(Doubt::No);
+        slots[3].doubt(Doubt::No);
+        assert_eq!(order(&slots, 9), [1, 2, 3, 0]);
     }
 
     #[test]
-    fn whoever_a_request_has_no_place_for_is_named() {
-        let slots = [slot(0, 0), slot(1, 0), slot(2, 0), slot(3, 0)];
-        let turn = Turn::choose(&slots, 1, 2);
-        assert_eq!((order(&turn), turn.waiting), (vec![1, 2], Some(3)));
-        assert_eq!(Turn::choose(&slots, 3, 4).waiting, None);
-    }
-
-    #[test]
-    fn places_go_to_partitions_and_not_to_their_pieces() {
-        let slots = [slot(0, 0), slot(0, 10), slot(0, 20), slot(1, 0), slot(2, 0), slot(2, 10)];
-        let turn = Turn::choose(&slots, 0, 2);
-        assert_eq!((order(&turn), turn.waiting), (vec![0, 3], Some(1)));
-        let turn = Turn::choose(&slots, 3, 2);
-        assert_eq!((order(&turn), turn.waiting), (vec![3, 4], Some(5)));
-    }
-
-    #[test]
-    fn whoever_has_waited_longest_is_first_in_the_next_request() {
-        let slots = [slot(0, 0), slot(0, 10), slot(1, 0), slot(2, 0)];
-        // Answers that hold a batch of one partition only.
-        let mut start = 0;
-        let mut first = Vec::new();
-        for _ in 0..6 {
-            let turn = Turn::choose(&slots, start, 9);
-            first.extend(turn.listed.first().map(|listed| listed.index));
-            let served: Vec<bool> = (0..turn.listed.len()).map(|nth| nth == 0).collect();
-            start = turn.next_start(&served).unwrap();
+    fn nobody_is_served_twice_before_everybody_was_once() {
+        // Pieces of two partitions, and two more partitions.
+        let places = [(0, 0), (0, 10), (0, 20), (1, 0), (1, 10), (2, 0), (3, 0)];
+        let slots = places.map(|(partition, from)| slot(partition, from));
+        for by_an_answer in 1..=4 {
+            let (mut number, mut served) = (0, HashSet::new());
+            while served.len() < slots.len() {
+                number += 1;
+                let listed = order(&slots, 9);
+                // Whoever was served has no place before one who was not.
+                assert!(listed.is_sorted_by_key(|at| served.contains(at)), "{listed:?} {served:?}");
+                for at in listed.into_iter().take(by_an_answer) {
+                    served.insert(at);
+                    slots[at].stand_in_line(number);
+                }
+                assert!(number <= slots.len() as u64, "{served:?}");
+            }
+            slots.iter().for_each(|slot| slot.stand_in_line(0));
         }
-        assert_eq!(first, [0, 1, 2, 3, 0, 1]);
-        let turn = Turn::choose(&slots[2..], 1, 9);
-        assert_eq!(turn.next_start(&[true, true]), Some(1));
-        assert_eq!(turn.next_start(&[false, true]), Some(1));
-        assert_eq!(turn.next_start(&[false, false]), None);
+    }
+
+    #[test]
+    fn pieces_of_one_partition_never_share_a_request_and_places_go_to_partitions() {
+        let slots = [slot(0, 0), slot(0, 10), slot(0, 20), slot(1, 0), slot(2, 0), slot(2, 10)];
+        assert_eq!(order(&slots, 9), [0, 3, 4]);
+        assert_eq!(order(&slots, 2), [0, 3]);
+        slots[0].stand_in_line(1);
+        slots[3].stand_in_line(1);
+        assert_eq!(order(&slots, 9), [1, 4, 3]);
     }
 
     #[test]
     fn a_starving_reader_is_known_although_its_slot_has_no_place() {
         let slots = [slot(0, 0), slot(1, 0), slot(1, 10)];
-        assert!(!Turn::choose(&slots, 0, 1).is_starving);
+        assert!(!Turn::choose(&slots, 1).is_starving);
         slots[2].starve();
-        assert!(Turn::choose(&slots, 0, 1).is_starving);
-        assert!(Turn::choose(&slots, 0, 2).is_starving);
+        assert!(Turn::choose(&slots, 1).is_starving);
+        assert!(Turn::choose(&slots, 2).is_starving);
     }
 
     #[test]
@@ -332,24 +289,16 @@ mod tests {
         let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
         let other = Slot::new(&planned, Offset::new(0), None, None, Doubt::Suspect);
         let slots = [slot(0, 0), other];
-        let turn = Turn::choose(&slots, 0, 9);
-        assert_eq!((order(&turn), turn.waiting), (vec![0], Some(1)));
-        // Whatever the first level's partitions bring, the other level is next.
-        assert_eq!(turn.next_start(&[false]), Some(1));
-        assert_eq!(turn.next_start(&[true]), Some(1));
-    }
-
-    #[test]
-    fn pieces_of_one_partition_never_share_a_request() {
-        let slots = [slot(0, 0), slot(0, 10), slot(1, 0)];
-        assert_eq!(order(&Turn::choose(&slots, 0, 9)), [0, 2]);
-        assert_eq!(order(&Turn::choose(&slots, 1, 9)), [1, 2]);
+        assert_eq!(order(&slots, 9), [0]);
+        // Once the first level was served the other has its turn.
+        slots[0].stand_in_line(1);
+        assert_eq!(order(&slots, 9), [1]);
     }
 
     #[test]
     fn large_batches_are_asked_for_by_the_dozen_and_no_partition_for_more_than_its_most() {
         const MIB: usize = 1 << 20;
-        let mut turn = Turn::choose(&[slot(0, 0), slot(1, 0), slot(2, 0)], 0, 9);
+        let mut turn = Turn::choose(&[slot(0, 0), slot(1, 0), slot(2, 0)], 9);
         for (listed, largest_batch) in turn.listed.iter_mut().zip([0, 100 << 10, MIB]) {
             listed.largest_batch = largest_batch;
         }
@@ -378,7 +327,7 @@ mod tests {
     #[test]
     fn answers_are_found_in_any_order() {
         let slots = [slot(0, 0), slot(1, 0), slot(2, 0)];
-        let turn = Turn::choose(&slots, 0, 9);
+        let turn = Turn::choose(&slots, 9);
         let topic = TopicKey::Name("t".into());
         assert_eq!(turn.find(&topic, 2, 12, 0), Some(2));
         assert_eq!(turn.find(&topic, 0, 12, 2), Some(0));

@@ -42,13 +42,13 @@ pub(crate) enum Stop {
 }
 
 /// What was seen of a slot that has nothing to show for its requests, and how the next one treats it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doubt {
     /// Nothing: it stands in line.
     No,
     /// Its last answer was empty, the limits' doing perhaps: it goes first.
     Suspect,
-    /// It went first, and others were served in its place: it goes alone.
+    /// It went first, and others were served in its place: it goes alone, once.
     Unserved,
 }
 
@@ -68,6 +68,8 @@ struct State {
     /// The reader is gone.
     closed: bool,
     doubt: Doubt,
+    /// The lane's request that served the slot last.
+    served: u64,
     /// The largest batch of the last answer, in bytes.
     largest_batch: usize,
 }
@@ -89,6 +91,8 @@ pub(crate) struct Wanted {
     pub(crate) position: Offset,
     pub(crate) starving: bool,
     pub(crate) doubt: Doubt,
+    /// The lane's request that served the slot last, or the last before it came.
+    pub(crate) served: u64,
     /// The largest batch of the answer before, in bytes; 0 before the first.
     pub(crate) largest_batch: usize,
 }
@@ -113,6 +117,7 @@ impl Slot {
                 starving: false,
                 closed: false,
                 doubt,
+                served: 0,
                 largest_batch: 0,
             }),
             arrived: Notify::new(),
@@ -198,13 +203,21 @@ impl Slot {
             position: state.position,
             starving: state.starving,
             doubt: state.doubt,
+            served: state.served,
             largest_batch: state.largest_batch,
         })
     }
 
+    /// Puts the slot behind all that waited before the lane's request `number`.
+    pub(crate) fn stand_in_line(&self, number: u64) {
+        self.state.lock().served = number;
+    }
+
     /// Queues bytes and moves the position; stops the slot when that reaches the range's end.
-    pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease) {
+    /// `number` is the lane's request that brought them.
+    pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease, number: u64) {
         let mut state = self.state.lock();
+        state.served = number;
         if state.closed || state.stop.is_some() {
             return;
         }
@@ -237,10 +250,9 @@ impl Slot {
         }
     }
 
-    /// Marks an answer without a batch, whatever was seen before.
+    /// Marks an answer without a batch.
     pub(crate) fn doubt(&self, doubt: Doubt) {
-        let mut state = self.state.lock();
-        state.doubt = state.doubt.max(doubt);
+        self.state.lock().doubt = doubt;
     }
 
     /// Ends the lane's service.

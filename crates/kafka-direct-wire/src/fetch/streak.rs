@@ -4,8 +4,8 @@ use crate::retry::Retry;
 
 /// Answers that make no sense, in a row, before they are believed.
 pub(super) const NONSENSE_LIMIT: u32 = 3;
-/// Empty answers in a row, each to a request that asked for the range first, before the rest of the
-/// range is believed to be a hole.
+/// Empty answers in a row, each to a request that asked for the range first and served nobody else,
+/// before the rest of the range is believed to be a hole.
 pub(super) const HOLE_ANSWERS: u32 = 3;
 /// Looks at a log that ends before the position, in a row, before it is believed to be truncated.
 pub(super) const SHORT_LIMIT: u32 = 5;

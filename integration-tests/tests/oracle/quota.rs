@@ -1,0 +1,36 @@
+//! A quota: the broker answers without a partition and says how long it will be silent.
+
+use kafka_direct::{Cluster, ClusterConfig, Columns, KafkaRdd};
+use kafka_direct_integration_tests::rows::rows;
+
+use super::{bootstrap, oracle};
+
+#[tokio::test]
+async fn a_quota_slows_a_read_down_and_does_not_end_it() {
+    const PARTITIONS: i32 = 4;
+    const RECORDS: i64 = 4000;
+    let (topic, client) =
+        (format!("quota-{}", std::process::id()), format!("limited-{}", std::process::id()));
+    let bootstrap = bootstrap();
+    let admin = |arguments: &[&str]| oracle(&[&["Admin", &bootstrap], arguments].concat());
+    admin(&["create", &topic, &PARTITIONS.to_string(), "1"]);
+    for partition in 0..PARTITIONS {
+        let (partition, count) = (partition.to_string(), RECORDS.to_string());
+        admin(&["append", &topic, &partition, &count, "1000", "none"]);
+    }
+    // A broker counts over ten seconds: 13 of the 16 MB come at once.
+    admin(&["quota", &client, "1300000"]);
+    let config = ClusterConfig::new(bootstrap.split(','))
+        .client_id(&client)
+        .partition_max_bytes(200_000)
+        .fetch_max_bytes(500_000);
+    let cluster = Cluster::connect(config).await.unwrap();
+    let rdd = KafkaRdd::builder(&cluster).topic(&topic).columns(Columns::all());
+    let read = rows(&rdd.build().await.unwrap().collect().await.unwrap());
+    let read: Vec<i64> = read.iter().map(|row| row.offset).collect();
+    let expected: Vec<i64> = (0..PARTITIONS).flat_map(|_| 0..RECORDS).collect();
+    assert_eq!(read, expected);
+    let throttled = cluster.fetch_metrics().throttled;
+    assert!(!throttled.is_zero(), "the quota was never felt");
+    admin(&["delete", &topic]);
+}
