@@ -37,7 +37,7 @@ pub enum Fault {
     /// Nothing is done; these bytes, size prefix included, are the answer.
     Raw(Bytes),
     /// It is served, and the answer names this throttle time (in whole milliseconds). A Fetch is not
-    /// served: as of Apache Kafka, its answer names no partition.
+    /// served: its answer names no partition, as Apache Kafka's under a quota.
     Throttle(Duration),
 }
 

@@ -156,6 +156,11 @@ impl Connection {
         }
     }
 
+    /// Whether a throttle is not over yet.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.throttled_until.is_some_and(|until| until > Instant::now())
+    }
+
     /// Sends one request and gives its correlation id. Waits out a throttle first.
     pub(crate) async fn send<R: Encodable + Sync>(
         &mut self,

@@ -50,6 +50,12 @@ impl Retry {
         self.failures.clear();
     }
 
+    /// Time that was no fault's: patience lasts so much longer.
+    pub(crate) fn excuse(&mut self, waited: Duration) {
+        let now = Instant::now();
+        self.since = self.since.checked_add(waited).map_or(now, |since| since.min(now));
+    }
+
     /// Waits before the next try; gives the error back if it will not pass, or
     /// [`WireError::Unavailable`] if it did not pass in time.
     pub(crate) async fn pause(&mut self, error: WireError) -> Result<(), WireError> {
@@ -143,6 +149,18 @@ mod tests {
             retry.progress();
         }
         assert!(began.elapsed() >= Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_that_is_excused_takes_no_patience_and_no_more_is_given_than_has_passed() {
+        let mut retry = patient(2);
+        retry.pause(fault()).await.unwrap();
+        sleep(Duration::from_secs(100)).await;
+        retry.excuse(Duration::from_secs(100));
+        retry.pause(fault()).await.unwrap();
+        retry.excuse(Duration::MAX);
+        sleep(Duration::from_secs(3)).await;
+        assert!(retry.pause(fault()).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]

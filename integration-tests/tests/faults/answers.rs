@@ -199,6 +199,56 @@ async fn a_throttle_is_waited_out() {
 }
 
 #[tokio::test]
+async fn time_under_a_throttle_takes_no_patience_with_faults() {
+    let broker = broker(1, 30, 3).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.faults().next(ApiKey::Fetch, Fault::Cut);
+    // Longer than faults are retried.
+    for _ in 0..5 {
+        broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(250)));
+    }
+    broker.faults().next(ApiKey::Fetch, Fault::Cut);
+    assert_eq!(offsets(&rdd).await.unwrap().len(), 30);
+}
+
+#[tokio::test]
+async fn a_quota_that_lets_nothing_through_is_asked_for_less_and_then_for_more_again() {
+    let broker = broker(1, 200, 1).await;
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(1 << 20)).await;
+    let rdd = KafkaRdd::builder(&cluster).topic("t").max_records_per_partition(20);
+    let rdd = rdd.build().await.unwrap();
+    for _ in 0..7 {
+        broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(1)));
+    }
+    let rows: usize = rdd.collect().await.unwrap().iter().map(|batch| batch.num_rows()).sum();
+    assert_eq!(rows, 200);
+    let asked: Vec<i32> = broker.fetches().iter().map(|seen| seen.max_bytes).collect();
+    let (refused, served) = asked.split_at(8);
+    assert!(refused.is_sorted_by(|more, less| more >= less), "{asked:?}");
+    assert!(refused[7] <= 16 << 20 >> 7, "{asked:?}");
+    assert!(served.iter().max() > refused.last(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_when_a_throttle_is_over_is_not_asked_for() {
+    let broker = broker(1, 30, 3).await;
+    let cluster = connect(&broker).await;
+    let rdd = whole(&cluster).await;
+    broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(300)));
+    let throttled = async {
+        while cluster.fetch_metrics().throttled.is_zero() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        read = rdd.collect() => panic!("{read:?} under a throttle"),
+        () = throttled => {}
+    }
+    assert_eq!(offsets(&rdd).await.unwrap().len(), 30);
+    assert_eq!(broker.requests(ApiKey::Fetch), 2, "one was throttled, one read");
+}
+
+#[tokio::test]
 async fn both_ways_to_name_a_topic_read_the_same() {
     for versions in [4..=4, 7..=7, 11..=11, 12..=12, 13..=13, 15..=15, 16..=16, 17..=17] {
         let broker = broker(2, 30, 3).await;

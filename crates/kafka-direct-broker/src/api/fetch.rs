@@ -64,9 +64,6 @@ pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
     };
     let asked = asked(call, &request);
     remember(call, &request, &asked);
-    if call.throttle_ms > 0 {
-        return fetch_answer::encode(call, 0, request.session_id, &[]);
-    }
     if let Mode::Refuse(code) = call.mode
         && is_session_error(code)
         && call.version >= 7
@@ -80,6 +77,9 @@ pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
             return fetch_answer::encode(call, ResponseError::UnknownServerError.code(), 0, &[]);
         }
     };
+    if call.throttle_ms > 0 {
+        return fetch_answer::encode(call, 0, opened.session_id, &[]);
+    }
     let served = poll(call, &opened, &reading, min_bytes, wait).await;
     let mut said = Vec::with_capacity(served.len());
     for (want, served) in opened.wants.iter().zip(served) {

@@ -39,6 +39,12 @@ const SHARE_BYTES: usize = 256 << 10;
 /// How many partitions are asked for where an answer has room for one's share: most have less left
 /// than their share. More would cost both sides work for partitions that this answer cannot serve.
 const LISTED_PER_SERVED: usize = 4;
+/// Where a quota refuses all, no less than this is tried: a batch comes whole anyway.
+const LEAST_BEARABLE_BYTES: usize = 16 << 10;
+/// After so many refusals in a row somebody should know.
+const REFUSALS_TOLD: u32 = 8;
+/// The first version whose throttle the client waits out: before, the broker has (KIP-219).
+const CLIENT_WAITS: i16 = 8;
 /// Room in an answer for one partition's fields.
 const PARTITION_FIELDS_BYTES: usize = 1 << 10;
 /// Room in an answer for everything else, lists of aborted transactions included.
@@ -120,6 +126,10 @@ pub(super) struct LaneTask {
     number: u64,
     /// The largest batch of the last answer that brought any, in bytes.
     largest_batch: usize,
+    /// When the last answer came.
+    answered: Option<Instant>,
+    /// Throttled answers in a row that brought nothing: each halves what is asked for.
+    refused: u32,
     /// Since when a reader starves and nothing was given back to the budget.
     stalled: Option<Instant>,
     connection: Option<Connection>,
@@ -157,6 +167,8 @@ impl LaneTask {
             slots: Vec::new(),
             number: 0,
             largest_batch: 0,
+            answered: None,
+            refused: 0,
             stalled: None,
             connection: None,
             buffer: Vec::new(),
@@ -166,6 +178,9 @@ impl LaneTask {
     /// Serves slots until the lane is closed.
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
+            if self.is_throttled().await {
+                continue;
+            }
             let most = self.config.get_fetch_max_bytes() / LEAST_PARTITION_BYTES;
             let most = most.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED);
             let turn = Turn::choose(&self.slots, most).assuming(self.largest_batch);
@@ -183,7 +198,7 @@ impl LaneTask {
             let fair = self.config.get_memory_budget_bytes() / queued;
             let shares =
                 Shares { due: usize::MAX, fair, most: self.config.get_partition_max_bytes() };
-            let most = turn.most_bytes(shares);
+            let most = turn.most_bytes(shares).min(self.bearable_bytes());
             let Self { lane, config, budget, all, stalled, .. } = &mut self;
             let afforded = Self::afford(lane, config, budget, all, stalled, &turn, most).await;
             let Some(grant) = afforded else { continue };
@@ -201,11 +216,31 @@ impl LaneTask {
         let new = std::mem::take(&mut inbox.slots);
         drop(inbox);
         self.slots.retain(|slot| !slot.is_over());
+        // Behind all who wait, and ahead of whoever was served just now.
         for slot in &new {
-            slot.stand_in_line(self.number);
+            slot.stand_in_line(self.number.saturating_sub(1));
         }
         self.slots.extend(new);
         !closed
+    }
+
+    /// Waits out a throttle; `true` if it waited, for what there is to ask may be another then.
+    async fn is_throttled(&mut self) -> bool {
+        let Some(connection) = self.connection.as_mut().filter(|open| open.is_throttled()) else {
+            return false;
+        };
+        tokio::select! {
+            () = connection.wait_out_throttle() => {}
+            () = self.lane.wake.notified() => {}
+        }
+        true
+    }
+
+    /// How much a quota may let through that refused larger answers. A broker does not count what it
+    /// refused, and refuses for ever what is more than the quota of its whole window.
+    fn bearable_bytes(&self) -> usize {
+        let most = self.config.get_fetch_max_bytes();
+        most.checked_shr(self.refused).unwrap_or(0).max(LEAST_BEARABLE_BYTES)
     }
 
     async fn idle(&mut self) {
@@ -276,13 +311,13 @@ impl LaneTask {
 
     /// One request and its whole answer.
     async fn fetch(&mut self, turn: &Turn, mut grant: Grant, shares: Shares) -> Result<(), Fault> {
-        let idle = self.config.get_request_timeout();
+        let (idle, grant_bytes) = (self.config.get_request_timeout(), grant.bytes());
         let max_batch_bytes = self.config.get_max_batch_bytes();
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
         let pool = self.pool.clone();
         self.number = self.number.wrapping_add(1);
-        let number = self.number;
+        let (number, answered) = (self.number, self.answered);
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
@@ -310,6 +345,7 @@ impl LaneTask {
         let code = response.code;
         let mut answers = Answers::new(turn, number, &address, &metrics);
         answers.throttled = !throttle.is_zero();
+        answers.before = answered;
         let mut unshared = 0usize;
         while let Some((topic, answer)) =
             response.partition().await.map_err(|error| Fault::new(&address, error))?
@@ -328,12 +364,24 @@ impl LaneTask {
         }
         response.finish().await.map_err(|error| Fault::new(&address, error))?;
         metrics.answered_after(sent.elapsed());
-        connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
+        if version >= CLIENT_WAITS {
+            connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
+        }
         Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
         if answers.largest_batch > 0 {
             self.largest_batch = answers.largest_batch;
         }
+        let is_refused = answers.throttled && answers.largest_batch == 0;
         answers.finish(code);
+        self.refused = if is_refused {
+            self.refused.saturating_add(1)
+        } else {
+            self.refused.saturating_sub(1)
+        };
+        if is_refused && self.refused == REFUSALS_TOLD {
+            tracing::warn!(%address, asked_bytes = grant_bytes, "a quota lets nothing through");
+        }
+        self.answered = Some(Instant::now());
         self.buffer = buffer;
         Ok(())
     }
@@ -352,7 +400,7 @@ impl LaneTask {
             return;
         }
         for slot in self.slots.drain(..) {
-            slot.stop(fault.stop());
+            slot.stop_after(self.answered, fault.stop());
         }
     }
 }

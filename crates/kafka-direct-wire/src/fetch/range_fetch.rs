@@ -1,6 +1,6 @@
 //! The reader's end of one range: bytes in order, faults mended out of sight.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kafka_direct_core::{
     BufferPool, DataLossPolicy, Fetched, Offset, OffsetRange, PlannedRange, Reset, TopicId,
@@ -105,6 +105,8 @@ pub struct RangeFetch {
     pub(super) pending: Option<Stop>,
     /// When it was found.
     pub(super) stopped_at: Instant,
+    /// How long the last slot had waited its turn before, which is no fault's time.
+    pub(super) waited: Duration,
     /// How fresh metadata must be for the next registration.
     pub(super) refresh: Refresh,
     /// A pause that is not over yet.
@@ -131,6 +133,7 @@ impl RangeFetch {
             attached: None,
             pending: None,
             stopped_at: Instant::now(),
+            waited: Duration::ZERO,
             refresh: Refresh::IfUnknown,
             not_before: None,
             resets: Vec::new(),
@@ -235,6 +238,7 @@ impl RangeFetch {
                 if let Some(stop) = attached.slot.stopped() {
                     self.pending = Some(stop);
                     self.stopped_at = Instant::now();
+                    self.waited = attached.slot.waited();
                     self.attached = None;
                 } else if attached.slot.has_news() {
                     return Ok(true);

@@ -293,6 +293,7 @@ impl RangeFetch {
         let config = &self.cluster.inner().config;
         let operation = || format!("reading {} at offset {}", self.planned.range(), self.position);
         let retry = self.streak.retry.get_or_insert_with(|| Retry::new(config, operation()));
+        retry.excuse(std::mem::take(&mut self.waited));
         self.not_before = Some(Instant::now() + retry.note(error)?);
         Ok(())
     }

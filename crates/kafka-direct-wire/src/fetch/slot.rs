@@ -4,11 +4,14 @@
 //! the ordinary the lane *stops* the slot and forgets it: the reader finds the stop behind the last
 //! queued bytes, finds out what to do (see `recover`), and registers a new slot at its position.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use kafka_direct_core::{Fetched, HeaderError, Offset, OffsetRange, PlannedRange, TopicId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, futures::Notified};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time::Instant,
+};
 
 use super::budget::Lease;
 
@@ -48,7 +51,8 @@ pub(crate) enum Doubt {
     No,
     /// Its last answer was empty, the limits' doing perhaps: it goes first.
     Suspect,
-    /// It went first, and others were served in its place: it goes alone, once.
+    /// It went first, and bytes came for others in its place, or more than may be: it goes alone,
+    /// until an answer names it.
     Unserved,
 }
 
@@ -63,6 +67,8 @@ struct State {
     queue: VecDeque<Queued>,
     position: Offset,
     stop: Option<Stop>,
+    /// How long the lane was seen to work while the slot waited.
+    waited: Duration,
     /// The reader waits and has nothing: others may be evicted for it.
     starving: bool,
     /// The reader is gone.
@@ -81,6 +87,7 @@ pub(crate) struct Slot {
     isolation: i8,
     topic_id: Option<TopicId>,
     leader_epoch: Option<i32>,
+    registered: Instant,
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -110,10 +117,12 @@ impl Slot {
             isolation: planned.isolation().wire(),
             topic_id,
             leader_epoch,
+            registered: Instant::now(),
             state: Mutex::new(State {
                 queue: VecDeque::with_capacity(QUEUE_LENGTH),
                 position,
                 stop: None,
+                waited: Duration::ZERO,
                 starving: false,
                 closed: false,
                 doubt,
@@ -155,6 +164,12 @@ impl Slot {
     pub(crate) fn stopped(&self) -> Option<Stop> {
         let state = self.state.lock();
         if state.queue.is_empty() { state.stop.clone() } else { None }
+    }
+
+    /// For how long before it stopped the slot had not been forgotten, though nothing came: its lane
+    /// was busy with others, or throttled.
+    pub(crate) fn waited(&self) -> Duration {
+        self.state.lock().waited
     }
 
     /// Whether there are bytes or a stop.
@@ -257,7 +272,13 @@ impl Slot {
 
     /// Ends the lane's service.
     pub(crate) fn stop(&self, stop: Stop) {
+        self.stop_after(None, stop);
+    }
+
+    /// Ends the lane's service, whose last answer but the one that says so came at `answered`.
+    pub(crate) fn stop_after(&self, answered: Option<Instant>, stop: Stop) {
         let mut state = self.state.lock();
+        state.waited = answered.map_or(Duration::ZERO, |at| at.duration_since(self.registered));
         state.stop.get_or_insert(stop);
         drop(state);
         self.arrived.notify_one();
