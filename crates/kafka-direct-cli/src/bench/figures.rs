@@ -49,6 +49,8 @@ pub(super) struct Figures {
     pub(super) mb_per_s: f64,
     pub(super) wire_mb_per_s: f64,
     pub(super) request_bytes: u64,
+    /// What all brokers together told it to wait.
+    pub(super) throttled_s: f64,
     pub(super) fetch_latency_ms: Percentiles,
     pub(super) reader_time_s: ReaderTime,
     pub(super) skew: Skew,
@@ -182,6 +184,7 @@ impl Figures {
             mb_per_s: a_second(float(value_bytes) / 1e6),
             wire_mb_per_s: a_second(float(measured.wire_bytes) / 1e6),
             request_bytes: measured.request_bytes,
+            throttled_s: measured.throttled.as_secs_f64(),
             fetch_latency_ms: Percentiles::new(&measured.latency),
             reader_time_s: ReaderTime::new(&measured.ranges),
             skew: Skew::new(&measured.ranges),
@@ -209,6 +212,7 @@ impl Figures {
             mb_per_s: all.float(|f| f.mb_per_s),
             wire_mb_per_s: all.float(|f| f.wire_mb_per_s),
             request_bytes: all.count(|f| f.request_bytes),
+            throttled_s: all.float(|f| f.throttled_s),
             fetch_latency_ms: Percentiles {
                 p50: all.known(|f| f.fetch_latency_ms.p50),
                 p90: all.known(|f| f.fetch_latency_ms.p90),

@@ -52,6 +52,7 @@ pub(super) struct Measured {
     pub(super) requests: u64,
     pub(super) request_bytes: u64,
     pub(super) wire_bytes: u64,
+    pub(super) throttled: Duration,
     pub(super) latency: Latency,
     /// In plan order; those that were not begun before the round was cut are missing.
     pub(super) ranges: Vec<RangeRead>,
@@ -153,6 +154,7 @@ impl Reading {
             requests: after.requests.saturating_sub(before.requests),
             request_bytes: after.request_bytes.saturating_sub(before.request_bytes),
             wire_bytes: after.response_bytes.saturating_sub(before.response_bytes),
+            throttled: after.throttled.saturating_sub(before.throttled),
             latency: after.latency.since(&before.latency),
             ranges,
             cut: round.stop.reached().filter(|_| !all),

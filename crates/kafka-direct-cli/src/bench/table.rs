@@ -44,6 +44,9 @@ pub(super) fn rows(figures: &Figures) -> Vec<Row> {
     row("fetch requests", HumanCount(figures.requests).to_string());
     row("on the wire, MB", decimal(float(figures.wire_bytes) / 1e6));
     row("on the wire, MB per second", decimal(figures.wire_mb_per_s));
+    if figures.throttled_s > 0.0 {
+        row("held back by the brokers' quota", seconds(figures.throttled_s));
+    }
     let latency = figures.fetch_latency_ms;
     rows.push(("time of one fetch", None));
     let mut row = |label, text| rows.push((label, Some(text)));

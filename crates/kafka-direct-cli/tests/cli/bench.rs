@@ -1,8 +1,8 @@
 //! `bench`: figures that are right, a cluster that is left as it was.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use kafka_direct_broker::{ApiKey, Broker};
+use kafka_direct_broker::{ApiKey, Broker, Fault};
 use serde_json::Value;
 
 use crate::driven::{at, broker, fill, run};
@@ -187,6 +187,21 @@ async fn a_pace_is_kept() {
     let round = &document["rounds"][0];
     assert!(round["wire_mb_per_s"].as_f64().unwrap() <= 4.1, "{round}");
     assert!(round["reader_time_s"]["paused"].as_f64().unwrap() > 0.0, "{round}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_told_of_and_the_lack_of_one_is_not() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 1000);
+    let args = ["bench", "-t", "t", "--warmup", "0", "--rounds", "1"];
+    assert!(!at(&broker, &args).await.ok().contains("quota"));
+    broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(70)));
+    let table = at(&broker, &args).await.ok();
+    assert!(table.contains("held back by the brokers' quota"), "{table}");
+    broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(70)));
+    let document = json(&at(&broker, &[&args[..], &["--json", "-"]].concat()).await.ok());
+    assert_eq!(document["rounds"][0]["throttled_s"], 0.07);
+    assert_eq!(number(&document["rounds"][0], "records"), 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
