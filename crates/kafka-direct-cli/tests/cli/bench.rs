@@ -138,7 +138,7 @@ async fn an_interrupt_deletes_the_topic_and_tells_finished_rounds() {
     let child = crate::driven::command(&args).spawn().unwrap();
     // Many rounds are over by then.
     while broker.requests(ApiKey::Fetch) < 50 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     crate::stopping::signal(&child, "-INT").await;
     let outcome = crate::driven::outcome(child).await;

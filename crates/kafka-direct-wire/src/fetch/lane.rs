@@ -19,6 +19,7 @@ use super::{
     budget::{Budget, Grant},
     frame::FrameError,
     metrics::Metrics,
+    quota::Quota,
     request::{Shares, Turn},
     response::{BY_ID, Expected, FetchResponse},
     slot::{Doubt, QUEUE_LENGTH, Slot, Stop},
@@ -39,10 +40,6 @@ const SHARE_BYTES: usize = 256 << 10;
 /// How many partitions are asked for where an answer has room for one's share: most have less left
 /// than their share. More would cost both sides work for partitions that this answer cannot serve.
 const LISTED_PER_SERVED: usize = 4;
-/// Where a quota refuses all, no less than this is tried: a batch comes whole anyway.
-const LEAST_BEARABLE_BYTES: usize = 16 << 10;
-/// After so many refusals in a row somebody should know.
-const REFUSALS_TOLD: u32 = 8;
 /// The first version whose throttle the client waits out: before, the broker has (KIP-219).
 const CLIENT_WAITS: i16 = 8;
 /// Room in an answer for one partition's fields.
@@ -128,8 +125,7 @@ pub(super) struct LaneTask {
     largest_batch: usize,
     /// When the last answer came.
     answered: Option<Instant>,
-    /// Throttled answers in a row that brought nothing: each halves what is asked for.
-    refused: u32,
+    quota: Quota,
     /// Since when a reader starves and nothing was given back to the budget.
     stalled: Option<Instant>,
     connection: Option<Connection>,
@@ -149,7 +145,7 @@ impl Drop for LaneTask {
 }
 
 impl LaneTask {
-    pub(super) const fn new(
+    pub(super) fn new(
         lane: Arc<Lane>,
         config: ClusterConfig,
         budget: Arc<Budget>,
@@ -168,7 +164,7 @@ impl LaneTask {
             number: 0,
             largest_batch: 0,
             answered: None,
-            refused: 0,
+            quota: Quota::default(),
             stalled: None,
             connection: None,
             buffer: Vec::new(),
@@ -198,7 +194,9 @@ impl LaneTask {
             let fair = self.config.get_memory_budget_bytes() / queued;
             let shares =
                 Shares { due: usize::MAX, fair, most: self.config.get_partition_max_bytes() };
-            let most = turn.most_bytes(shares).min(self.bearable_bytes());
+            let most = turn
+                .most_bytes(shares)
+                .min(self.quota.most_bytes(self.config.get_fetch_max_bytes()));
             let Self { lane, config, budget, all, stalled, .. } = &mut self;
             let afforded = Self::afford(lane, config, budget, all, stalled, &turn, most).await;
             let Some(grant) = afforded else { continue };
@@ -234,13 +232,6 @@ impl LaneTask {
             () = self.lane.wake.notified() => {}
         }
         true
-    }
-
-    /// How much a quota may let through that refused larger answers. A broker does not count what it
-    /// refused, and refuses for ever what is more than the quota of its whole window.
-    fn bearable_bytes(&self) -> usize {
-        let most = self.config.get_fetch_max_bytes();
-        most.checked_shr(self.refused).unwrap_or(0).max(LEAST_BEARABLE_BYTES)
     }
 
     async fn idle(&mut self) {
@@ -311,7 +302,7 @@ impl LaneTask {
 
     /// One request and its whole answer.
     async fn fetch(&mut self, turn: &Turn, mut grant: Grant, shares: Shares) -> Result<(), Fault> {
-        let (idle, grant_bytes) = (self.config.get_request_timeout(), grant.bytes());
+        let (idle, asked_bytes) = (self.config.get_request_timeout(), grant.bytes());
         let max_batch_bytes = self.config.get_max_batch_bytes();
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -373,13 +364,8 @@ impl LaneTask {
         }
         let is_refused = answers.throttled && answers.largest_batch == 0;
         answers.finish(code);
-        self.refused = if is_refused {
-            self.refused.saturating_add(1)
-        } else {
-            self.refused.saturating_sub(1)
-        };
-        if is_refused && self.refused == REFUSALS_TOLD {
-            tracing::warn!(%address, asked_bytes = grant_bytes, "a quota lets nothing through");
+        if self.quota.count(is_refused) {
+            tracing::warn!(%address, asked_bytes, "a quota has let nothing through for a minute");
         }
         self.answered = Some(Instant::now());
         self.buffer = buffer;

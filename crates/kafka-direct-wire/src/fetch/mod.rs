@@ -14,6 +14,7 @@ mod frame;
 mod lane;
 mod loss;
 mod metrics;
+mod quota;
 mod range_fetch;
 mod recover;
 mod request;
