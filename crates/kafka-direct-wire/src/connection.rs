@@ -161,6 +161,11 @@ impl Connection {
         self.throttled_until.is_some_and(|until| until > Instant::now())
     }
 
+    /// When the last throttle is over that was not waited out.
+    pub(crate) const fn throttled_until(&self) -> Option<Instant> {
+        self.throttled_until
+    }
+
     /// Sends one request and gives its correlation id. Waits out a throttle first.
     pub(crate) async fn send<R: Encodable + Sync>(
         &mut self,

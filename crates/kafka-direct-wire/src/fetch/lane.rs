@@ -123,7 +123,7 @@ pub(super) struct LaneTask {
     number: u64,
     /// The largest batch of the last answer that brought any, in bytes.
     largest_batch: usize,
-    /// When the last answer came.
+    /// When the last answer came, or the throttle that it named is over.
     answered: Option<Instant>,
     quota: Quota,
     /// Since when a reader starves and nothing was given back to the budget.
@@ -174,10 +174,8 @@ impl LaneTask {
     /// Serves slots until the lane is closed.
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
-            if self.is_throttled().await {
-                continue;
-            }
-            let most = self.config.get_fetch_max_bytes() / LEAST_PARTITION_BYTES;
+            let bearable = self.quota.most_bytes(self.config.get_fetch_max_bytes());
+            let most = bearable / LEAST_PARTITION_BYTES;
             let most = most.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED);
             let turn = Turn::choose(&self.slots, most).assuming(self.largest_batch);
             if turn.listed.is_empty() {
@@ -190,13 +188,14 @@ impl LaneTask {
                 self.hand_back(&turn, &Fault::from(error));
                 continue;
             }
+            if self.is_throttled().await {
+                continue;
+            }
             let queued = self.all.count().max(1).saturating_mul(ANSWERS_PER_SLOT);
             let fair = self.config.get_memory_budget_bytes() / queued;
             let shares =
                 Shares { due: usize::MAX, fair, most: self.config.get_partition_max_bytes() };
-            let most = turn
-                .most_bytes(shares)
-                .min(self.quota.most_bytes(self.config.get_fetch_max_bytes()));
+            let most = turn.most_bytes(shares).min(bearable);
             let Self { lane, config, budget, all, stalled, .. } = &mut self;
             let afforded = Self::afford(lane, config, budget, all, stalled, &turn, most).await;
             let Some(grant) = afforded else { continue };
@@ -282,8 +281,7 @@ impl LaneTask {
         grant
     }
 
-    /// Opens the connection if there is none to the leader's address as it is known now, and waits
-    /// out a throttle.
+    /// Opens the connection if there is none to the leader's address as it is known now.
     async fn connection(&mut self) -> Result<&mut Connection, WireError> {
         let (host, port) = {
             let inbox = self.lane.inbox.lock();
@@ -296,7 +294,6 @@ impl LaneTask {
             None => Connection::open(&self.config, &host, port).await?,
         };
         let connection = self.connection.insert(opened);
-        connection.wait_out_throttle().await;
         Ok(connection)
     }
 
@@ -355,19 +352,21 @@ impl LaneTask {
         }
         response.finish().await.map_err(|error| Fault::new(&address, error))?;
         metrics.answered_after(sent.elapsed());
-        if version >= CLIENT_WAITS {
+        let is_refused = answers.throttled && answers.largest_batch == 0;
+        // Nothing, and at once: that broker did not wait.
+        if version >= CLIENT_WAITS || is_refused {
             connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
         }
+        let quiet_until = connection.throttled_until();
         Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
         if answers.largest_batch > 0 {
             self.largest_batch = answers.largest_batch;
         }
-        let is_refused = answers.throttled && answers.largest_batch == 0;
         answers.finish(code);
         if self.quota.count(is_refused) {
             tracing::warn!(%address, asked_bytes, "a quota has let nothing through for a minute");
         }
-        self.answered = Some(Instant::now());
+        self.answered = quiet_until.max(Some(Instant::now()));
         self.buffer = buffer;
         Ok(())
     }

@@ -1,17 +1,18 @@
 //! How much a broker's quota lets through.
 //!
 //! An answer that would exceed a quota is refused: it brings a throttle time and no record, and does
-//! not count. So what is more than the quota of the broker's whole window is refused for ever, and
-//! asking for less gets further than asking again.
+//! not count. Where others use the same quota, or the broker does not cut an answer down to what its
+//! window allows (before KAFKA-9677), a large one may be refused for ever: asking for less gets
+//! further than asking again. Not for very little, since requests have quotas too.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// No less than this is asked for: a batch comes whole anyway.
-const LEAST_BYTES: usize = 16 << 10;
+const LEAST_BYTES: usize = 256 << 10;
 /// From an answer's usual 16 MiB down to the least. Not more: each is taken back by an answer.
-const MOST_HALVINGS: u32 = 10;
+const MOST_HALVINGS: u32 = 6;
 /// Refusals for so long are told of. Brokers count over some ten seconds.
 const TOLD: Duration = Duration::from_secs(60);
 
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn refusals_halve_what_is_asked_for_and_other_answers_double_it_again() {
         let mut quota = Quota::default();
-        let most = 1 << 20;
+        let most = 16 << 20;
         let mut asked = Vec::new();
         for is_refused in [true, true, false, false, false] {
             quota.count(is_refused);

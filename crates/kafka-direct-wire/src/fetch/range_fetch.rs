@@ -105,7 +105,7 @@ pub struct RangeFetch {
     pub(super) pending: Option<Stop>,
     /// When it was found.
     pub(super) stopped_at: Instant,
-    /// How long the last slot had waited its turn before, which is no fault's time.
+    /// How long slots had waited for their turn before they stopped, which is no fault's time.
     pub(super) waited: Duration,
     /// How fresh metadata must be for the next registration.
     pub(super) refresh: Refresh,
@@ -196,6 +196,7 @@ impl RangeFetch {
         self.position = fetched.next;
         self.read_epoch = fetched.leader_epoch.or(self.read_epoch);
         self.streak.clear();
+        self.waited = Duration::ZERO;
         self.has_taken = true;
         Some(fetched)
     }
@@ -238,7 +239,7 @@ impl RangeFetch {
                 if let Some(stop) = attached.slot.stopped() {
                     self.pending = Some(stop);
                     self.stopped_at = Instant::now();
-                    self.waited = attached.slot.waited();
+                    self.waited = self.waited.saturating_add(attached.slot.waited());
                     self.attached = None;
                 } else if attached.slot.has_news() {
                     return Ok(true);

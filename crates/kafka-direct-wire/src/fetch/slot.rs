@@ -52,7 +52,7 @@ pub(crate) enum Doubt {
     /// Its last answer was empty, the limits' doing perhaps: it goes first.
     Suspect,
     /// It went first, and bytes came for others in its place, or more than may be: it goes alone,
-    /// until an answer names it.
+    /// until an answer names it; empty under a throttle, it goes first again.
     Unserved,
 }
 
@@ -275,10 +275,12 @@ impl Slot {
         self.stop_after(None, stop);
     }
 
-    /// Ends the lane's service, whose last answer but the one that says so came at `answered`.
+    /// Ends the lane's service. `answered` is when the answer before came, or the throttle that it
+    /// named is over.
     pub(crate) fn stop_after(&self, answered: Option<Instant>, stop: Stop) {
         let mut state = self.state.lock();
-        state.waited = answered.map_or(Duration::ZERO, |at| at.duration_since(self.registered));
+        let seen = answered.map(|at| at.min(Instant::now()));
+        state.waited = seen.map_or(Duration::ZERO, |at| at.duration_since(self.registered));
         state.stop.get_or_insert(stop);
         drop(state);
         self.arrived.notify_one();
