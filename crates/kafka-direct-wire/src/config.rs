@@ -100,7 +100,8 @@ impl ClusterConfig {
 
     /// How long passing faults (a leader that moves, a broken connection) are retried without any
     /// progress before the operation ends as `Unavailable`; a try that is under way then is not cut
-    /// short. Zero never retries. Default 60 s.
+    /// short. What a range waits for its turn while its leader answers, or for a quota, does not
+    /// count. Zero never retries. Default 60 s.
     #[must_use]
     pub const fn retry_timeout(mut self, limit: Duration) -> Self {
         self.retry_timeout = limit;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{ApiKey, Broker, Fault, FillOrder, Record};
+use kafka_direct_broker::{ApiKey, Broker, Fault, FillOrder};
 
-use super::{broker, connect, connect_with, fill, offsets, whole};
+use super::{broker, connect, connect_with, fill, fill_large, offsets, whole};
 
 fn twice(count: i64) -> Vec<i64> {
     (0..count).chain(0..count).collect()
@@ -64,11 +64,7 @@ async fn whoever_a_broker_serves_last_is_served_and_no_record_is_taken_for_a_hol
     for order in [FillOrder::Request, FillOrder::Reversed] {
         let broker = Broker::builder().fill_order(order).start().await.unwrap();
         broker.create_topic("t", PARTITIONS).unwrap();
-        for partition in 0..PARTITIONS {
-            for _ in 0..BATCHES {
-                broker.append("t", partition, [Record::new(vec![7; 40_000])]).unwrap();
-            }
-        }
+        fill_large(&broker, 0..PARTITIONS, BATCHES as usize, 40_000);
         // An answer holds a batch of a few of the partitions that are asked for.
         let small = |config: ClusterConfig| config.fetch_max_bytes(150_000);
         let rdd = whole(&connect_with(&broker, small).await).await;
@@ -91,11 +87,7 @@ async fn a_hole_at_the_end_of_one_partition_ends_it_while_others_are_read() {
         fill(&broker, 4, 40, 4);
         // The batch from 36 on goes whole.
         broker.truncate("t", 1, 38).unwrap();
-        for partition in [0, 2, 3] {
-            for _ in 0..200 {
-                broker.append("t", partition, [Record::new(vec![7; 4_000])]).unwrap();
-            }
-        }
+        fill_large(&broker, [0, 2, 3], 200, 4_000);
         let small = |config: ClusterConfig| config.fetch_max_bytes(10_000);
         let rdd = whole(&connect_with(&broker, small).await).await;
         assert_eq!(rdd.partitions()[1].range().until().get(), 38);

@@ -3,7 +3,7 @@
 use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
 use kafka_direct_broker::{BatchWriter, Broker, FillOrder, RawOffsets, Record, TailBatches};
 
-use super::{connect, connect_with, offsets, whole};
+use super::{connect, connect_with, fill_large, offsets, whole};
 
 fn records(count: i64) -> Vec<Record> {
     (0..count).map(|n| Record::new(format!("value {n}"))).collect()
@@ -111,11 +111,7 @@ async fn a_decompression_bomb_is_stopped_at_the_bound_and_the_setting_is_named()
 async fn a_batch_over_every_limit_is_read() {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 2).unwrap();
-    for partition in 0..2 {
-        for _ in 0..3 {
-            broker.append("t", partition, [Record::new(vec![7; 3 << 20])]).unwrap();
-        }
-    }
+    fill_large(&broker, 0..2, 3, 3 << 20);
     let small = |config: kafka_direct::ClusterConfig| {
         config.memory_budget_bytes(1 << 20).fetch_max_bytes(1 << 20).partition_max_bytes(1000)
     };
@@ -151,11 +147,7 @@ async fn little_of_large_batches_is_fetched_twice() {
     const BYTES: usize = 300_000;
     let broker = Broker::builder().tail_batches(TailBatches::Cut).start().await.unwrap();
     broker.create_topic("t", 2).unwrap();
-    for partition in 0..2 {
-        for _ in 0..BATCHES {
-            broker.append("t", partition, [Record::new(vec![7; BYTES])]).unwrap();
-        }
-    }
+    fill_large(&broker, 0..2, BATCHES as usize, BYTES);
     let cluster = connect(&broker).await;
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * BATCHES);
     let (fetched, there) = (cluster.fetch_metrics().response_bytes, 2 * BATCHES * BYTES as u64);
@@ -168,11 +160,7 @@ async fn an_answer_brings_batches_of_many_partitions_also_if_they_are_over_the_u
     const PARTITIONS: u64 = 40;
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", PARTITIONS as i32).unwrap();
-    for partition in 0..PARTITIONS as i32 {
-        for _ in 0..2 {
-            broker.append("t", partition, [Record::new(vec![7; 700_000])]).unwrap();
-        }
-    }
+    fill_large(&broker, 0..PARTITIONS as i32, 2, 700_000);
     let cluster = connect(&broker).await;
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * PARTITIONS);
     // A batch larger than what is asked for comes as the first of an answer only: half as many

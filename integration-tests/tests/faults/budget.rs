@@ -6,17 +6,13 @@ use kafka_direct::{Cluster, ClusterConfig, KafkaRdd};
 use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{transport::Memory, whole};
+use super::{fill_large, transport::Memory, whole};
 
 /// Partitions of 20 batches of 100 KiB, and a budget that one reader's queue exhausts.
 async fn tight(nodes: usize) -> (Arc<Broker>, Arc<Memory>, Cluster) {
     let broker = Arc::new(Broker::builder().in_memory().nodes(nodes).start().await.unwrap());
     broker.create_topic("t", 2).unwrap();
-    for partition in 0..2 {
-        for _ in 0..20 {
-            broker.append("t", partition, [Record::new(vec![7; 100 << 10])]).unwrap();
-        }
-    }
+    fill_large(&broker, 0..2, 20, 100 << 10);
     let memory = Memory::new(&broker);
     let cluster = connect(&broker, &memory).await;
     (broker, memory, cluster)
@@ -66,11 +62,7 @@ async fn readers_that_take_turns_do_not_wait_for_an_eviction() {
     const PARTITIONS: usize = 8;
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", PARTITIONS as i32).unwrap();
-    for partition in 0..PARTITIONS as i32 {
-        for _ in 0..60 {
-            broker.append("t", partition, [Record::new(vec![7; 4 << 10])]).unwrap();
-        }
-    }
+    fill_large(&broker, 0..PARTITIONS as i32, 60, 4 << 10);
     // Room for two answers in each queue if they are of 32 KiB, not if they are of 64, which is
     // what so large batches would be asked for by.
     let config = ClusterConfig::new(broker.addresses())
@@ -103,11 +95,7 @@ async fn a_starving_reader_without_a_place_in_the_request_is_served() {
     const PARTITIONS: usize = 12;
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", PARTITIONS as i32).unwrap();
-    for partition in 0..PARTITIONS as i32 {
-        for _ in 0..20 {
-            broker.append("t", partition, [Record::new(vec![7; 100 << 10])]).unwrap();
-        }
-    }
+    fill_large(&broker, 0..PARTITIONS as i32, 20, 100 << 10);
     // A request has places for four partitions, and the budget room for four batches.
     let config = ClusterConfig::new(broker.addresses())
         .transport(Memory::new(&broker))

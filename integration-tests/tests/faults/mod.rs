@@ -39,6 +39,20 @@ fn fill(broker: &Broker, partitions: i32, count: i64, size: usize) {
     }
 }
 
+/// Appends to each partition as many batches of one record, whose value has so many bytes.
+fn fill_large(
+    broker: &Broker,
+    partitions: impl IntoIterator<Item = i32>,
+    batches: usize,
+    bytes: usize,
+) {
+    for partition in partitions {
+        for _ in 0..batches {
+            broker.append("t", partition, [Record::new(vec![7; bytes])]).unwrap();
+        }
+    }
+}
+
 /// A connection that retries fast and gives up within a second.
 async fn connect(broker: &Broker) -> Cluster {
     connect_with(broker, |config| config).await

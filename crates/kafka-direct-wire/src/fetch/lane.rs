@@ -188,7 +188,7 @@ impl LaneTask {
                 self.hand_back(&turn, &Fault::from(error));
                 continue;
             }
-            if self.is_throttled().await {
+            if self.waited_out_throttle().await {
                 continue;
             }
             let queued = self.all.count().max(1).saturating_mul(ANSWERS_PER_SLOT);
@@ -222,7 +222,7 @@ impl LaneTask {
     }
 
     /// Waits out a throttle; `true` if it waited, for what there is to ask may be another then.
-    async fn is_throttled(&mut self) -> bool {
+    async fn waited_out_throttle(&mut self) -> bool {
         let Some(connection) = self.connection.as_mut().filter(|open| open.is_throttled()) else {
             return false;
         };

@@ -166,8 +166,7 @@ impl Slot {
         if state.queue.is_empty() { state.stop.clone() } else { None }
     }
 
-    /// For how long before it stopped the slot had not been forgotten, though nothing came: its lane
-    /// was busy with others, or throttled.
+    /// How long the slot waited while its lane got answers or waited out a throttle: no fault's time.
     pub(crate) fn waited(&self) -> Duration {
         self.state.lock().waited
     }

@@ -44,7 +44,7 @@ pub(crate) enum Peers {
 /// How often a client is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Several times a round: short runs, between which ratios are taken that must be exact.
+    /// In every round: short runs, between which ratios are taken that must be exact.
     Bar,
     Fast,
     /// In as many rounds as slow clients are asked for.
