@@ -23,19 +23,25 @@ compare=$CARGO_TARGET_DIR/release/compare
 clients=$here/clients
 built=$CARGO_TARGET_DIR/clients
 
-write=no starts_kafka=yes writes_loads=no measures=yes peers=fast last='' arguments=()
+write=no starts_kafka=yes names_topics=no writes_loads=no measures=yes peers=fast last='' arguments=()
 for argument; do
   [[ $last != --peers ]] || peers=$argument
   last=$argument
   case $argument in
   --write) write=yes && continue ;;
   -h | --help | --list) measures=no starts_kafka=no ;;
-  -b* | --bootstrap | --bootstrap=*) starts_kafka=no ;;
+  -b* | --bootstrap | --bootstrap=* | --brokers | --brokers=*) starts_kafka=no ;;
+  -t* | --topic | --topic=* | --topics | --topics=*) names_topics=yes ;;
   -l | --load) writes_loads=yes ;;
   --peers=*) peers=${argument#*=} ;;
   esac
   arguments+=("$argument")
 done
+
+if [[ $starts_kafka == yes && $names_topics == yes ]]; then
+  echo "run.sh: --topics are of a cluster of yours: name it with --bootstrap HOST:PORT" >&2
+  exit 2
+fi
 
 # ---- building ------------------------------------------------------------------------------------------------
 

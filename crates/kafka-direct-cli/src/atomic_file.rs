@@ -34,6 +34,11 @@ impl AtomicFile {
         Ok(Self { file: Some(file), temporary, path: path.to_owned() })
     }
 
+    /// The name that the file will have.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes the bytes durable and gives them their name, replacing a file that has it.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         if let Some(file) = &self.file {

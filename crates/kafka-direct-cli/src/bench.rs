@@ -26,6 +26,7 @@ use self::{
     generate::Topic,
     measure::Reading,
     stop::Bounds,
+    tell::Files,
 };
 use crate::{
     cli::{BenchArgs, ConnectionArgs},
@@ -71,6 +72,7 @@ struct Bench {
     /// Keeps the embedded broker alive.
     embedded: Option<Broker>,
     generated: Option<Topic>,
+    files: Files,
     /// What is read, once it is planned.
     subject: Option<Subject>,
     rounds: Vec<Round>,
@@ -108,6 +110,7 @@ struct Document<'a> {
 impl Bench {
     /// Checks the flags, starts the broker and creates the topic that they ask for.
     async fn prepare(mut args: BenchArgs) -> Result<Self, Failure> {
+        let files = Files::create(&args)?;
         let mut connection = connect::merged(&args.connection)?;
         let embedded = embedded(&mut args, &mut connection).await?;
         selection::names_topics(&args.selection)?;
@@ -117,8 +120,8 @@ impl Bench {
             let second = usize::try_from(mb.get().saturating_mul(1_000_000)).unwrap_or(usize::MAX);
             connection.memory_budget = Some(second.clamp(LEAST_BUDGET_BYTES, 48 << 20));
         }
-        let mut bench =
-            Self { args, connection, embedded, generated: None, subject: None, rounds: Vec::new() };
+        let (generated, subject, rounds) = (None, None, Vec::new());
+        let mut bench = Self { args, connection, embedded, generated, files, subject, rounds };
         if bench.args.generate.generate.is_some() {
             bench.generated = Some(bench.create().await?);
         }

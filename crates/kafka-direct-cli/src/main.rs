@@ -1,8 +1,8 @@
 //! The command `kafka-direct`: exact offset ranges of Kafka topics from a shell.
 //!
 //! **Promises:** stdout carries data and nothing else; a run that was cut short never exits 0; each
-//! failure exits with the code of its kind (see [`exit`]); nothing here creates a topic on a broker
-//! that was not started here.
+//! failure exits with the code of its kind (see [`exit`]); nothing but `bench --generate` and
+//! `produce` writes to a broker that was not started here.
 //!
 //! **Does not know:** the wire protocol, the form of a Kafka batch, how ranges are planned.
 

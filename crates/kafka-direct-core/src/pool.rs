@@ -5,7 +5,10 @@
 //! Contract: a buffer is lent as [`Bytes`] and comes back when the last of their clones is dropped;
 //! what lies unused is bounded. Newest first: it is the likeliest to be in a cache.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 
@@ -22,6 +25,8 @@ pub struct BufferPool(Arc<Shared>);
 struct Shared {
     unused: Mutex<Unused>,
     keep_bytes: usize,
+    /// The capacities of all that is lent.
+    lent_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +52,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        self.pool.0.lent_bytes.fetch_sub(self.buffer.capacity(), Ordering::Relaxed);
         self.pool.give(std::mem::take(&mut self.buffer));
     }
 }
@@ -55,7 +61,8 @@ impl BufferPool {
     /// A pool that keeps buffers of up to `keep_bytes` altogether while nobody uses them.
     #[must_use]
     pub fn new(keep_bytes: usize) -> Self {
-        Self(Arc::new(Shared { unused: Mutex::default(), keep_bytes }))
+        let (unused, lent_bytes) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { unused, keep_bytes, lent_bytes }))
     }
 
     /// A buffer whose capacity is at least `capacity`, and at most `waste` more if it was used
@@ -85,7 +92,15 @@ impl BufferPool {
             buffer.truncate(used);
             return Bytes::from(buffer);
         }
+        self.0.lent_bytes.fetch_add(buffer.capacity(), Ordering::Relaxed);
         Bytes::from_owner(Lent { buffer, used, pool: self.clone() })
+    }
+
+    /// Bytes of the buffers that are lent and not back yet, whoever holds them; those too small to be
+    /// kept are not counted.
+    #[must_use]
+    pub fn lent_bytes(&self) -> usize {
+        self.0.lent_bytes.load(Ordering::Relaxed)
     }
 
     /// Takes a buffer back. The oldest go if there are too many.
@@ -129,8 +144,9 @@ mod tests {
         let part = lent.slice(1..);
         drop(lent);
         assert_eq!((&part[..], unused_bytes(&pool)), (&[7, 7][..], 0));
+        assert_eq!(pool.lent_bytes(), MIB);
         drop(part);
-        assert_eq!(unused_bytes(&pool), MIB);
+        assert_eq!((unused_bytes(&pool), pool.lent_bytes()), (MIB, 0));
         let again = pool.take(MIB - 5, 5);
         assert_eq!((again.as_ptr(), again.len()), (address, MIB));
     }

@@ -25,8 +25,6 @@ pub(crate) const fn kind(code: i16) -> ErrorKind {
         // topic, group, cluster, transactional id; SASL mechanism, state, failure; token
         29 | 30 | 31 | 53 | 33 | 34 | 54 | 58 | 65 => ErrorKind::Unauthorized,
         UNKNOWN_TOPIC_OR_PARTITION => ErrorKind::Invalid,
-        // -1: the broker's own unexpected error
-        -1 => ErrorKind::Unavailable,
         code if is_passing(code) => ErrorKind::Unavailable,
         _ => ErrorKind::Invalid,
     }
@@ -44,6 +42,9 @@ pub(crate) const fn is_passing(code: i16) -> bool {
             | 14 | 15 | 16
             // storage error, fenced and unknown leader epoch, offset not available
             | 56 | 74 | 75 | 78
+            // what the broker did not expect, a remote storage that failed for one (KIP-405): Kafka's own
+            // consumer asks again
+            | -1
             // unstable offset commit, throttling quota, unknown and inconsistent topic id, rebootstrap
             | 88 | 89 | 100 | 103 | 129
     )

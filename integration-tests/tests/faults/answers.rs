@@ -1,11 +1,11 @@
 //! Answers that are cut, empty, late, refused or rubbish.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
 use kafka_direct_broker::{ApiKey, Broker, Fault, FillOrder};
 
-use super::{broker, connect, connect_with, fill, fill_large, offsets, whole};
+use super::{broker, connect, connect_with, fill, fill_large, offsets, transport::Memory, whole};
 
 fn twice(count: i64) -> Vec<i64> {
     (0..count).chain(0..count).collect()
@@ -102,8 +102,8 @@ async fn passing_error_codes_resume_at_the_position() {
     let broker = broker(2, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     // unknown topic, leader not available, not leader, replica not available, storage error, fenced
-    // and unknown epoch, offset not available, unknown topic id
-    for code in [3, 5, 6, 9, 56, 74, 75, 78, 100] {
+    // and unknown epoch, offset not available, unknown topic id; what the broker did not expect
+    for code in [3, 5, 6, 9, 56, 74, 75, 78, 100, -1] {
         for _ in 0..3 {
             broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(code));
         }
@@ -149,6 +149,52 @@ async fn a_deadline_ends_a_read_that_makes_no_progress() {
     let error = rdd.build().await.unwrap().collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("deadline"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_read_whose_bytes_arrive_faster_than_they_are_taken() {
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", 1).unwrap();
+    fill(&broker, 1, 400, 1);
+    let memory = Memory::new(&broker);
+    let cluster = connect_with(&broker, |config| config.transport(memory).partition_max_bytes(1));
+    let cluster = cluster.await;
+    let rdd = KafkaRdd::builder(&cluster).topic("t").deadline(Duration::from_secs(10));
+    let mut batches = rdd.build().await.unwrap().read_partition(0).unwrap();
+    let mut read = 0;
+    let error = loop {
+        match batches.try_next().await {
+            Ok(batch) => read += batch.expect("the deadline is not noticed").num_rows(),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(error.to_string().contains("deadline"), "{error}");
+    // One or two rows a call, of 400.
+    assert!((90..=204).contains(&read), "{read}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_does_not_run_out_while_nobody_polls() {
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", 1).unwrap();
+    fill(&broker, 1, 30, 3);
+    let memory = Memory::new(&broker);
+    let cluster = connect_with(&broker, |config| config.transport(memory)).await;
+    let mut batches = whole(&cluster).await.read_partition(0).unwrap();
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(6));
+    for _ in 0..5 {
+        // Dropped in the pause behind a fault, and left alone for longer than faults are retried.
+        let ready = tokio::time::timeout(Duration::from_millis(1), batches.ready()).await;
+        assert!(ready.is_err(), "{ready:?}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    broker.faults().clear();
+    let mut read = 0;
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 30);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kafka_direct::{Cluster, ClusterConfig, KafkaRdd};
+use kafka_direct::{Cluster, ClusterConfig, KafkaRdd, OffsetRange, TopicPartition};
 use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -43,6 +43,24 @@ async fn an_idle_queue_is_evicted_however_often_the_starving_reader_is_polled() 
         read += batch.num_rows();
     }
     assert_eq!(read, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_hole_holds_no_budget() {
+    let (broker, _, cluster) = tight(1).await;
+    broker.create_topic("holes", 1).unwrap();
+    let behind = BatchWriter::new().base_offset(10).write(&[Record::new(vec![7; 200 << 10])]);
+    broker.append_raw("holes", 0, behind.unwrap(), RawOffsets::Keep).unwrap();
+    let hole = OffsetRange::new(TopicPartition::new("holes", 0), 0, 10).unwrap();
+    let holes = KafkaRdd::builder(&cluster).ranges([hole]).build().await.unwrap();
+    let mut idle = holes.read_partition(0).unwrap();
+    assert!(idle.ready().await.unwrap());
+    assert_eq!(cluster.fetch_metrics().queued_bytes, 0);
+    // Nobody polls it meanwhile.
+    let began = Instant::now();
+    assert_eq!(whole(&cluster).await.count().await.unwrap(), 40);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(idle.try_next().await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]

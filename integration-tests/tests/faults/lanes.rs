@@ -6,7 +6,7 @@ use kafka_direct::{Cluster, ClusterConfig, DecodeOptions, ErrorKind, IsolationLe
 use kafka_direct_broker::{ApiKey, Broker, Fault};
 use tokio::time::timeout;
 
-use super::{broker, connect, fill, offsets, transport::Memory, whole};
+use super::{broker, connect_with, fill, offsets, transport::Memory, whole};
 
 /// Batches of two records, of which a partition brings one to an answer: nobody is left empty.
 async fn in_memory(partitions: i32, count: i64) -> (Arc<Broker>, Arc<Memory>, Cluster) {
@@ -104,9 +104,36 @@ async fn a_request_that_does_not_go_out_ends_in_the_request_timeout() {
 }
 
 #[tokio::test]
-async fn a_fetch_gives_the_broker_time_for_remote_storage() {
-    let broker = broker(2, 30, 3).await;
-    offsets(&whole(&connect(&broker).await).await).await.unwrap();
+async fn a_fetch_gives_the_broker_time_for_remote_storage_but_less_than_it_waits_itself() {
+    for (seconds, max_wait_ms) in [(30, 5000), (5, 2500)] {
+        let broker = broker(2, 30, 3).await;
+        let timeout = Duration::from_secs(seconds);
+        let cluster = connect_with(&broker, |config| config.request_timeout(timeout)).await;
+        offsets(&whole(&cluster).await).await.unwrap();
+        let fetches = broker.fetches();
+        assert!(!fetches.is_empty());
+        assert!(fetches.iter().all(|fetch| fetch.max_wait_ms == max_wait_ms), "{fetches:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_waits_for_budget_gets_what_others_give_back() {
+    const PARTITIONS: i32 = 48;
+    let broker = Arc::new(Broker::builder().in_memory().nodes(4).start().await.unwrap());
+    broker.create_topic("t", PARTITIONS).unwrap();
+    fill(&broker, PARTITIONS, 40, 1);
+    let config = ClusterConfig::new(broker.addresses())
+        .transport(Memory::new(&broker))
+        .memory_budget_bytes(3 << 20)
+        .fetch_max_bytes(1 << 20);
+    let cluster = Cluster::connect(config).await.unwrap();
+    let pieces = KafkaRdd::builder(&cluster).topic("t").max_records_per_partition(1);
+    assert_eq!(pieces.build().await.unwrap().count().await.unwrap(), 40 * 48);
+    // There is room for three of four, and none waited until another was done.
     let fetches = broker.fetches();
-    assert!(!fetches.is_empty() && fetches.iter().all(|fetch| fetch.max_wait_ms == 5000));
+    for node in 1..=4 {
+        let mut requests = (0..fetches.len()).filter(|at| fetches[*at].node == node);
+        let (first, last) = (requests.next().unwrap(), requests.next_back().unwrap());
+        assert!(first < 8 && last >= fetches.len() - 8, "{node}: {first} to {last}");
+    }
 }

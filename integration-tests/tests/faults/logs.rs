@@ -175,6 +175,25 @@ async fn what_was_trimmed_while_an_answer_was_made_is_lost_and_no_hole() {
 }
 
 #[tokio::test]
+async fn what_an_answer_has_whole_is_delivered_although_the_log_was_trimmed_into_it() {
+    let broker = std::sync::Arc::new(empty().await);
+    broker.append("t", 0, values(4)).unwrap();
+    broker.append("t", 0, values(4)).unwrap();
+    let rdd = whole(&connect(&broker).await).await;
+    let trimmed = std::sync::Arc::clone(&broker);
+    broker.faults().next(
+        ApiKey::Fetch,
+        Fault::corrupt(move |answer| {
+            trimmed.trim("t", 0, 4).unwrap();
+            let marks = [8i64.to_be_bytes(), 8i64.to_be_bytes(), 0i64.to_be_bytes()].concat();
+            let at = answer.windows(24).position(|fields| fields == marks).unwrap();
+            answer[at + 16..at + 24].copy_from_slice(&4i64.to_be_bytes());
+        }),
+    );
+    assert_eq!(offsets(&rdd).await.unwrap(), (0..8).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
     let broker = broker(1, 40, 4).await;
     // Later versions have a code for the whole answer, which says nothing of one topic.

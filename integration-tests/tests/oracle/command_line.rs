@@ -1,10 +1,17 @@
-//! `kafka-direct read` against the Java consumer on every fixture.
+//! `kafka-direct read` and `bench` against the Java consumer on every fixture, and `bench` with a
+//! topic of its own.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kafka_direct::IsolationLevel;
-use kafka_direct_integration_tests::{dump::assert_same, rows::Row};
+use kafka_direct_integration_tests::{
+    dump::{Dump, assert_same},
+    rows::Row,
+};
 use serde::Deserialize;
 
 use super::{FIXTURES, bootstrap, dump};
@@ -81,5 +88,80 @@ fn read_prints_what_the_java_consumer_reads() {
             });
             assert_same(name, rows.collect(), &dumps[topic]);
         }
+    }
+}
+
+/// Runs `bench` with `--json -` for one round; its document, or what it said when it failed.
+fn bench(binary: &Path, args: &[&str]) -> Result<serde_json::Value, (Option<i32>, String)> {
+    let output = Command::new(binary)
+        .args(["bench", "-b", &bootstrap(), "--warmup", "0", "--rounds", "1", "--json", "-"])
+        .args(args)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).unwrap())
+    } else {
+        Err((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+}
+
+#[test]
+fn bench_counts_what_the_java_consumer_reads() {
+    let binary = binary();
+    let topics: Vec<&str> = FIXTURES.values().map(String::as_str).collect();
+    let dumps = dump(IsolationLevel::ReadCommitted, &topics);
+    for (name, topic) in FIXTURES.iter() {
+        let document = bench(&binary, &["-t", topic]).unwrap();
+        let Dump { rows, large, .. } = &dumps[topic];
+        let small = rows.iter().flat_map(|row| &row.value).map(Vec::len);
+        let value_bytes: usize = small.chain(large.values().map(|(length, _)| *length)).sum();
+        let round = &document["rounds"][0];
+        assert_eq!(round["records"], rows.len(), "{name}: {round}");
+        assert_eq!(round["value_bytes"], value_bytes, "{name}: {round}");
+        let refused = bench(&binary, &["-t", topic, "--generate", "5"]).unwrap_err();
+        assert_eq!(refused.0, Some(2), "{name}: {}", refused.1);
+    }
+}
+
+#[test]
+fn bench_writes_a_topic_of_its_own_with_every_codec_and_deletes_it() {
+    let binary = binary();
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let topic = format!("bench-{codec}-{}", std::process::id());
+        let write = ["-t", &topic, "--generate", "3000", "--size", "300", "--codec", codec];
+        let write = [&write[..], &["--topic-partitions", "3", "--delete-after"]].concat();
+        let document = bench(&binary, &write).unwrap();
+        let round = &document["rounds"][0];
+        assert_eq!(round["records"], 3000, "{codec}: {round}");
+        assert_eq!(round["value_bytes"], 900_000, "{codec}: {round}");
+        assert_eq!(document["embedded_broker"], false);
+        // A broker may learn of it a little later than the controller that answered.
+        let gone = (0..100).find_map(|_| bench(&binary, &["-t", &topic]).err());
+        let (code, said) = gone.unwrap_or_else(|| panic!("{topic} is still there"));
+        assert!(code == Some(2) && said.contains(&topic), "{code:?}: {said}");
+    }
+}
+
+#[test]
+fn the_examples_of_the_library_read_topics_of_a_real_kafka() {
+    let topics: Vec<&str> = FIXTURES.values().map(String::as_str).collect();
+    let dumps = dump(IsolationLevel::ReadCommitted, &topics);
+    let (topic, dump) = dumps.iter().find(|(_, dump)| dump.rows.len() > 100).unwrap();
+    for example in ["read_topic", "receiver_versus_direct"] {
+        let output = Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--package", "kafka-direct", "--example", example])
+            .args(["--", &bootstrap(), topic])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{example}: {errors}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let rows = |line: &str| line.rsplit_once(": ")?.1.split_once(" rows")?.0.parse().ok();
+        let records: usize = match example {
+            "read_topic" => said.lines().filter_map(rows).sum(),
+            _ => said.split_once(" records").unwrap().0.parse().unwrap(),
+        };
+        assert_eq!(records, dump.rows.len(), "{example}: {said}");
     }
 }

@@ -166,9 +166,12 @@ impl Reading {
 impl Round {
     /// Reads one range, or as much of it as there is time for.
     async fn read(&self, planned: PlannedRange, mut batches: Batches) -> Result<(), BoxError> {
+        if self.stop.reached().is_some() {
+            return Ok(());
+        }
         let began = Instant::now();
         let (mut hand_over, mut paused) = (Duration::ZERO, Duration::ZERO);
-        let (mut records, mut value_bytes) = (0u64, 0u64);
+        let (mut records, mut value_bytes, mut bytes) = (0u64, 0u64, 0u64);
         'range: while let Some(ready) = self.stop.in_time(batches.ready()).await {
             if !ready? {
                 break;
@@ -179,8 +182,9 @@ impl Round {
                 let more = counts.value_bytes.saturating_sub(value_bytes);
                 self.records.fetch_add(counts.records.saturating_sub(records), Ordering::Relaxed);
                 self.value_bytes.fetch_add(more, Ordering::Relaxed);
-                self.stop.add(more);
+                self.stop.add(counts.decompressed_bytes.saturating_sub(bytes));
                 (records, value_bytes) = (counts.records, counts.value_bytes);
+                bytes = counts.decompressed_bytes;
                 self.progress.update(&planned, &batches);
                 drop(batch);
                 let now = Instant::now();

@@ -49,6 +49,17 @@ pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, 
     for cut in rounds.iter().filter_map(|round| table::cut(round, document.subject.ranges)) {
         paragraph(&mut page, &format!("{cut}."));
     }
+    if let Some(records) = document.generated_records {
+        let codec = document.codec.as_deref().unwrap_or("none");
+        let records = indicatif::HumanCount(records);
+        paragraph(
+            &mut page,
+            &format!("The topic was written by this command: {records} records, codec {codec}."),
+        );
+    }
+    if !document.complete {
+        paragraph(&mut page, "Rounds that were not finished are missing.");
+    }
     heading(&mut page, "Figures");
     page.push_str(&figures(rounds, median));
     heading(&mut page, "Throughput over time");

@@ -1,7 +1,7 @@
 //! When a round ends before its ranges do.
 //!
 //! Contract: a round without bounds reads everything; one with bounds ends with the first batch
-//! after either is reached, in all of its readers.
+//! after either is reached, in all of its readers, and begins no other range.
 
 use std::{
     future::Future,
@@ -16,12 +16,13 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) time: Duration,
-    pub(super) value_bytes: u64,
+    /// Of records, decompressed.
+    pub(super) bytes: u64,
 }
 
 impl Bounds {
     /// Those of a bench that was not told to read everything.
-    pub(super) const STANDARD: Self = Self { time: Duration::from_secs(30), value_bytes: 10 << 30 };
+    pub(super) const STANDARD: Self = Self { time: Duration::from_secs(30), bytes: 10 << 30 };
 }
 
 /// Which bound ended a round.
@@ -29,15 +30,15 @@ impl Bounds {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Cut {
     Time,
-    ValueBytes,
+    Bytes,
 }
 
 /// One round's bounds and how far it got.
 #[derive(Debug)]
 pub(super) struct StopRule {
     deadline: Option<Instant>,
-    most_value_bytes: u64,
-    value_bytes: AtomicU64,
+    most_bytes: u64,
+    bytes: AtomicU64,
 }
 
 impl StopRule {
@@ -45,20 +46,20 @@ impl StopRule {
     pub(super) fn new(bounds: Option<Bounds>) -> Self {
         Self {
             deadline: bounds.and_then(|bounds| Instant::now().checked_add(bounds.time)),
-            most_value_bytes: bounds.map_or(u64::MAX, |bounds| bounds.value_bytes),
-            value_bytes: AtomicU64::new(0),
+            most_bytes: bounds.map_or(u64::MAX, |bounds| bounds.bytes),
+            bytes: AtomicU64::new(0),
         }
     }
 
-    /// Counts bytes of values that were read.
-    pub(super) fn add(&self, value_bytes: u64) {
-        self.value_bytes.fetch_add(value_bytes, Ordering::Relaxed);
+    /// Counts bytes of records that were read.
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Which bound is reached, if any.
     pub(super) fn reached(&self) -> Option<Cut> {
-        if self.value_bytes.load(Ordering::Relaxed) >= self.most_value_bytes {
-            return Some(Cut::ValueBytes);
+        if self.bytes.load(Ordering::Relaxed) >= self.most_bytes {
+            return Some(Cut::Bytes);
         }
         let over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         over.then_some(Cut::Time)
@@ -77,7 +78,7 @@ impl StopRule {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), value_bytes: 1000 };
+    const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), bytes: 1000 };
 
     #[tokio::test(start_paused = true)]
     async fn the_first_bound_that_is_reached_ends_it() {
@@ -85,7 +86,7 @@ mod tests {
         rule.add(999);
         assert_eq!(rule.reached(), None);
         rule.add(1);
-        assert_eq!(rule.reached(), Some(Cut::ValueBytes));
+        assert_eq!(rule.reached(), Some(Cut::Bytes));
         let rule = StopRule::new(Some(BOUNDS));
         tokio::time::sleep(Duration::from_millis(29_990)).await;
         assert_eq!(rule.reached(), None);

@@ -144,7 +144,7 @@ pub(super) fn cut(round: &Round, ranges: usize) -> Option<String> {
     const MOST: usize = 8;
     let why = match round.cut? {
         Cut::Time => "30 s",
-        Cut::ValueBytes => "10 GiB of values",
+        Cut::Bytes => "10 GiB of records",
     };
     let cut: Vec<&Partition> =
         round.partitions.iter().filter(|part| part.reached < part.until).collect();

@@ -1,13 +1,41 @@
 //! What a bench says: tables on stdout, or one JSON object, and files.
+//!
+//! Contract: a file that cannot be written is told before anything is measured.
 
-use std::{io::Write as _, num::NonZero, path::Path, thread};
+use std::{
+    io::Write as _,
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use clap::ValueEnum as _;
 use indicatif::HumanCount;
 use kafka_direct::KafkaRdd;
 
 use super::{Bench, Document, figures::Figures, report, table};
-use crate::{atomic_file::AtomicFile, exit::Failure, output};
+use crate::{atomic_file::AtomicFile, cli::BenchArgs, exit::Failure, output};
+
+/// The files that were asked for; what is not written in the end leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Files {
+    json: Option<AtomicFile>,
+    report: Option<AtomicFile>,
+}
+
+impl Files {
+    pub(super) fn create(args: &BenchArgs) -> Result<Self, Failure> {
+        let create = |path: &Option<PathBuf>| {
+            let path = path.as_deref().filter(|path| *path != Path::new("-"));
+            path.map(|path| {
+                AtomicFile::create(path)
+                    .map_err(|source| Failure::io(format!("writing {}", path.display()), source))
+            })
+            .transpose()
+        };
+        Ok(Self { json: create(&args.json)?, report: create(&args.report)? })
+    }
+}
 
 impl Bench {
     /// Whether stdout is for JSON alone.
@@ -28,7 +56,7 @@ impl Bench {
             )?;
         }
         self.say(&format!(
-            "Writing {} records of {} bytes, {}, into topic `{}`, which {}",
+            "Writing {} records of {} bytes, {}, into topic `{}`{}, which {}",
             HumanCount(generate.generate.map_or(0, NonZero::get)),
             generate.size,
             self.codec().filter(|codec| codec != "none").map_or_else(
@@ -36,6 +64,10 @@ impl Bench {
                 |codec| format!("compressed with {codec}")
             ),
             self.args.selection.topics.join(","),
+            match (&self.embedded, &self.connection.brokers) {
+                (None, Some(brokers)) => format!(" on {brokers}"),
+                _ => String::new(),
+            },
             match (self.embedded.is_some(), generate.delete_after) {
                 (true, _) => "ends with this process",
                 (false, true) => "is deleted at the end",
@@ -58,7 +90,9 @@ impl Bench {
     }
 
     /// Prints and writes what was measured, if anything was.
-    pub(super) fn tell(&self, complete: bool) -> Result<(), Failure> {
+    pub(super) fn tell(&mut self, complete: bool) -> Result<(), Failure> {
+        let Files { json, report } = &mut self.files;
+        let (json, report) = (json.take(), report.take());
         let (Some(subject), Some(median)) = (&self.subject, Figures::median(&self.rounds)) else {
             return Ok(());
         };
@@ -79,13 +113,13 @@ impl Bench {
         } else {
             self.tell_tables(&document, &median)?;
         }
-        if let Some(path) = self.args.json.as_deref().filter(|_| !self.prints_json()) {
+        if let Some(file) = json {
             let text = serde_json::to_string_pretty(&document)
                 .map_err(|error| Failure::io("writing JSON", std::io::Error::other(error)))?;
-            write(path, &format!("{text}\n"))?;
+            write(file, &format!("{text}\n"))?;
         }
-        if let Some(path) = &self.args.report {
-            write(path, &report::page(&document, &median)?)?;
+        if let Some(file) = report {
+            write(file, &report::page(&document, &median)?)?;
         }
         Ok(())
     }
@@ -123,11 +157,8 @@ fn counted(count: u32, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Writes a file that appears when it is complete.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = AtomicFile::create(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.commit()
-    });
-    written.map_err(|source| Failure::io(format!("writing {}", path.display()), source))
+fn write(mut file: AtomicFile, text: &str) -> Result<(), Failure> {
+    let action = format!("writing {}", file.path().display());
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.commit());
+    written.map_err(|source| Failure::io(action, source))
 }

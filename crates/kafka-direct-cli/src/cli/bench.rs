@@ -58,7 +58,7 @@ pub(crate) struct RoundArgs {
     /// Rounds before those, which do not count
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) warmup: u32,
-    /// Read everything: without this or --to, a round ends after 30 s or 10 GiB of values
+    /// Read everything: without this or --to, a round ends after 30 s or 10 GiB of records
     #[arg(long)]
     pub(crate) all: bool,
     /// Fetch no more than so many megabytes (10^6 bytes, as sent) a second, to spare the cluster

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kafka_direct_broker::Broker;
+use serde_json::Value;
 
 use crate::{BINARY, append, files, orders};
 
@@ -179,4 +180,21 @@ async fn the_commands_of_the_bench_page_work() {
         assert!(machine.root.path().join(file).exists(), "{file}");
     }
     assert_eq!(broker.topic_id("try-lz4"), None);
+    let figures = fs::read_to_string(machine.root.path().join("figures.json")).unwrap();
+    let shown = serde_json::from_str(&blocks_of("bench.md", "json")[0]).unwrap();
+    has_names_of(&shown, &serde_json::from_str(&figures).unwrap());
+}
+
+/// Whether every name in what a page shows is also in what a command wrote.
+fn has_names_of(shown: &Value, written: &Value) {
+    match shown {
+        Value::Object(members) => {
+            for (name, shown) in members {
+                let written = written.get(name);
+                has_names_of(shown, written.unwrap_or_else(|| panic!("no {name} was written")));
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| has_names_of(item, &written[0])),
+        _ => {}
+    }
 }

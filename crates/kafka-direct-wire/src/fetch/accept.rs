@@ -49,7 +49,10 @@ pub(super) fn accept(
     for batch in walk(&records) {
         let header = match batch {
             // The log was trimmed past the position: what is missing is no hole.
-            Ok((header, _)) if header.base_offset > position && log_start > position => {
+            Ok((header, _)) if header.base_offset > next && log_start > next => {
+                if invariants::moves_forward(position, next) {
+                    break;
+                }
                 let code = code::OFFSET_OUT_OF_RANGE;
                 return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
             }

@@ -77,6 +77,8 @@ impl<'a> Answers<'a> {
         };
         match accept(&listed.slot, listed.position, self.address, answer) {
             Accepted::Fetched { fetched, largest_batch } => {
+                // A hole keeps no bytes.
+                let held = if fetched.records.is_empty() { aborted } else { held };
                 let lease = grant.lease(held);
                 listed.slot.push(fetched, largest_batch, lease, self.number);
                 self.largest_batch = self.largest_batch.max(largest_batch);

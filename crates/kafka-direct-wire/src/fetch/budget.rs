@@ -2,7 +2,8 @@
 //!
 //! A lane takes a [`Grant`] before it asks, splits it into one [`Lease`] for each record set that
 //! arrived, and gives the rest back. A lease ends when its bytes are handed to the caller: what was
-//! delivered is a gauge, never a lock, so a caller may keep every batch without stopping the others.
+//! delivered is counted and never waited for ([`FetchMetrics::held_bytes`](super::FetchMetrics)), so a
+//! caller may keep every batch without stopping the others.
 //!
 //! A lane may go over the budget by one oversize batch: the broker sends the first batch whole
 //! whatever the limits. Readers that nobody polls may hold the whole budget; when nothing was given
@@ -11,7 +12,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicUsize, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ pub(crate) struct Budget {
     available: Mutex<i64>,
     peak_used: AtomicI64,
     freed: Notify,
+    /// Lanes that wait for more than there was.
+    waiting: AtomicUsize,
 }
 
 fn signed(bytes: usize) -> i64 {
@@ -39,6 +42,7 @@ impl Budget {
             available: Mutex::new(total),
             peak_used: AtomicI64::new(0),
             freed: Notify::new(),
+            waiting: AtomicUsize::new(0),
         })
     }
 
@@ -60,16 +64,29 @@ impl Budget {
     }
 
     fn release(&self, bytes: i64) {
-        if bytes != 0 {
-            let mut available = self.available.lock();
-            *available = available.saturating_add(bytes);
+        if bytes == 0 {
+            return;
         }
+        let mut available = self.available.lock();
+        *available = available.saturating_add(bytes);
+        drop(available);
         self.freed.notify_waiters();
     }
 
     /// Resolves when something was given back after this call was first polled or enabled.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
+    }
+
+    /// Whether a lane waits that could not get what it needs.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Counts the caller as waiting until the guard is dropped.
+    pub(crate) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self)
     }
 
     /// Bytes in flight and queued now; above the total by at most one oversize batch.
@@ -80,6 +97,16 @@ impl Budget {
     /// The most that was ever in flight and queued.
     pub(crate) fn peak_used(&self) -> i64 {
         self.peak_used.load(Ordering::Relaxed)
+    }
+}
+
+/// A lane that waits for budget.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a>(&'a Budget);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -120,6 +147,12 @@ impl Drop for Grant {
 pub(crate) struct Lease {
     budget: Arc<Budget>,
     bytes: i64,
+}
+
+impl Lease {
+    pub(crate) fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(0)
+    }
 }
 
 impl Drop for Lease {

@@ -257,6 +257,10 @@ impl LaneTask {
         turn: &Turn,
         most: usize,
     ) -> Option<Grant> {
+        if budget.is_waited_for() {
+            // What this lane has just given back is not taken again before others could have it.
+            give_way().await;
+        }
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
@@ -269,6 +273,7 @@ impl LaneTask {
         if grant.is_none() {
             let since = stalled.unwrap_or_else(Instant::now);
             *stalled = turn.is_starving.then_some(since);
+            let _waiting = budget.wait();
             tokio::select! {
                 () = freed => *stalled = None,
                 () = lane.wake.notified() => {}
@@ -311,7 +316,7 @@ impl LaneTask {
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
         let due = grant.bytes().checked_div(turn.listed.len()).unwrap_or(0);
         let shares = Shares { due: due.max(LEAST_PARTITION_BYTES), ..shares };
-        let request = turn.request(version, grant.bytes(), shares);
+        let request = turn.request(version, grant.bytes(), shares, idle);
         let sent = Instant::now();
         let address = Arc::clone(connection.address());
         let before = connection.sent_bytes();

@@ -108,6 +108,8 @@ impl RangeFetch {
         self.streak.clear();
         if cause == ResetCause::Trimmed {
             self.position = to;
+            // It says nothing of the log here: a leader that still knows it may end it before.
+            self.read_epoch = None;
         } else {
             self.until = left;
             self.position = self.position.min(left);

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use kafka_direct_core::BufferPool;
+
+use super::budget::Budget;
+
 /// Buckets a power of two is divided into, itself a power of two.
 const PARTS: u64 = 8;
 const PARTS_LOG2: u32 = PARTS.ilog2();
@@ -64,7 +68,8 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn read(&self, queued_bytes: i64, peak_queued_bytes: i64) -> FetchMetrics {
+    /// The counters, beside what the budget and the pool know.
+    pub(crate) fn read(&self, budget: &Budget, pool: &BufferPool) -> FetchMetrics {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FetchMetrics {
             requests: load(&self.requests),
@@ -73,8 +78,9 @@ impl Metrics {
             empty_answers: load(&self.empty_answers),
             recoveries: load(&self.recoveries),
             throttled: Duration::from_millis(load(&self.throttled_ms)),
-            queued_bytes,
-            peak_queued_bytes,
+            queued_bytes: budget.used(),
+            peak_queued_bytes: budget.peak_used(),
+            held_bytes: u64::try_from(pool.lent_bytes()).unwrap_or(u64::MAX),
             latency: Latency(self.latency.iter().map(load).collect()),
         }
     }
@@ -96,10 +102,14 @@ pub struct FetchMetrics {
     pub recoveries: u64,
     /// Time brokers told us to wait.
     pub throttled: Duration,
-    /// Bytes in flight and queued now.
+    /// Bytes in flight and queued now: what the memory budget bounds.
     pub queued_bytes: i64,
     /// The most that was ever in flight and queued.
     pub peak_queued_bytes: i64,
+    /// Bytes of buffers that somebody holds now: queues, readers that decode, and whoever keeps
+    /// Arrow batches, whose values point into them. The budget bounds only those in queues, so that
+    /// kept batches stop nobody. Buffers under 32 KiB are not counted, nor what Arrow builds itself.
+    pub held_bytes: u64,
     /// Time from a request to the end of its answer.
     pub latency: Latency,
 }
@@ -144,14 +154,18 @@ impl Latency {
 mod tests {
     use super::*;
 
+    fn latency(metrics: &Metrics) -> Latency {
+        metrics.read(&Budget::new(1), &BufferPool::new(1)).latency
+    }
+
     #[test]
     fn percentiles_bound_what_was_measured() {
         let metrics = Metrics::default();
-        assert_eq!(metrics.read(0, 0).latency.percentile(50), None);
+        assert_eq!(latency(&metrics).percentile(50), None);
         for millis in [1, 1, 1, 900] {
             metrics.answered_after(Duration::from_millis(millis));
         }
-        let latency = metrics.read(0, 0).latency;
+        let latency = latency(&metrics);
         assert_eq!(latency.percentile(50), Some(Duration::from_micros(1024)));
         assert!(latency.percentile(99).unwrap() >= Duration::from_millis(900));
     }
@@ -169,11 +183,11 @@ mod tests {
     fn a_difference_holds_what_came_between() {
         let metrics = Metrics::default();
         metrics.answered_after(Duration::from_secs(9));
-        let before = metrics.read(0, 0).latency;
+        let before = latency(&metrics);
         for millis in [3, 3, 40] {
             metrics.answered_after(Duration::from_millis(millis));
         }
-        let between = metrics.read(0, 0).latency.since(&before);
+        let between = latency(&metrics).since(&before);
         assert_eq!(between.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [2, 1]);
         assert!(between.percentile(50).unwrap() <= Duration::from_micros(3375));
         assert!(between.percentile(100).unwrap() <= Duration::from_millis(45));

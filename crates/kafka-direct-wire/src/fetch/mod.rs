@@ -138,7 +138,7 @@ impl Lanes {
     }
 
     pub(crate) fn metrics(&self) -> FetchMetrics {
-        self.metrics.read(self.budget.used(), self.budget.peak_used())
+        self.metrics.read(&self.budget, &self.pool)
     }
 }
 

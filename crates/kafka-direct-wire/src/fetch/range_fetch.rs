@@ -23,7 +23,8 @@ use crate::{
 pub struct FetchOptions {
     /// What to do about offsets of the range that no longer exist. Default: fail.
     pub on_data_loss: DataLossPolicy,
-    /// When to give up, whatever the reason. Default: never.
+    /// When to give up, whatever the reason: also where bytes have arrived that were not taken.
+    /// Default: never.
     pub deadline: Option<Instant>,
 }
 
@@ -176,6 +177,9 @@ impl RangeFetch {
         self.not_before = None;
         self.position = position.max(self.range().from());
         self.read_epoch = None;
+        self.waited = Duration::ZERO;
+        // Empty answers were at another position.
+        self.streak.empty = 0;
         self.ended = self.position >= self.until;
     }
 
@@ -188,8 +192,11 @@ impl RangeFetch {
         }
     }
 
-    /// Bytes that have already arrived, without waiting.
+    /// Bytes that have already arrived, without waiting; none once the deadline has passed.
     pub fn try_next(&mut self) -> Option<Fetched> {
+        if self.is_past_deadline() {
+            return None;
+        }
         let attached = self.attached.as_ref()?;
         let fetched = attached.slot.take()?;
         attached.lane.wake();
@@ -242,7 +249,11 @@ impl RangeFetch {
                     self.waited = self.waited.saturating_add(attached.slot.waited());
                     self.attached = None;
                 } else if attached.slot.has_news() {
-                    return Ok(true);
+                    return if self.is_past_deadline() {
+                        Err(self.past_deadline())
+                    } else {
+                        Ok(true)
+                    };
                 } else {
                     let arrived = attached.slot.arrived();
                     let _starving = Starving::new(&attached.slot, &attached.lane);
@@ -272,6 +283,10 @@ impl RangeFetch {
                 return Ok(None);
             }
         }
+    }
+
+    fn is_past_deadline(&self) -> bool {
+        self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn past_deadline(&self) -> WireError {

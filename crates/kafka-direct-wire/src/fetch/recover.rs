@@ -70,6 +70,9 @@ impl RangeFetch {
         if let Some(moment) = self.not_before {
             tokio::time::sleep_until(moment).await;
             self.not_before = None;
+            // A reader that nobody polls loses no patience.
+            let late = Instant::now().saturating_duration_since(moment);
+            self.waited = self.waited.saturating_add(late);
         }
         if let Some(stop) = self.pending.clone() {
             let finding = self.examine(&stop).await?;
@@ -80,7 +83,10 @@ impl RangeFetch {
         match self.cluster.leader_of(self.planned.topic_partition(), self.refresh).await {
             Err(error) => self.no_leader(error),
             Ok(leader) => {
-                let loss = self.loss_under(&leader).await?;
+                let loss = match self.loss_under(&leader).await {
+                    Err(error @ WireError::UnknownTopic { .. }) => return self.no_leader(error),
+                    loss => loss?,
+                };
                 self.refresh = Refresh::IfUnknown;
                 match loss {
                     Some(loss) => self.lost(loss),

@@ -6,7 +6,7 @@
 //! limits' doing. Where a broker serves others before the first it goes alone. Pieces of one
 //! partition never share a request: a broker answers for a partition once.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use kafka_direct_core::Offset;
 use kafka_protocol::{
@@ -24,7 +24,7 @@ use super::{
 
 /// With no least size an answer comes at once; the wait is what a broker may take for records that
 /// lie in remote storage (KIP-405).
-const MAX_WAIT_MS: i32 = 5000;
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// So many batches of a partition an answer is to have room for, if there is memory. Its end cuts
 /// one, half of which on average is thrown away and fetched again: of two batches that is a quarter,
 /// of sixteen 3 %.
@@ -127,8 +127,16 @@ impl Turn {
         bytes.fold(0, usize::saturating_add)
     }
 
-    /// The request for `max_bytes`.
-    pub(super) fn request(&self, version: i16, max_bytes: usize, shares: Shares) -> FetchRequest {
+    /// The request for `max_bytes` over a connection that may be silent for as long as `idle`.
+    pub(super) fn request(
+        &self,
+        version: i16,
+        max_bytes: usize,
+        shares: Shares,
+        idle: Duration,
+    ) -> FetchRequest {
+        // A broker that waits is not to be taken for one that died.
+        let wait = MAX_WAIT.min(idle / 2);
         let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
         let mut topics: Vec<FetchTopic> = Vec::new();
         let mut last: Option<TopicKey> = None;
@@ -158,7 +166,7 @@ impl Turn {
         let isolation = self.listed.first().map_or(0, |listed| listed.slot.isolation());
         FetchRequest::default()
             .with_replica_id(BrokerId(-1))
-            .with_max_wait_ms(MAX_WAIT_MS)
+            .with_max_wait_ms(int(usize::try_from(wait.as_millis()).unwrap_or(usize::MAX)))
             .with_min_bytes(0)
             .with_max_bytes(int(max_bytes))
             .with_isolation_level(isolation)
@@ -213,6 +221,8 @@ mod tests {
     use kafka_direct_core::{IsolationLevel, OffsetRange, PlannedRange, TopicPartition};
 
     use super::*;
+
+    const IDLE: Duration = Duration::from_secs(30);
 
     fn slot(partition: i32, from: i64) -> Arc<Slot> {
         let range = OffsetRange::new(TopicPartition::new("t", partition), from, from + 10).unwrap();
@@ -303,7 +313,7 @@ mod tests {
             listed.largest_batch = largest_batch;
         }
         let asked = |due, fair, most| {
-            let request = turn.request(12, 16 * MIB, Shares { due, fair, most });
+            let request = turn.request(12, 16 * MIB, Shares { due, fair, most }, IDLE);
             let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
             let bytes = partitions.map(|asked| usize::try_from(asked.partition_max_bytes).unwrap());
             bytes.collect::<Vec<_>>()

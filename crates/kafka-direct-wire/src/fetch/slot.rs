@@ -59,7 +59,7 @@ pub(crate) enum Doubt {
 #[derive(Debug)]
 struct Queued {
     fetched: Fetched,
-    _lease: Lease,
+    lease: Lease,
 }
 
 #[derive(Debug)]
@@ -241,15 +241,15 @@ impl Slot {
         if state.position >= self.range.until() {
             state.stop = Some(Stop::Done);
         }
-        state.queue.push_back(Queued { fetched, _lease: lease });
+        state.queue.push_back(Queued { fetched, lease });
         drop(state);
         self.arrived.notify_one();
     }
 
-    /// Bytes in the queue.
+    /// Bytes of the budget that the queue holds.
     pub(crate) fn queued_bytes(&self) -> usize {
         let state = self.state.lock();
-        state.queue.iter().map(|queued| queued.fetched.records.len()).sum()
+        state.queue.iter().map(|queued| queued.lease.bytes()).sum()
     }
 
     /// Gives up the queued bytes: the reader finds the slot stopped and registers anew at the first

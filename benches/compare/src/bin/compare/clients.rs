@@ -13,7 +13,7 @@ use crate::BoxError;
 
 /// One place in a round. The ones called again are the same program once more: their ratio is how
 /// far two equal figures lie apart on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Client {
     Drain,
     Floor,

@@ -33,17 +33,17 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures kafka-direct, floor and other clients on the same topics.
 ///
-/// A round runs each client, every time as a process of its own; the next round runs them in
-/// reverse order. A first round is discarded, and so is every round in which `floor drain`, which measures the machine and
+/// A round runs each client, every time as a process of its own, and each round in another order.
+/// A first round is discarded, and so is every round in which `floor drain`, which measures the machine and
 /// not a client, is more than 20 % from its median.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Arguments {
     /// Brokers, host:port, separated by commas
-    #[arg(short, long, required_unless_present = "list")]
+    #[arg(short, long, alias = "brokers", required_unless_present = "list")]
     bootstrap: Option<String>,
     /// Topics to read, each TOPIC or NAME=TOPIC, separated by commas
-    #[arg(short, long, value_delimiter = ',', required_unless_present_any = ["load", "list"])]
+    #[arg(short, long, alias = "topic", value_delimiter = ',', required_unless_present_any = ["load", "list"])]
     topics: Vec<String>,
     /// Write the standard loads into topics of their own, each deleted when it is measured; existing
     /// ones are read as they are and stay. Needs java, and Kafka's jars named by

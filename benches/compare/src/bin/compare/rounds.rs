@@ -1,6 +1,9 @@
-//! Rounds over one load: interleaved, in alternating order, the disturbed ones left out.
+//! Rounds over one load: interleaved, each in another order, the disturbed ones left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use kafka_direct_compare_round::Round;
 
@@ -31,8 +34,6 @@ pub(crate) fn cells(load: &Load, clients: &Clients) -> Vec<Cell> {
             let peers = Client::PEERS
                 .into_iter()
                 .filter(|peer| clients.has(*peer) && (load.engines || peer.pace() != Pace::Engine));
-            // Floor between the two that are compared with it: a busy neighbour comes and goes
-            // within seconds, so that only runs next to each other are alike.
             [Drain, FloorAgain, Floor, Ours, OursAlone]
                 .into_iter()
                 .chain(peers)
@@ -186,7 +187,7 @@ pub(crate) fn measure(
     let (bars, quick) = (only(&|pace| !is_peer(pace)), only(&|pace| !is_slow(pace)));
     let mut measured = Measured::of(load);
     // Thrown away: it warms the broker, and tells how many records there are.
-    one_round(clients, bootstrap, &mut measured, &quick, false)?;
+    one_round(clients, bootstrap, &mut measured, &quick, 0)?;
     loop {
         let kept = measured.kept();
         let wants = |cells: &[Cell], fewer: &[Cell], rounds: usize, is_one: fn(Pace) -> bool| {
@@ -209,7 +210,7 @@ pub(crate) fn measure(
             (_, true) => quick.clone(),
             _ => bars.iter().copied().chain(rival.map(|rival| (rival, 0))).collect(),
         };
-        let round = one_round(clients, bootstrap, &mut measured, &now, number % 2 == 1)?;
+        let round = one_round(clients, bootstrap, &mut measured, &now, number)?;
         let figures: Vec<String> = round
             .all()
             .map(|((client, topic), round)| {
@@ -223,21 +224,29 @@ pub(crate) fn measure(
     }
 }
 
+/// The order of a round: another one each time, so that nobody always follows the same one and pays
+/// for what that left in the machine. The same in every run.
+fn order(cells: &[Cell], round: usize) -> Vec<Cell> {
+    let mut order = cells.to_vec();
+    order.sort_by_cached_key(|cell| {
+        let mut hasher = DefaultHasher::new();
+        (round, cell).hash(&mut hasher);
+        hasher.finish()
+    });
+    order
+}
+
 fn one_round(
     clients: &Clients,
     bootstrap: &str,
     measured: &mut Measured,
     cells: &[Cell],
-    is_reversed: bool,
+    number: usize,
 ) -> Result<Results, BoxError> {
     let mut results = Results::default();
     let known = measured.rounds.iter().find_map(|round| round.of((Client::Floor, 0)));
     let mut records = known.map(|round| round.records);
-    let mut order = cells.to_vec();
-    if is_reversed {
-        order.reverse();
-    }
-    for cell in order {
+    for cell in order(cells, number) {
         let (client, topic) = cell;
         if measured.failed.contains_key(&client) {
             continue;
@@ -358,6 +367,23 @@ mod tests {
         assert!(!checked(&keyless, Some((Client::JavaPoll, near))));
         assert!(!checked(&keyless, Some((Client::JavaPerformance, far.clone()))));
         assert!(checked(&unknown, Some((Client::JavaPerformance, far))));
+    }
+
+    #[test]
+    fn everybody_runs_in_every_round_behind_everybody_else_in_some() {
+        let cells: Vec<Cell> = [Client::Drain, Client::Floor, Client::FloorAgain, Client::Ours]
+            .map(|client| (client, 0))
+            .to_vec();
+        let mut followed = BTreeMap::new();
+        for round in 0..400 {
+            let order = order(&cells, round);
+            assert_eq!(order.iter().collect::<BTreeSet<_>>(), cells.iter().collect());
+            for pair in order.windows(2) {
+                *followed.entry((pair[0], pair[1])).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(followed.len(), 12);
+        assert!(followed.values().all(|times| (70..130).contains(times)), "{followed:?}");
     }
 
     #[test]

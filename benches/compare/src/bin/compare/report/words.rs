@@ -17,7 +17,7 @@ struct Aspect {
     counts_floor: bool,
 }
 
-const ASPECTS: [Aspect; 3] = [
+const ASPECTS: [Aspect; 4] = [
     Aspect {
         ahead: "Less CPU a record than kafka-direct",
         none: "No other client needs less CPU a record than kafka-direct on any load.",
@@ -43,6 +43,16 @@ const ASPECTS: [Aspect; 3] = [
         decimals: 0,
         figure: |round| round.peak_rss_kib as f64 / 1024.0,
         is_most_of_rounds: true,
+        counts_floor: true,
+    },
+    Aspect {
+        ahead: "Fewer requests than kafka-direct",
+        none: "No client that tells needs fewer requests than kafka-direct on any load.",
+        unit: "fetches",
+        decimals: 0,
+        // Nothing compares with what is not told.
+        figure: |round| if round.requests == 0 { f64::NAN } else { round.requests as f64 },
+        is_most_of_rounds: false,
         counts_floor: true,
     },
 ];
