@@ -23,8 +23,12 @@ profile() { # CLIENT COMMAND...
   local cpu
   cpu=$(sed -n 's/.*"cpu_us_per_record":\([0-9.]*\).*/\1/p' "$scratch/round")
   perf report -i "$scratch/perf" --stdio --no-children --percent-limit 0 -F overhead,symbol 2>/dev/null |
-    awk -v client="$client" -v cpu="$cpu" -v OFS='\t' '
-      $1 ~ /^[0-9.]+%$/ { share = $1 + 0; $1 = ""; sub(/^ *\[[.k]\] /, ""); print client, $0, share / 100 * cpu }' >>"$scratch/all"
+    awk -v client="$client" -v cpu="$cpu" '
+      $1 ~ /^[0-9.]+%$/ {
+        share = $1 + 0
+        sub(/^ *[0-9.]+% +\[[.k]\] +/, "")
+        print client "\t" $0 "\t" share / 100 * cpu
+      }' >>"$scratch/all"
 }
 
 table() { # TOPIC

@@ -187,7 +187,8 @@ pub(crate) fn measure(
     let (bars, quick) = (only(&|pace| !is_peer(pace)), only(&|pace| !is_slow(pace)));
     let mut measured = Measured::of(load);
     // Thrown away: it warms the broker, and tells how many records there are.
-    one_round(clients, bootstrap, &mut measured, &quick, 0)?;
+    let warm = one_round(clients, bootstrap, &mut measured, &quick, None, 0)?;
+    let records = warm.of((Client::Floor, 0)).map(|round| round.records);
     loop {
         let kept = measured.kept();
         let wants = |cells: &[Cell], fewer: &[Cell], rounds: usize, is_one: fn(Pace) -> bool| {
@@ -210,7 +211,7 @@ pub(crate) fn measure(
             (_, true) => quick.clone(),
             _ => bars.iter().copied().chain(rival.map(|rival| (rival, 0))).collect(),
         };
-        let round = one_round(clients, bootstrap, &mut measured, &now, number)?;
+        let round = one_round(clients, bootstrap, &mut measured, &now, records, number)?;
         let figures: Vec<String> = round
             .all()
             .map(|((client, topic), round)| {
@@ -241,11 +242,10 @@ fn one_round(
     bootstrap: &str,
     measured: &mut Measured,
     cells: &[Cell],
+    mut records: Option<u64>,
     number: usize,
 ) -> Result<Results, BoxError> {
     let mut results = Results::default();
-    let known = measured.rounds.iter().find_map(|round| round.of((Client::Floor, 0)));
-    let mut records = known.map(|round| round.records);
     for cell in order(cells, number) {
         let (client, topic) = cell;
         if measured.failed.contains_key(&client) {
