@@ -175,7 +175,7 @@ async fn a_deadline_ends_a_read_whose_bytes_arrive_faster_than_they_are_taken() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_does_not_run_out_while_nobody_polls() {
+async fn patience_does_not_run_out_in_a_pause_while_nobody_polls() {
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", 1).unwrap();
     fill(&broker, 1, 30, 3);
@@ -186,6 +186,31 @@ async fn patience_does_not_run_out_while_nobody_polls() {
     for _ in 0..5 {
         // Dropped in the pause behind a fault, and left alone for longer than faults are retried.
         let ready = tokio::time::timeout(Duration::from_millis(1), batches.ready()).await;
+        assert!(ready.is_err(), "{ready:?}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    broker.faults().clear();
+    let mut read = 0;
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_does_not_run_out_behind_a_fault_that_nobody_has_seen() {
+    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
+    broker.create_topic("t", 1).unwrap();
+    fill(&broker, 1, 30, 3);
+    let memory = Memory::new(&broker);
+    let patient =
+        |config: ClusterConfig| config.transport(memory).retry_timeout(Duration::from_secs(20));
+    let cluster = connect_with(&broker, patient).await;
+    let mut batches = whole(&cluster).await.read_partition(0).unwrap();
+    // Each request ends in its time-out of 5 s.
+    broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_secs(3600)));
+    for _ in 0..3 {
+        let ready = tokio::time::timeout(Duration::from_secs(1), batches.ready()).await;
         assert!(ready.is_err(), "{ready:?}");
         tokio::time::sleep(Duration::from_secs(60)).await;
     }

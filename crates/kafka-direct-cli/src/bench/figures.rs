@@ -95,8 +95,10 @@ pub(super) struct Partition {
     pub(super) from: i64,
     /// Exclusive.
     pub(super) until: i64,
-    /// Every record below was read.
+    /// Every record below was fetched.
     pub(super) reached: i64,
+    /// Whether the round ended before all of those were counted, or before the rest was fetched.
+    pub(super) cut: bool,
     pub(super) records: u64,
     pub(super) value_bytes: u64,
     /// From the start of reading this range to its end.
@@ -127,6 +129,7 @@ impl Partition {
             from: range.from().get(),
             until: range.until().get(),
             reached: read.reached.get(),
+            cut: read.cut,
             records: read.records,
             value_bytes: read.value_bytes,
             wall_s: read.wall.as_secs_f64(),

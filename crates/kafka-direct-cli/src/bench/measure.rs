@@ -65,6 +65,8 @@ pub(super) struct Measured {
 pub(super) struct RangeRead {
     pub(super) planned: PlannedRange,
     pub(super) reached: Offset,
+    /// Whether the round ended before all records below were counted.
+    pub(super) cut: bool,
     pub(super) records: u64,
     pub(super) value_bytes: u64,
     pub(super) wall: Duration,
@@ -145,8 +147,8 @@ impl Reading {
             };
             key(a).cmp(&key(b))
         });
-        let whole = |read: &RangeRead| read.reached >= read.planned.range().until();
-        let all = ranges.len() == self.rdd.partitions().len() && ranges.iter().all(whole);
+        let begun = ranges.len() == self.rdd.partitions().len();
+        let all = begun && ranges.iter().all(|read| !read.cut);
         Measured {
             wall,
             cpu,
@@ -172,8 +174,10 @@ impl Round {
         let began = Instant::now();
         let (mut hand_over, mut paused) = (Duration::ZERO, Duration::ZERO);
         let (mut records, mut value_bytes, mut bytes) = (0u64, 0u64, 0u64);
+        let mut cut = true;
         'range: while let Some(ready) = self.stop.in_time(batches.ready()).await {
             if !ready? {
+                cut = false;
                 break;
             }
             while let Some(batch) = batches.next_buffered()? {
@@ -206,6 +210,10 @@ impl Round {
         self.progress.finish(&planned);
         let (counts, times) = (batches.counts(), batches.times());
         let reached = batches.position();
+        if cut && reached >= planned.range().until() {
+            // The bound may have been met with the very last batch.
+            cut = batches.next_buffered()?.is_some();
+        }
         let times = Times {
             network_wait: times.waiting,
             decompress: counts.decompress_time,
@@ -214,7 +222,7 @@ impl Round {
             paused,
         };
         let wall = began.elapsed();
-        let read = RangeRead { planned, reached, records, value_bytes, wall, times };
+        let read = RangeRead { planned, reached, cut, records, value_bytes, wall, times };
         self.ranges.lock().push(read);
         Ok(())
     }

@@ -146,12 +146,11 @@ pub(super) fn cut(round: &Round, ranges: usize) -> Option<String> {
         Cut::Time => "30 s",
         Cut::Bytes => "10 GiB of records",
     };
-    let cut: Vec<&Partition> =
-        round.partitions.iter().filter(|part| part.reached < part.until).collect();
-    let mut text = format!(
-        "round {} was cut after {why}; --all reads everything. Not read to the end: ",
-        round.round
-    );
+    let cut: Vec<&Partition> = round.partitions.iter().filter(|part| part.cut).collect();
+    let mut text = format!("round {} was cut after {why}; --all reads everything", round.round);
+    if !cut.is_empty() {
+        text.push_str(". Not read to the end: ");
+    }
     let parts: Vec<String> = cut
         .iter()
         .take(MOST)
@@ -164,7 +163,8 @@ pub(super) fn cut(round: &Round, ranges: usize) -> Option<String> {
     }
     let unbegun = ranges.saturating_sub(round.partitions.len());
     if unbegun > 0 {
-        let _ = write!(text, "; {unbegun} ranges were not begun");
+        let ranges = if unbegun == 1 { "range was" } else { "ranges were" };
+        let _ = write!(text, "; {unbegun} {ranges} not begun");
     }
     Some(text)
 }

@@ -2,12 +2,7 @@
 //!
 //! Contract: a file that cannot be written is told before anything is measured.
 
-use std::{
-    io::Write as _,
-    num::NonZero,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{io::Write as _, num::NonZero, path::Path, thread};
 
 use clap::ValueEnum as _;
 use indicatif::HumanCount;
@@ -25,15 +20,19 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn create(args: &BenchArgs) -> Result<Self, Failure> {
-        let create = |path: &Option<PathBuf>| {
-            let path = path.as_deref().filter(|path| *path != Path::new("-"));
+        let json = args.json.as_deref().filter(|path| *path != Path::new("-"));
+        let report = args.report.as_deref();
+        if json.is_some() && json == report {
+            return Err(Failure::usage("--json and --report name the same file"));
+        }
+        let create = |path: Option<&Path>| {
             path.map(|path| {
                 AtomicFile::create(path)
                     .map_err(|source| Failure::io(format!("writing {}", path.display()), source))
             })
             .transpose()
         };
-        Ok(Self { json: create(&args.json)?, report: create(&args.report)? })
+        Ok(Self { json: create(json)?, report: create(report)? })
     }
 }
 

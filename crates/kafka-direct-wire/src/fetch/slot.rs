@@ -69,6 +69,8 @@ struct State {
     stop: Option<Stop>,
     /// How long the lane was seen to work while the slot waited.
     waited: Duration,
+    /// When the lane stopped it.
+    stopped: Option<Instant>,
     /// The reader waits and has nothing: others may be evicted for it.
     starving: bool,
     /// The reader is gone.
@@ -123,6 +125,7 @@ impl Slot {
                 position,
                 stop: None,
                 waited: Duration::ZERO,
+                stopped: None,
                 starving: false,
                 closed: false,
                 doubt,
@@ -166,9 +169,12 @@ impl Slot {
         if state.queue.is_empty() { state.stop.clone() } else { None }
     }
 
-    /// How long the slot waited while its lane got answers or waited out a throttle: no fault's time.
+    /// How long the slot waited while its lane got answers or waited out a throttle, and since it was
+    /// stopped for its reader to look: no fault's time.
     pub(crate) fn waited(&self) -> Duration {
-        self.state.lock().waited
+        let state = self.state.lock();
+        let unseen = state.stopped.map_or(Duration::ZERO, |at| at.elapsed());
+        state.waited.saturating_add(unseen)
     }
 
     /// Whether there are bytes or a stop.
@@ -281,6 +287,7 @@ impl Slot {
         let seen = answered.map(|at| at.min(Instant::now()));
         state.waited = seen.map_or(Duration::ZERO, |at| at.duration_since(self.registered));
         state.stop.get_or_insert(stop);
+        state.stopped.get_or_insert_with(Instant::now);
         drop(state);
         self.arrived.notify_one();
     }
