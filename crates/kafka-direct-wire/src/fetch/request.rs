@@ -31,6 +31,9 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 const BATCHES: usize = 16;
 /// Room for fewer batches is not made less, where it would be a lot less.
 const FEWEST_ROUNDED: usize = 3;
+/// Room behind each batch for the marker that ends a transaction, a batch of 78 bytes: without it the
+/// last of a whole number of batches would be cut.
+const MARKER_BYTES: usize = 128;
 
 /// One slot's place in a request.
 #[derive(Debug)]
@@ -62,7 +65,10 @@ impl Shares {
         let bytes = due.min(most / 2).max(for_batches).clamp(1, most.max(1));
         // Full batches are equally large: what is more than some of them would be cut.
         match bytes.checked_rem(largest_batch) {
-            Some(cut) if bytes / FEWEST_ROUNDED >= largest_batch => bytes.saturating_sub(cut),
+            Some(cut) if bytes / FEWEST_ROUNDED >= largest_batch => {
+                let markers = (bytes / largest_batch).saturating_mul(MARKER_BYTES);
+                bytes.saturating_sub(cut).saturating_add(markers).min(most.max(1))
+            }
             _ => bytes,
         }
     }
@@ -318,20 +324,24 @@ mod tests {
             let bytes = partitions.map(|asked| usize::try_from(asked.partition_max_bytes).unwrap());
             bytes.collect::<Vec<_>>()
         };
-        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, 2000 << 10, 4 * MIB]);
-        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), [16 * MIB, 16300 << 10, 16 * MIB]);
+        // So many batches of 100 KiB or of a MiB, with room for a marker behind each.
+        let of_100_kib = |count| ((100 << 10) + MARKER_BYTES) * count;
+        let of_a_mib = |count| (MIB + MARKER_BYTES) * count;
+        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, of_100_kib(20), 4 * MIB]);
+        let much = [16 * MIB, of_100_kib(163), of_a_mib(16)];
+        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), much);
         // A whole number of batches, unless that is a lot less.
-        assert_eq!(asked(0, 4 * MIB - 1, 4 * MIB), [1, 1600 << 10, 3 * MIB]);
-        assert_eq!(asked(0, 3 * MIB - 1, 4 * MIB), [1, 1600 << 10, 3 * MIB - 1]);
+        assert_eq!(asked(0, 4 * MIB - 1, 4 * MIB), [1, of_100_kib(16), of_a_mib(3)]);
+        assert_eq!(asked(0, 3 * MIB - 1, 4 * MIB), [1, of_100_kib(16), 3 * MIB - 1]);
         // Where many share the memory there is room for one batch still.
-        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, 1000 << 10, MIB]);
-        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, 500 << 10, MIB]);
+        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, of_100_kib(10), MIB]);
+        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, of_100_kib(5), MIB]);
         assert_eq!(asked(MIB, MIB, 1000), [500, 1000, 1000]);
         assert_eq!(asked(MIB, MIB, 1), [1; 3]);
         let shares = Shares { due: usize::MAX, fair: usize::MAX, most: 4 * MIB };
-        assert_eq!(turn.most_bytes(shares), 6 * MIB + (2000 << 10));
+        assert_eq!(turn.most_bytes(shares), 6 * MIB + of_100_kib(20));
         // What is known of others stands in for what is not known yet.
-        assert_eq!(turn.assuming(MIB).most_bytes(shares), 8 * MIB + (2000 << 10));
+        assert_eq!(turn.assuming(MIB).most_bytes(shares), 8 * MIB + of_100_kib(20));
     }
 
     #[test]
