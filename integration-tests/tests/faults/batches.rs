@@ -1,7 +1,9 @@
 //! Batches that are broken, odd or hostile.
 
 use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{BatchWriter, Broker, FillOrder, RawOffsets, Record, TailBatches};
+use kafka_direct_broker::{
+    BatchWriter, Broker, FillOrder, Marker, RawOffsets, Record, TailBatches,
+};
 
 use super::{connect, connect_with, fill_large, offsets, whole};
 
@@ -153,6 +155,26 @@ async fn little_of_large_batches_is_fetched_twice() {
     let (fetched, there) = (cluster.fetch_metrics().response_bytes, 2 * BATCHES * BYTES as u64);
     // With answers of 2 MiB it would be a sixth.
     assert!(fetched < there + there / 10, "{fetched} bytes were fetched of {there}");
+}
+
+#[tokio::test]
+async fn little_is_fetched_twice_where_markers_stand_between_large_batches() {
+    const BATCHES: i64 = 200;
+    let broker = Broker::builder().tail_batches(TailBatches::Cut).start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let mut log = Vec::new();
+    for at in 0..BATCHES {
+        let one = BatchWriter::new().base_offset(2 * at).transaction(7, 0);
+        log.extend(one.write(&[Record::new(vec![7; 100 << 10])]).unwrap());
+        let end = BatchWriter::new().base_offset(2 * at + 1).transaction(7, 0);
+        log.extend(end.marker(Marker::Commit).unwrap());
+    }
+    let there = log.len() as u64;
+    broker.append_raw("t", 0, log, RawOffsets::Keep).unwrap();
+    let cluster = connect(&broker).await;
+    assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as i64, BATCHES);
+    let fetched = cluster.fetch_metrics().response_bytes;
+    assert!(fetched < there + there / 50, "{fetched} of {there}");
 }
 
 #[tokio::test]
