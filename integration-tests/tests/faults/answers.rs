@@ -151,14 +151,23 @@ async fn a_deadline_ends_a_read_that_makes_no_progress() {
     assert!(error.to_string().contains("deadline"), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_deadline_ends_a_read_whose_bytes_arrive_faster_than_they_are_taken() {
+/// Topic `t` of one partition on a broker in memory, for simulated time.
+async fn in_memory(
+    count: i64,
+    size: usize,
+    settings: impl FnOnce(ClusterConfig) -> ClusterConfig,
+) -> (Arc<Broker>, Cluster) {
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", 1).unwrap();
-    fill(&broker, 1, 400, 1);
+    fill(&broker, 1, count, size);
     let memory = Memory::new(&broker);
-    let cluster = connect_with(&broker, |config| config.transport(memory).partition_max_bytes(1));
-    let cluster = cluster.await;
+    let cluster = connect_with(&broker, |config| settings(config.transport(memory))).await;
+    (broker, cluster)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_read_whose_bytes_arrive_faster_than_they_are_taken() {
+    let (_broker, cluster) = in_memory(400, 1, |config| config.partition_max_bytes(1)).await;
     let rdd = KafkaRdd::builder(&cluster).topic("t").deadline(Duration::from_secs(10));
     let mut batches = rdd.build().await.unwrap().read_partition(0).unwrap();
     let mut read = 0;
@@ -174,18 +183,14 @@ async fn a_deadline_ends_a_read_whose_bytes_arrive_faster_than_they_are_taken() 
     assert!((90..=204).contains(&read), "{read}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn patience_does_not_run_out_in_a_pause_while_nobody_polls() {
-    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
-    broker.create_topic("t", 1).unwrap();
-    fill(&broker, 1, 30, 3);
-    let memory = Memory::new(&broker);
-    let cluster = connect_with(&broker, |config| config.transport(memory)).await;
+/// Polls a reader for `polled` under a fault, and leaves it alone for longer than faults are retried
+/// for, some times; then all of it must be read.
+async fn left_alone(fault: Fault, polled: Duration, patience: Duration) {
+    let (broker, cluster) = in_memory(30, 3, |config| config.retry_timeout(patience)).await;
     let mut batches = whole(&cluster).await.read_partition(0).unwrap();
-    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(6));
-    for _ in 0..5 {
-        // Dropped in the pause behind a fault, and left alone for longer than faults are retried.
-        let ready = tokio::time::timeout(Duration::from_millis(1), batches.ready()).await;
+    broker.faults().every(ApiKey::Fetch, fault);
+    for _ in 0..3 {
+        let ready = tokio::time::timeout(polled, batches.ready()).await;
         assert!(ready.is_err(), "{ready:?}");
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
@@ -198,28 +203,15 @@ async fn patience_does_not_run_out_in_a_pause_while_nobody_polls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn patience_does_not_run_out_in_a_pause_while_nobody_polls() {
+    left_alone(Fault::ErrorCode(6), Duration::from_millis(1), Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn patience_does_not_run_out_behind_a_fault_that_nobody_has_seen() {
-    let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
-    broker.create_topic("t", 1).unwrap();
-    fill(&broker, 1, 30, 3);
-    let memory = Memory::new(&broker);
-    let patient =
-        |config: ClusterConfig| config.transport(memory).retry_timeout(Duration::from_secs(20));
-    let cluster = connect_with(&broker, patient).await;
-    let mut batches = whole(&cluster).await.read_partition(0).unwrap();
     // Each request ends in its time-out of 5 s.
-    broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_secs(3600)));
-    for _ in 0..3 {
-        let ready = tokio::time::timeout(Duration::from_secs(1), batches.ready()).await;
-        assert!(ready.is_err(), "{ready:?}");
-        tokio::time::sleep(Duration::from_secs(60)).await;
-    }
-    broker.faults().clear();
-    let mut read = 0;
-    while let Some(batch) = batches.try_next().await.unwrap() {
-        read += batch.num_rows();
-    }
-    assert_eq!(read, 30);
+    let silent = Fault::Delay(Duration::from_secs(3600));
+    left_alone(silent, Duration::from_secs(1), Duration::from_secs(20)).await;
 }
 
 #[tokio::test]

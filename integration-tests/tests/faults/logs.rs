@@ -149,6 +149,17 @@ async fn a_high_watermark_that_lags_for_several_looks_is_no_truncation() {
     assert_eq!(read.await.unwrap().unwrap(), (0..40).collect::<Vec<_>>());
 }
 
+/// Trims the log, which ends at `end`, below `start` while an answer is made that names the new start.
+fn trimming(broker: &std::sync::Arc<Broker>, start: i64, end: i64) -> Fault {
+    let broker = std::sync::Arc::clone(broker);
+    Fault::corrupt(move |answer| {
+        broker.trim("t", 0, start).unwrap();
+        let marks = [end, end, 0].map(i64::to_be_bytes).concat();
+        let at = answer.windows(24).position(|fields| fields == marks).unwrap();
+        answer[at + 16..at + 24].copy_from_slice(&start.to_be_bytes());
+    })
+}
+
 #[tokio::test]
 async fn what_was_trimmed_while_an_answer_was_made_is_lost_and_no_hole() {
     let broker = std::sync::Arc::new(empty().await);
@@ -158,17 +169,8 @@ async fn what_was_trimmed_while_an_answer_was_made_is_lost_and_no_hole() {
     let rdd = whole(&cluster).await;
     assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2, 3, 10, 11, 12, 13]);
     // The second answer names a log start above the position it was asked for.
-    let trimmed = std::sync::Arc::clone(&broker);
     broker.faults().next(ApiKey::Fetch, Fault::Delay(std::time::Duration::ZERO));
-    broker.faults().next(
-        ApiKey::Fetch,
-        Fault::corrupt(move |answer| {
-            trimmed.trim("t", 0, 7).unwrap();
-            let marks = [14i64.to_be_bytes(), 14i64.to_be_bytes(), 0i64.to_be_bytes()].concat();
-            let at = answer.windows(24).position(|fields| fields == marks).unwrap();
-            answer[at + 16..at + 24].copy_from_slice(&7i64.to_be_bytes());
-        }),
-    );
+    broker.faults().next(ApiKey::Fetch, trimming(&broker, 7, 14));
     let error = offsets(&rdd).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetLost);
     assert!(error.to_string().contains("offset 4 is lost: the log was trimmed"), "{error}");
@@ -180,16 +182,7 @@ async fn what_an_answer_has_whole_is_delivered_although_the_log_was_trimmed_into
     broker.append("t", 0, values(4)).unwrap();
     broker.append("t", 0, values(4)).unwrap();
     let rdd = whole(&connect(&broker).await).await;
-    let trimmed = std::sync::Arc::clone(&broker);
-    broker.faults().next(
-        ApiKey::Fetch,
-        Fault::corrupt(move |answer| {
-            trimmed.trim("t", 0, 4).unwrap();
-            let marks = [8i64.to_be_bytes(), 8i64.to_be_bytes(), 0i64.to_be_bytes()].concat();
-            let at = answer.windows(24).position(|fields| fields == marks).unwrap();
-            answer[at + 16..at + 24].copy_from_slice(&4i64.to_be_bytes());
-        }),
-    );
+    broker.faults().next(ApiKey::Fetch, trimming(&broker, 4, 8));
     assert_eq!(offsets(&rdd).await.unwrap(), (0..8).collect::<Vec<_>>());
 }
 
