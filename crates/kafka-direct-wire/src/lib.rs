@@ -16,6 +16,7 @@ mod error;
 mod fetch;
 mod groups;
 mod guard;
+mod low_water;
 mod metadata;
 mod offsets;
 mod pool;

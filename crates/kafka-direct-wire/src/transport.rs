@@ -6,14 +6,42 @@
 use std::{fmt::Debug, future::Future, io, pin::Pin};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpStream, lookup_host},
 };
 
-/// A connected byte stream, as any transport gives it.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+use crate::low_water;
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+/// A connected byte stream, as any transport gives it.
+///
+/// One that has nothing to say about waking is a stream by `impl Stream for Mine {}`.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+    /// Asks that a task that waits to read sleep until `bytes` bytes can be read, or the stream
+    /// ends or fails; 1 is how every stream begins. Fewer bytes may wake it nevertheless.
+    ///
+    /// Whoever raises it lowers it again before it waits for fewer bytes, and does not rely on it
+    /// where nothing is known of what will come. A call takes effect also while bytes are there
+    /// that nobody has read.
+    ///
+    /// Does nothing by default: right for every stream, and the most that one can do that holds
+    /// bytes back itself, as encryption does.
+    ///
+    /// # Errors
+    /// The stream sleeps as it did before.
+    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
+}
+
+impl Stream for DuplexStream {}
+
+impl Stream for TcpStream {
+    /// Sets the low-water mark of the socket, where the system has a usable one: Linux from 4.18.
+    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        low_water::set(self, bytes)
+    }
+}
 
 /// A future that yields a connected stream.
 pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;

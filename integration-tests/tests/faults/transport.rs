@@ -64,6 +64,8 @@ struct Sticking {
     state: Arc<Mutex<State>>,
 }
 
+impl Stream for Sticking {}
+
 impl AsyncRead for Sticking {
     fn poll_read(
         mut self: Pin<&mut Self>,

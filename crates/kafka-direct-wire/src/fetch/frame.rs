@@ -4,16 +4,25 @@
 //! Nothing is allocated by what a length claims before it is checked against what is left of the
 //! frame, and the frame against the limit. A read that brings nothing for the idle time-out ends the
 //! connection; a slow but steady one does not.
+//!
+//! Inside an answer the task sleeps until a good part of it has come, not until anything has: what
+//! is left of the frame will come, so nobody waits for bytes that do not. Between answers the
+//! stream wakes for a single byte.
 
 use std::{io, time::Duration};
 
-use bytes::{BufMut as _, Bytes};
+use bytes::{BufMut, Bytes};
 use kafka_direct_core::BufferPool;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::{io::AsyncReadExt as _, time::timeout};
+
+use crate::transport::Stream;
 
 /// Large enough for the fields of some dozen partitions, small enough that a record set is mostly
 /// read where it stays.
 const BUFFER_BYTES: usize = 4 << 10;
+/// How much wakes a reader of an answer that has as much left, a power of two. With less CPU time
+/// goes up again, with more it falls no further; see docs/benchmarks.md.
+const WAKE_BYTES: usize = 2 << 20;
 
 /// Why an answer could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +44,11 @@ pub(super) struct FrameReader<'a, S: ?Sized> {
     /// Bytes of the frame that are not in the buffer yet.
     unread: usize,
     idle: Duration,
+    /// How many bytes wake a reader of the stream now; 1 when the frame is opened and closed.
+    wakes_at: usize,
 }
 
-impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
+impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
     /// Waits for an answer and reads its size. `buffer` is scratch space kept between answers.
     pub(super) async fn open(
         stream: &'a mut S,
@@ -47,7 +58,7 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
     ) -> Result<Self, FrameError> {
         buffer.clear();
         buffer.reserve(BUFFER_BYTES);
-        let mut frame = Self { stream, buffer, at: 0, unread: 4, idle };
+        let mut frame = Self { stream, buffer, at: 0, unread: 4, idle, wakes_at: 1 };
         let size = frame.i32().await?;
         let bytes = usize::try_from(size).map_err(|_| FrameError::Malformed("negative size"))?;
         if bytes > limit {
@@ -78,9 +89,10 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
         self.at = 0;
         while self.buffer.len() < count {
             let room = BUFFER_BYTES.saturating_sub(self.buffer.len()).min(self.unread);
-            let mut into = (&mut *self.buffer).limit(room);
-            let got = read_some(self.stream, &mut into, self.idle).await?;
-            self.unread = self.unread.saturating_sub(got);
+            let mut buffer = std::mem::take(self.buffer);
+            let got = self.read_some(&mut (&mut buffer).limit(room)).await;
+            *self.buffer = buffer;
+            got?;
         }
         Ok(())
     }
@@ -182,11 +194,55 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
         self.at = until;
         while own.len() < length {
             let room = length.saturating_sub(own.len());
-            let mut into = (&mut own).limit(room);
-            let got = read_some(self.stream, &mut into, self.idle).await?;
-            self.unread = self.unread.saturating_sub(got);
+            self.read_some(&mut (&mut own).limit(room)).await?;
         }
         Ok(own)
+    }
+
+    /// Reads at least one byte of the frame.
+    ///
+    /// If what the stream was asked to wake at has not come after half of the idle time-out, this
+    /// takes what has: a stream that is slow is not silent.
+    async fn read_some(&mut self, into: &mut (impl BufMut + Send)) -> Result<(), io::Error> {
+        // Ahead of the read, though it may not have to wait: asked of a socket that was just read
+        // empty, it had the broker pause for milliseconds in each answer.
+        // Where it fails the task is woken more often, and that is all.
+        let _ = self.wake_at(self.worth_waking_for());
+        let half = self.idle / 2;
+        let in_time = timeout(half, self.stream.read_buf(&mut *into)).await;
+        let got = if let Ok(got) = in_time {
+            got?
+        } else {
+            self.wake_at(1)?;
+            let late = timeout(self.idle.saturating_sub(half), self.stream.read_buf(into));
+            late.await.map_err(|_| {
+                let reason = format!("nothing arrived for {} ms", self.idle.as_millis());
+                io::Error::new(io::ErrorKind::TimedOut, reason)
+            })??
+        };
+        if got == 0 {
+            let reason = "the broker closed the connection";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+        }
+        self.unread = self.unread.saturating_sub(got);
+        Ok(())
+    }
+
+    /// A power of two, so that the end of an answer of many small parts asks for less a few times
+    /// and not with each of them.
+    fn worth_waking_for(&self) -> usize {
+        match self.unread {
+            ..=BUFFER_BYTES => 1,
+            unread => WAKE_BYTES.min(1 << unread.ilog2()),
+        }
+    }
+
+    fn wake_at(&mut self, bytes: usize) -> Result<(), io::Error> {
+        if bytes != self.wakes_at {
+            self.stream.wake_at(bytes)?;
+            self.wakes_at = bytes;
+        }
+        Ok(())
     }
 
     pub(super) async fn skip(&mut self, count: usize) -> Result<(), FrameError> {
@@ -216,52 +272,38 @@ impl<'a, S: AsyncRead + Unpin + ?Sized> FrameReader<'a, S> {
     }
 
     /// Nothing may be left: the next answer must start on its first byte.
-    pub(super) fn close(self) -> Result<(), FrameError> {
-        if self.left() == 0 {
-            Ok(())
-        } else {
-            Err(FrameError::Malformed("bytes are left behind the answer"))
+    pub(super) fn close(mut self) -> Result<(), FrameError> {
+        if self.left() > 0 {
+            return Err(FrameError::Malformed("bytes are left behind the answer"));
         }
-    }
-}
-
-async fn read_some<S: AsyncRead + Unpin + ?Sized>(
-    stream: &mut S,
-    into: &mut (impl bytes::BufMut + ?Sized + Send),
-    idle: Duration,
-) -> Result<usize, io::Error>
-where
-{
-    match tokio::time::timeout(idle, stream.read_buf(&mut { into })).await {
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("nothing arrived for {} ms", idle.as_millis()),
-        )),
-        Ok(Ok(0)) => {
-            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the broker closed the connection"))
-        }
-        Ok(result) => result,
+        Ok(self.wake_at(1)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{Join, Sink, join, sink};
+
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(1);
 
+    type Bytes = Join<&'static [u8], Sink>;
+
+    impl Stream for Bytes {}
+
     async fn open<'a>(
-        mut stream: &'a mut &'static [u8],
+        stream: &'a mut Bytes,
         buffer: &'a mut Vec<u8>,
-    ) -> Result<FrameReader<'a, &'static [u8]>, FrameError> {
-        let _ = &mut stream;
+    ) -> Result<FrameReader<'a, Bytes>, FrameError> {
         FrameReader::open(stream, buffer, 1 << 20, IDLE).await
     }
 
     #[tokio::test]
     async fn a_frame_of_two_gigabytes_is_refused_before_a_byte_of_it_is_read() {
         let mut buffer = Vec::new();
-        let error = open(&mut &[0x7f, 0xff, 0xff, 0xff][..], &mut buffer).await.unwrap_err();
+        let mut stream = join(&[0x7f, 0xff, 0xff, 0xff][..], sink());
+        let error = open(&mut stream, &mut buffer).await.unwrap_err();
         assert!(matches!(error, FrameError::TooLarge { bytes: 0x7fff_ffff, .. }), "{error}");
         assert!(buffer.capacity() < 1 << 16);
     }
@@ -269,16 +311,16 @@ mod tests {
     #[tokio::test]
     async fn a_count_beyond_the_frame_is_refused() {
         let mut buffer = Vec::new();
-        let mut bytes: &[u8] = &[0, 0, 0, 6, 0x7f, 0xff, 0xff, 0xff, 0, 0];
-        let mut frame = open(&mut bytes, &mut buffer).await.unwrap();
+        let mut stream = join(&[0, 0, 0, 6, 0x7f, 0xff, 0xff, 0xff, 0, 0][..], sink());
+        let mut frame = open(&mut stream, &mut buffer).await.unwrap();
         assert!(frame.length(false).await.is_err());
     }
 
     #[tokio::test]
     async fn a_varint_that_never_ends_is_refused() {
         let mut buffer = Vec::new();
-        let mut bytes: &[u8] = &[0, 0, 0, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
-        let mut frame = open(&mut bytes, &mut buffer).await.unwrap();
+        let mut stream = join(&[0, 0, 0, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], sink());
+        let mut frame = open(&mut stream, &mut buffer).await.unwrap();
         assert!(frame.unsigned_varint().await.is_err());
     }
 

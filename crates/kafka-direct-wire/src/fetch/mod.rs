@@ -21,6 +21,8 @@ mod request;
 mod response;
 mod slot;
 mod streak;
+#[cfg(test)]
+mod waking;
 
 use std::{
     collections::HashMap,

@@ -8,9 +8,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kafka_direct_core::{AbortedTransaction, BufferPool, Offset};
-use tokio::io::AsyncRead;
 
 use super::frame::{FrameError, FrameReader};
+use crate::transport::Stream;
 
 /// First version that names topics by id.
 pub(super) const BY_ID: i16 = 13;
@@ -58,7 +58,7 @@ pub(super) struct Expected {
     pub(super) idle: Duration,
 }
 
-impl<'a, S: AsyncRead + Unpin + ?Sized> FetchResponse<'a, S> {
+impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
     /// Reads up to the list of topics. Record sets will stand in buffers of `pool`.
     pub(super) async fn open(
         stream: &'a mut S,

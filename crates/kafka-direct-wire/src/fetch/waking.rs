@@ -1,0 +1,254 @@
+//! What asks a stream to sleep longer never has it sleep for ever: frames through streams that give
+//! nothing until as much is there as they were asked to wake at.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use kafka_direct_core::BufferPool;
+use proptest::prelude::*;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex},
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep, timeout},
+};
+
+use super::frame::{FrameError, FrameReader};
+use crate::transport::Stream;
+
+const IDLE: Duration = Duration::from_secs(10);
+/// On the clock of the machine.
+const FOR_EVER: Duration = Duration::from_secs(60);
+/// More than a reader waits for at once.
+const LARGE: usize = 5 << 20;
+
+/// A kernel that keeps its word to the byte: no reader is woken below the mark, but at the end.
+struct Strict {
+    from: DuplexStream,
+    came: Vec<u8>,
+    mark: usize,
+    /// The highest mark so far.
+    highest: usize,
+    ended: bool,
+}
+
+impl Strict {
+    fn new(from: DuplexStream) -> Self {
+        Self { from, came: Vec::new(), mark: 1, highest: 1, ended: false }
+    }
+}
+
+impl Stream for Strict {
+    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        self.mark = bytes;
+        self.highest = self.highest.max(bytes);
+        Ok(())
+    }
+}
+
+impl AsyncRead for Strict {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.ended {
+            let mut some = [0; 64 << 10];
+            let mut buffer = ReadBuf::new(&mut some);
+            match Pin::new(&mut self.from).poll_read(cx, &mut buffer)? {
+                Poll::Ready(()) if buffer.filled().is_empty() => self.ended = true,
+                Poll::Ready(()) => self.came.extend_from_slice(buffer.filled()),
+                Poll::Pending => break,
+            }
+        }
+        if self.came.len() < self.mark && !self.ended {
+            return Poll::Pending;
+        }
+        let count = into.remaining().min(self.came.len());
+        into.put_slice(&self.came[..count]);
+        self.came.drain(..count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Strict {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// A frame of these record sets, each behind its length.
+fn frame(sets: &[usize]) -> Vec<u8> {
+    let size: usize = sets.iter().map(|bytes| bytes + 4).sum();
+    let mut wire = i32::try_from(size).unwrap().to_be_bytes().to_vec();
+    for (number, bytes) in sets.iter().enumerate() {
+        wire.extend(i32::try_from(*bytes).unwrap().to_be_bytes());
+        wire.resize(wire.len() + bytes, u8::try_from(number % 251).unwrap());
+    }
+    wire
+}
+
+/// Reads a frame as an answer is read.
+async fn read<S: Stream>(stream: &mut S, pool: &BufferPool) -> Result<Vec<Bytes>, FrameError> {
+    let mut buffer = Vec::new();
+    let mut frame = FrameReader::open(stream, &mut buffer, LARGE * 4, IDLE).await?;
+    let mut sets = Vec::new();
+    while frame.left() > 0 {
+        let length = frame.length(false).await?.unwrap();
+        sets.push(frame.record_set(length, pool).await?);
+    }
+    frame.close()?;
+    Ok(sets)
+}
+
+fn block_on_paused<F: Future>(future: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Two frames on one stream, in packets of any size: nobody sleeps for bytes that do not come,
+    /// which under this clock would show as time that has passed.
+    #[test]
+    fn no_frame_is_waited_for_longer_than_its_bytes_take(
+        frames in prop::collection::vec(
+            prop::collection::vec(prop_oneof![3 => 1usize..9000, 1 => 1usize..LARGE / 2], 0..8), 2),
+        packet in prop_oneof![1usize..100, 1000usize..100_000, Just(4 << 20)],
+    ) {
+        let total: usize = frames.iter().flatten().sum();
+        let packet = packet.max(total / 5_000);
+        block_on_paused(async {
+            let (near, mut far) = duplex(LARGE * 4);
+            let wire: Vec<u8> = frames.iter().flat_map(|sets| frame(sets)).collect();
+            let writing = tokio::spawn(async move {
+                for packet in wire.chunks(packet) {
+                    far.write_all(packet).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                far // open, so that the end wakes nobody
+            });
+            let (mut stream, pool, began) =
+                (Strict::new(near), BufferPool::new(1 << 20), Instant::now());
+            for sets in &frames {
+                let got = read(&mut stream, &pool).await.unwrap();
+                let lengths: Vec<usize> = got.iter().map(Bytes::len).collect();
+                assert_eq!(&lengths, sets);
+                for (number, set) in got.iter().enumerate() {
+                    assert!(set.iter().all(|byte| usize::from(*byte) == number));
+                }
+            }
+            assert_eq!((stream.mark, began.elapsed()), (1, Duration::ZERO));
+            drop(writing.await.unwrap());
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_wakes_its_reader_for_megabytes_and_a_small_one_for_a_byte() {
+    for (bytes, expected) in [(3000, 1), (1 << 20, 1 << 20), (LARGE, 2 << 20)] {
+        let (near, mut far) = duplex(1000);
+        let mut stream = Strict::new(near);
+        let writing = tokio::spawn(async move { far.write_all(&frame(&[bytes])).await });
+        read(&mut stream, &BufferPool::new(1 << 20)).await.unwrap();
+        writing.await.unwrap().unwrap();
+        assert!(stream.highest <= expected, "{bytes}: {} is too much", stream.highest);
+        assert!(stream.highest >= expected.min(1 << 19), "{bytes}: {}", stream.highest);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_drips_is_read_whole() {
+    let (near, mut far) = duplex(LARGE);
+    let writing = tokio::spawn(async move {
+        for packet in frame(&[20_000]).chunks(1000) {
+            sleep(IDLE * 2 / 5).await;
+            far.write_all(packet).await.unwrap();
+        }
+        far
+    });
+    let got = read(&mut Strict::new(near), &BufferPool::new(1 << 20)).await.unwrap();
+    assert_eq!(got[0].len(), 20_000);
+    drop(writing.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_stops_in_the_middle_times_out_after_the_idle_time() {
+    let (near, mut far) = duplex(LARGE);
+    far.write_all(&frame(&[20_000])[..10_000]).await.unwrap();
+    let error = read(&mut Strict::new(near), &BufferPool::new(1 << 20)).await.unwrap_err();
+    assert!(error.to_string().contains("10000 ms"), "{error}");
+}
+
+async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (near, listener.accept().await.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_socket_that_closes_below_the_mark_wakes_its_reader() {
+    timeout(FOR_EVER, async {
+        let (mut near, mut far) = tcp().await;
+        near.wake_at(1 << 20).unwrap();
+        let reading = tokio::spawn(async move { read(&mut near, &BufferPool::new(1 << 20)).await });
+        far.write_all(&frame(&[1 << 20])[..1000]).await.unwrap();
+        drop(far);
+        let error = reading.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("closed the connection"), "{error}");
+    })
+    .await
+    .expect("it sleeps on");
+}
+
+/// On the systems that have such a mark.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_wakes_at_its_mark_and_when_it_is_lowered() {
+    use futures::FutureExt as _;
+    use tokio::io::AsyncReadExt as _;
+
+    timeout(FOR_EVER, async {
+        let (mut near, mut far) = tcp().await;
+        let mut into = Vec::with_capacity(1 << 20);
+        assert!(near.read_buf(&mut into).now_or_never().is_none());
+        near.wake_at(300_000).unwrap();
+        let sending = tokio::spawn(async move {
+            for _ in 0..301 {
+                far.write_all(&[7; 1000]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            far
+        });
+        assert!(near.read_buf(&mut into).await.unwrap() >= 300_000);
+        let mut far = sending.await.unwrap();
+        while into.len() < 301_000 {
+            near.wake_at(1).unwrap();
+            near.read_buf(&mut into).await.unwrap();
+        }
+
+        near.wake_at(1 << 20).unwrap();
+        far.write_all(b"few").await.unwrap();
+        let mut few = [0; 3];
+        {
+            let reading = near.read_exact(&mut few);
+            assert!(reading.now_or_never().is_none());
+        }
+        near.wake_at(1).unwrap();
+        near.read_exact(&mut few).await.unwrap();
+        assert_eq!(&few, b"few");
+    })
+    .await
+    .expect("it sleeps on");
+}
