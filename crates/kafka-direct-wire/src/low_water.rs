@@ -8,21 +8,27 @@ use std::io;
 
 use tokio::net::TcpStream;
 
-/// Sets the mark, and sees to it that the kernel has room for what comes while the bytes up to it
-/// are copied.
+#[cfg(target_os = "linux")]
+pub(crate) use self::linux::is_new_enough;
+
+/// Sets the mark, or a lower one if the kernel has less than twice as much room.
 #[cfg(target_os = "linux")]
 pub(crate) fn set(stream: &TcpStream, bytes: usize) -> io::Result<()> {
-    use nix::sys::socket::setsockopt;
-    if !linux::wakes_when_lowered() {
+    use linux::LowWaterMark;
+    use nix::sys::socket::{getsockopt, setsockopt};
+
+    if !is_new_enough() {
         return Ok(());
     }
-    let mark = i32::try_from(bytes).unwrap_or(i32::MAX);
+    let mut mark = i32::try_from(bytes).unwrap_or(i32::MAX);
     if mark > 1 {
-        // The kernel makes the receive buffer large enough for any mark, and leaves it so. One that
-        // is just as large as the mark has the broker wait until all of it is copied.
-        setsockopt(stream, linux::LowWaterMark, &mark.saturating_mul(2))?;
+        // The kernel makes the receive buffer large enough for any mark that `tcp_rmem` and
+        // `SO_RCVBUF` allow, and leaves it so. With no more room than the mark the broker would wait
+        // until all that came is copied.
+        setsockopt(stream, LowWaterMark, &mark.saturating_mul(2))?;
+        mark = mark.min(getsockopt(stream, LowWaterMark)? / 2).max(1);
     }
-    Ok(setsockopt(stream, linux::LowWaterMark, &mark)?)
+    Ok(setsockopt(stream, LowWaterMark, &mark)?)
 }
 
 /// Readers are woken for whatever has come in.
@@ -37,7 +43,10 @@ mod linux {
 
     use nix::{
         libc,
-        sys::{socket::sockopt::SetStruct, utsname::uname},
+        sys::{
+            socket::sockopt::{GetStruct, SetStruct},
+            utsname::uname,
+        },
     };
 
     /// `SO_RCVLOWAT`, see socket(7).
@@ -51,14 +60,15 @@ mod linux {
         i32,
         SetStruct<'_, i32>
     );
+    nix::getsockopt_impl!(LowWaterMark, libc::SOL_SOCKET, libc::SO_RCVLOWAT, i32, GetStruct<i32>);
 
     /// Linux 4.18 is the first that wakes a reader for whom a lowered mark makes enough of what is
-    /// there already. On older ones, and on what claims to be one, it would sleep on.
-    pub(super) fn wakes_when_lowered() -> bool {
+    /// there; some before 5.10 let one sleep whose socket has no room for as much as the mark.
+    pub(crate) fn is_new_enough() -> bool {
         static KNOWN: OnceLock<bool> = OnceLock::new();
         *KNOWN.get_or_init(|| {
             uname().is_ok_and(|system| {
-                system.release().to_str().and_then(version).is_some_and(|at| at >= (4, 18))
+                system.release().to_str().and_then(version).is_some_and(|at| at >= (5, 10))
             })
         })
     }
@@ -80,6 +90,6 @@ mod tests {
         assert_eq!(version("4.4.0"), Some((4, 4)));
         assert_eq!(version("5.10-rc1"), Some((5, 10)));
         assert_eq!(version("unknown"), None);
-        assert!(version("4.9.337") < Some((4, 18)));
+        assert!(version("5.9.16") < version("5.10.0"));
     }
 }

@@ -14,7 +14,8 @@ use crate::low_water;
 
 /// A connected byte stream, as any transport gives it.
 ///
-/// One that has nothing to say about waking is a stream by `impl Stream for Mine {}`.
+/// One that has nothing to say about waking is a stream by `impl Stream for Mine {}`; one of another
+/// crate by a type of yours around it.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Asks that a task that waits to read sleep until `bytes` bytes can be read, or the stream
     /// ends or fails; 1 is how every stream begins. Fewer bytes may wake it nevertheless.
@@ -34,10 +35,16 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     }
 }
 
+impl<S: Stream + ?Sized> Stream for Box<S> {
+    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        (**self).wake_at(bytes)
+    }
+}
+
 impl Stream for DuplexStream {}
 
 impl Stream for TcpStream {
-    /// Sets the low-water mark of the socket, where the system has a usable one: Linux from 4.18.
+    /// Sets the low-water mark of the socket, where the system has a usable one: Linux from 5.10.
     fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
         low_water::set(self, bytes)
     }

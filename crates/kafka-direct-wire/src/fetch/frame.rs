@@ -20,9 +20,11 @@ use crate::transport::Stream;
 /// Large enough for the fields of some dozen partitions, small enough that a record set is mostly
 /// read where it stays.
 const BUFFER_BYTES: usize = 4 << 10;
-/// How much wakes a reader of an answer that has as much left, a power of two. With less CPU time
-/// goes up again, with more it falls no further; see docs/benchmarks.md.
+/// How much wakes a reader of an answer that has as much left, a power of two. With less it costs
+/// more CPU time, with more no less; see docs/adr/0014-low-water-mark.md.
 const WAKE_BYTES: usize = 2 << 20;
+/// What has come is taken after this, however little: a slow link's batches are not kept waiting.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Why an answer could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,8 @@ pub(super) struct FrameReader<'a, S: ?Sized> {
     idle: Duration,
     /// How many bytes wake a reader of the stream now; 1 when the frame is opened and closed.
     wakes_at: usize,
+    /// Nothing is waited for together any more: the answer comes slowly, or not at all.
+    is_slow: bool,
 }
 
 impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
@@ -58,7 +62,8 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
     ) -> Result<Self, FrameError> {
         buffer.clear();
         buffer.reserve(BUFFER_BYTES);
-        let mut frame = Self { stream, buffer, at: 0, unread: 4, idle, wakes_at: 1 };
+        let mut frame =
+            Self { stream, buffer, at: 0, unread: 4, idle, wakes_at: 1, is_slow: false };
         let size = frame.i32().await?;
         let bytes = usize::try_from(size).map_err(|_| FrameError::Malformed("negative size"))?;
         if bytes > limit {
@@ -201,20 +206,21 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
 
     /// Reads at least one byte of the frame.
     ///
-    /// If what the stream was asked to wake at has not come after half of the idle time-out, this
-    /// takes what has: a stream that is slow is not silent.
+    /// If what the stream was asked to wake at does not come for a while, this takes what has, as
+    /// will all reads of the frame that follow: a stream that is slow is not silent.
     async fn read_some(&mut self, into: &mut (impl BufMut + Send)) -> Result<(), io::Error> {
         // Ahead of the read, though it may not have to wait: asked of a socket that was just read
         // empty, it had the broker pause for milliseconds in each answer.
         // Where it fails the task is woken more often, and that is all.
         let _ = self.wake_at(self.worth_waking_for());
-        let half = self.idle / 2;
-        let in_time = timeout(half, self.stream.read_buf(&mut *into)).await;
+        let sleep = LONGEST_SLEEP.min(self.idle / 2);
+        let in_time = timeout(sleep, self.stream.read_buf(&mut *into)).await;
         let got = if let Ok(got) = in_time {
             got?
         } else {
+            self.is_slow |= self.wakes_at > 1;
             self.wake_at(1)?;
-            let late = timeout(self.idle.saturating_sub(half), self.stream.read_buf(into));
+            let late = timeout(self.idle.saturating_sub(sleep), self.stream.read_buf(into));
             late.await.map_err(|_| {
                 let reason = format!("nothing arrived for {} ms", self.idle.as_millis());
                 io::Error::new(io::ErrorKind::TimedOut, reason)
@@ -231,16 +237,17 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
     /// A power of two, so that the end of an answer of many small parts asks for less a few times
     /// and not with each of them.
     fn worth_waking_for(&self) -> usize {
-        match self.unread {
-            ..=BUFFER_BYTES => 1,
-            unread => WAKE_BYTES.min(1 << unread.ilog2()),
+        if self.is_slow || self.unread <= BUFFER_BYTES {
+            return 1;
         }
+        WAKE_BYTES.min(1 << self.unread.ilog2())
     }
 
     fn wake_at(&mut self, bytes: usize) -> Result<(), io::Error> {
         if bytes != self.wakes_at {
-            self.stream.wake_at(bytes)?;
+            // Also if it fails: who cannot tell lowers it once more.
             self.wakes_at = bytes;
+            self.stream.wake_at(bytes)?;
         }
         Ok(())
     }
