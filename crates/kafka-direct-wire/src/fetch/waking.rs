@@ -171,6 +171,19 @@ async fn a_large_answer_wakes_its_reader_for_megabytes_and_a_small_one_for_a_byt
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_takes_its_time_before_an_answer_is_not_slow_within_it() {
+    let (near, mut far) = duplex(1000);
+    let mut stream = Strict::new(near);
+    let writing = tokio::spawn(async move {
+        sleep(IDLE / 2).await;
+        far.write_all(&frame(&[LARGE])).await
+    });
+    read(&mut stream, &BufferPool::new(1 << 20)).await.unwrap();
+    writing.await.unwrap().unwrap();
+    assert_eq!(stream.highest, 2 << 20);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_drips_is_read_whole() {
     let (near, mut far) = duplex(LARGE);
     let writing = tokio::spawn(async move {
