@@ -21,12 +21,13 @@ pub(crate) fn set(stream: &TcpStream, bytes: usize) -> io::Result<()> {
         return Ok(());
     }
     let mut mark = i32::try_from(bytes).unwrap_or(i32::MAX);
-    if mark > 1 {
+    if mark > 1 && mark > getsockopt(stream, LowWaterMark)? {
         // The kernel makes the receive buffer large enough for any mark that `tcp_rmem` and
         // `SO_RCVBUF` allow, and leaves it so. With no more room than the mark the broker would wait
         // until all that came is copied.
         setsockopt(stream, LowWaterMark, &mark.saturating_mul(2))?;
-        mark = mark.min(getsockopt(stream, LowWaterMark)? / 2).max(1);
+        let room = getsockopt(stream, LowWaterMark).unwrap_or(1);
+        mark = mark.min(room / 2).max(1);
     }
     Ok(setsockopt(stream, LowWaterMark, &mark)?)
 }
@@ -63,7 +64,8 @@ mod linux {
     nix::getsockopt_impl!(LowWaterMark, libc::SOL_SOCKET, libc::SO_RCVLOWAT, i32, GetStruct<i32>);
 
     /// Linux 4.18 is the first that wakes a reader for whom a lowered mark makes enough of what is
-    /// there; some before 5.10 let one sleep whose socket has no room for as much as the mark.
+    /// there; before some later version of 5.10 one may sleep whose socket has no room for as much
+    /// as the mark, until its reader's patience ends.
     pub(crate) fn is_new_enough() -> bool {
         static KNOWN: OnceLock<bool> = OnceLock::new();
         *KNOWN.get_or_init(|| {

@@ -23,8 +23,9 @@ const BUFFER_BYTES: usize = 4 << 10;
 /// How much wakes a reader of an answer that has as much left, a power of two. With less it costs
 /// more CPU time, with more no less; see docs/adr/0014-low-water-mark.md.
 const WAKE_BYTES: usize = 2 << 20;
-/// What has come is taken after this, however little: a slow link's batches are not kept waiting.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// What has come is taken after this, however little: a slow link's batches are not kept waiting, and
+/// the budget that they hold is not taken for one that nobody gives back.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// Why an answer could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -211,8 +212,12 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
     async fn read_some(&mut self, into: &mut (impl BufMut + Send)) -> Result<(), io::Error> {
         // Ahead of the read, though it may not have to wait: asked of a socket that was just read
         // empty, it had the broker pause for milliseconds in each answer.
-        // Where it fails the task is woken more often, and that is all.
-        let _ = self.wake_at(self.worth_waking_for());
+        let wanted = self.worth_waking_for();
+        match self.wake_at(wanted) {
+            Err(error) if wanted < self.wakes_at => return Err(error),
+            // Not raised: the task is woken more often, and that is all.
+            _ => {}
+        }
         let sleep = LONGEST_SLEEP.min(self.idle / 2);
         let in_time = timeout(sleep, self.stream.read_buf(&mut *into)).await;
         let got = if let Ok(got) = in_time {
@@ -245,9 +250,8 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
 
     fn wake_at(&mut self, bytes: usize) -> Result<(), io::Error> {
         if bytes != self.wakes_at {
-            // Also if it fails: who cannot tell lowers it once more.
-            self.wakes_at = bytes;
             self.stream.wake_at(bytes)?;
+            self.wakes_at = bytes;
         }
         Ok(())
     }

@@ -36,16 +36,21 @@ struct Strict {
     /// The highest mark so far.
     highest: usize,
     ended: bool,
+    /// What is refused: to wake at more, or at less.
+    refuses: fn(usize, usize) -> bool,
 }
 
 impl Strict {
     fn new(from: DuplexStream) -> Self {
-        Self { from, came: Vec::new(), mark: 1, highest: 1, ended: false }
+        Self { from, came: Vec::new(), mark: 1, highest: 1, ended: false, refuses: |_, _| false }
     }
 }
 
 impl Stream for Strict {
     fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+        if (self.refuses)(self.mark, bytes) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.mark = bytes;
         self.highest = self.highest.max(bytes);
         Ok(())
@@ -196,6 +201,29 @@ async fn an_answer_that_drips_is_read_whole() {
     let got = read(&mut Strict::new(near), &BufferPool::new(1 << 20)).await.unwrap();
     assert_eq!(got[0].len(), 20_000);
     drop(writing.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_cannot_sleep_longer_is_read_and_one_that_cannot_sleep_less_is_given_up() {
+    for (refuses, is_read) in
+        [((|from, to| to > from) as fn(usize, usize) -> bool, true), (|from, to| to < from, false)]
+    {
+        let (near, mut far) = duplex(LARGE);
+        let writing = tokio::spawn(async move {
+            for packet in frame(&[20_000]).chunks(9000) {
+                sleep(IDLE / 2).await;
+                far.write_all(packet).await?;
+            }
+            Ok::<_, io::Error>(far)
+        });
+        let (mut stream, began) = (Strict::new(near), Instant::now());
+        stream.refuses = refuses;
+        let got = read(&mut stream, &BufferPool::new(1 << 20)).await;
+        assert_eq!(got.is_ok(), is_read, "{got:?}");
+        assert!(began.elapsed() < IDLE * 2, "{:?}", began.elapsed());
+        drop(stream);
+        drop(writing.await);
+    }
 }
 
 #[tokio::test(start_paused = true)]
