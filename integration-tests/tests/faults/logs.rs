@@ -1,7 +1,8 @@
 //! Logs that change under a read: holes, transactions, deletion.
 
-use kafka_direct::{ErrorKind, IsolationLevel, KafkaRdd};
+use kafka_direct::{Columns, DataLossPolicy, ErrorKind, IsolationLevel, KafkaRdd, ResetCause};
 use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record};
+use kafka_direct_integration_tests::rows::rows;
 
 use super::{broker, connect, connect_with, offsets, whole};
 
@@ -199,4 +200,40 @@ async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
     }
     assert_eq!(offsets(&rdd).await.unwrap().len(), 40);
     assert_eq!(broker.faults().intercepted(ApiKey::Metadata), 14);
+}
+
+#[tokio::test]
+async fn a_log_that_lost_its_beginning_and_its_leader_is_resumed_where_it_begins_now() {
+    let broker = broker(1, 40, 4).await;
+    let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
+    let builder = KafkaRdd::builder(&cluster).topic("t").columns(Columns::all());
+    let rdd = builder.on_data_loss(DataLossPolicy::Resume).build().await.unwrap();
+    let (mut batches, mut read) = (rdd.read_partition(0).unwrap(), Vec::new());
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        if read.is_empty() {
+            broker.set_leader("t", 0, Some(1)).unwrap();
+            broker.trim("t", 0, 32).unwrap();
+        }
+        read.extend(rows(&[batch]).iter().map(|row| row.offset));
+    }
+    let [reset] = batches.resets() else { panic!("{:?}", batches.resets()) };
+    assert_eq!((reset.cause, reset.to.get()), (ResetCause::Trimmed, 32));
+    let expected: Vec<i64> = (0..reset.from.get()).chain(32..40).collect();
+    assert_eq!((read, batches.position().get()), (expected, 40));
+}
+
+#[tokio::test]
+async fn a_topic_deleted_while_its_new_leader_is_asked_for_an_epoch_is_lost_data() {
+    let broker = broker(1, 40, 4).await;
+    let rdd = whole(&connect(&broker).await).await;
+    broker.set_leader("t", 0, Some(1)).unwrap();
+    broker.faults().every(ApiKey::OffsetForLeaderEpoch, Fault::ErrorCode(6));
+    let reading = tokio::spawn(async move { offsets(&rdd).await });
+    while broker.faults().intercepted(ApiKey::OffsetForLeaderEpoch) == 0 {
+        tokio::task::yield_now().await;
+    }
+    broker.delete_topic("t").unwrap();
+    let error = reading.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+    assert!(error.to_string().contains("deleted"), "{error}");
 }
