@@ -38,7 +38,7 @@ async fn holes_of_compaction_anywhere_are_stepped_over() {
             from.max(rdd.partitions()[0].range().from().get()),
             36,
         );
-        let cut = KafkaRdd::builder(&cluster).columns(kafka_direct::Columns::all());
+        let cut = KafkaRdd::builder(&cluster).columns(Columns::all());
         let cut = cut.ranges([range.unwrap()]).build().await.unwrap();
         let expected: Vec<i64> = [3, 5, 20, 21].into_iter().filter(|o| *o >= from).collect();
         assert_eq!(offsets(&cut).await.unwrap(), expected, "from {from}");
@@ -58,7 +58,7 @@ async fn aborted_tails_and_markers_end_promptly() {
     assert_eq!(rdd.span(), 8);
     assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2]);
     assert_eq!(rdd.count().await.unwrap(), 3);
-    let all = KafkaRdd::builder(&cluster).topic("t").columns(kafka_direct::Columns::all());
+    let all = KafkaRdd::builder(&cluster).topic("t").columns(Columns::all());
     let all = all.isolation(IsolationLevel::ReadUncommitted).build().await.unwrap();
     assert_eq!(offsets(&all).await.unwrap(), [0, 1, 2, 3, 4, 5, 6]);
 }
