@@ -57,7 +57,7 @@ impl Arena {
 
     fn move_to(&mut self, capacity: usize) {
         let larger = match &self.pool {
-            Some(pool) => pool.take(capacity, capacity / 2),
+            Some(pool) => pool.take_any(capacity),
             None => Vec::with_capacity(capacity),
         };
         let mut old = std::mem::replace(&mut self.bytes, larger);
@@ -108,10 +108,15 @@ impl Arena {
     pub(crate) fn freeze(&mut self) -> Buffer {
         let used = std::mem::take(&mut self.used);
         // Room that was never needed must not be pinned for as long as the batch lives.
-        if used < self.bytes.capacity() / 2 {
-            return Buffer::from_slice_ref(self.bytes.get(..used).unwrap_or_default());
-        }
-        let mut bytes = std::mem::take(&mut self.bytes);
+        let is_much_larger = used < self.bytes.capacity() / 2;
+        let mut bytes = if is_much_larger {
+            let mut fitting = self.pool.as_ref().map(|pool| pool.take(used)).unwrap_or_default();
+            fitting.clear();
+            fitting.extend_from_slice(self.bytes.get(..used).unwrap_or_default());
+            fitting
+        } else {
+            std::mem::take(&mut self.bytes)
+        };
         if let Some(pool) = &self.pool {
             return Buffer::from(pool.lend(bytes, used));
         }

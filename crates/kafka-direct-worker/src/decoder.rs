@@ -47,6 +47,9 @@ pub struct RangeDecoder {
 /// What a decoder's own pool keeps: arenas of two Arrow batches, for most records.
 const OWN_POOL_BYTES: usize = 8 << 20;
 
+/// How much more room than it fills a decoder may ask for: one block of zstd, or of LZ4 as usual.
+const MAX_OVERSHOOT_BYTES: usize = 128 << 10;
+
 /// A Kafka batch whose records are being turned into rows.
 #[derive(Debug)]
 struct Open {
@@ -229,7 +232,8 @@ impl RangeDecoder {
             Some(input) => (input.bytes(batch.body.clone()), input.rest_bytes()),
             None => Default::default(),
         };
-        if self.arena.is_unallocated() {
+        let is_first = self.arena_history.records == 0;
+        if self.arena.is_unallocated() && !is_first {
             let rest = source.len().saturating_add(behind);
             self.arena_history.prepare(&mut self.arena, rest, self.rows.room(), self.max_bytes);
         }
@@ -240,6 +244,11 @@ impl RangeDecoder {
             self.counts.decompress_time += clock.now().saturating_sub(began);
         }
         self.arena_history.learn(source.len(), plain.len(), count as usize);
+        if is_first {
+            // Moves what one batch decompressed to, rather than all of it many times.
+            let all = source.len().saturating_add(behind);
+            self.arena_history.prepare(&mut self.arena, all, self.rows.room(), self.max_bytes);
+        }
         self.counts.decompressed_bytes += plain.len() as u64;
         Ok(plain)
     }
@@ -407,7 +416,10 @@ impl ArenaHistory {
         let scaled = |by: usize, of: usize| {
             by.saturating_mul(self.plain_bytes).checked_div(of).unwrap_or_default()
         };
-        let with_reserve = |bytes: usize| bytes.saturating_add(bytes / 16).min(MAX_BUFFER_BYTES);
+        let with_reserve = |bytes: usize| {
+            let overshoot = (bytes / 4).min(MAX_OVERSHOOT_BYTES);
+            bytes.saturating_add(bytes / 16).saturating_add(overshoot).min(MAX_BUFFER_BYTES)
+        };
         let by_rows = scaled(rows, self.records).min(max_bytes).saturating_add(self.plain_bytes);
         let rest = scaled(rest_bytes, self.compressed_bytes);
         arena.expect(with_reserve(rest.min(by_rows)), with_reserve(by_rows));

@@ -187,7 +187,7 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
         pool: &BufferPool,
     ) -> Result<Bytes, FrameError> {
         self.check(Some(length))?;
-        let own = self.read_into(pool.take(length, length / 4), length).await?;
+        let own = self.read_into(pool.take(length), length).await?;
         Ok(pool.lend(own, length))
     }
 

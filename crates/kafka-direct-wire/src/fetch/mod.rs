@@ -44,9 +44,6 @@ pub use self::{
 };
 use crate::config::ClusterConfig;
 
-/// Which part of the memory budget may lie unused in the pool.
-const KEPT_PART: usize = 3;
-
 /// All lanes of a cluster, by leader. Dropping it ends their tasks.
 #[derive(Debug)]
 pub(crate) struct Lanes {
@@ -97,7 +94,7 @@ impl Lanes {
     pub(crate) fn new(config: &ClusterConfig) -> Self {
         Self {
             budget: Budget::new(config.get_memory_budget_bytes()),
-            pool: BufferPool::new(config.get_memory_budget_bytes() / KEPT_PART),
+            pool: BufferPool::new(config.get_memory_budget_bytes()),
             metrics: Arc::new(Metrics::default()),
             all: Arc::default(),
             lanes: Mutex::new(HashMap::new()),

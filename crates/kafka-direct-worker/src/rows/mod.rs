@@ -141,8 +141,11 @@ impl Rows {
         }
         // A batch that goes on with a second answer is put together of small ones, as the last was.
         let by_last = if self.len == 0 { 0 } else { self.expected.saturating_sub(self.len) };
-        let more = more.max(likely()).max(by_last).min(self.room());
-        self.reserved = self.len + more;
+        let rows = self.len.saturating_add(more.max(likely()).max(by_last));
+        // Of few sizes, so that the allocator has one at hand that was used before.
+        let rows = rows.checked_next_power_of_two().unwrap_or(rows).min(self.max_rows);
+        let more = rows.saturating_sub(self.len);
+        self.reserved = rows;
         if self.wants.key {
             self.keys.reserve(more);
         }
