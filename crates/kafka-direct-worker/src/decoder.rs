@@ -192,15 +192,18 @@ impl RangeDecoder {
             if self.rows.is_full() || (self.open.is_none() && self.arena_is_full()) {
                 return self.finish_rows().map(Some);
             }
-            if self.open.is_none() {
+            // Kept here while it is worked on: most batches of few records are left at once.
+            let open = if let Some(open) = self.open.take() {
+                open
+            } else {
                 let Some(input) = &mut self.input else { return Ok(None) };
                 let Some(batch) = input.next_visible(&self.scope, &mut self.counts)? else {
                     self.drop_input();
                     continue;
                 };
-                self.open(batch)?;
-            }
-            self.fill()?;
+                self.open(&batch)?
+            };
+            self.fill(open)?;
         }
     }
 
@@ -212,19 +215,18 @@ impl RangeDecoder {
 
     /// Prepares a Kafka batch for parsing: decompresses it if need be.
     #[inline]
-    fn open(&mut self, batch: KafkaBatch) -> Result<(), WorkerError> {
+    fn open(&mut self, batch: &KafkaBatch) -> Result<Open, WorkerError> {
         let body = if !self.needs_records && batch.inside {
             Body::Counted { left: batch.count as usize }
         } else if batch.codec == Codec::None {
             self.counts.decompressed_bytes += batch.body.len() as u64;
             Body::Fetched(batch.body.clone())
         } else {
-            Body::Arena(self.decompress(&batch)?)
+            Body::Arena(self.decompress(batch)?)
         };
-        let KafkaBatch { base, next, count, facts, body: stored, .. } = batch;
-        let size = Size { records: count as usize, bytes: BATCH_HEADER_BYTES + stored.len() };
-        self.open = Some(Open { base, next, body, size, facts, cursor: Cursor::new(count) });
-        Ok(())
+        let KafkaBatch { base, next, count, facts, .. } = *batch;
+        let size = Size { records: count as usize, bytes: BATCH_HEADER_BYTES + batch.body.len() };
+        Ok(Open { base, next, body, size, facts, cursor: Cursor::new(count) })
     }
 
     fn decompress(&mut self, batch: &KafkaBatch) -> Result<Range<usize>, WorkerError> {
@@ -253,11 +255,9 @@ impl RangeDecoder {
         Ok(plain)
     }
 
-    /// Turns records of the open batch into rows until it ends or the rows are full; then it stays
-    /// open.
+    /// Turns records of the batch into rows until it ends or the rows are full; then it stays open.
     #[inline]
-    fn fill(&mut self) -> Result<(), WorkerError> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+    fn fill(&mut self, mut open: Open) -> Result<(), WorkerError> {
         let parsed = match &mut open.body {
             Body::Counted { left } => {
                 let rows = self.rows.room().min(*left);
@@ -274,10 +274,12 @@ impl RangeDecoder {
         };
         self.rows.end_kafka_batch(open.facts.is_log_append_time());
         match parsed {
-            Ok(true) => self.leave_batch(),
-            Ok(false) => {}
+            Ok(true) => self.leave_batch(&open),
+            Ok(false) => self.open = Some(open),
             Err(reason) => {
-                return Err(self.scope.record_error(open.base, open.cursor.done(), reason));
+                let error = self.scope.record_error(open.base, open.cursor.done(), reason);
+                self.open = Some(open);
+                return Err(error);
             }
         }
         Ok(())
@@ -285,8 +287,7 @@ impl RangeDecoder {
 
     /// Leaves a batch of which nothing wanted is left.
     #[inline]
-    fn leave_batch(&mut self) {
-        let Some(open) = &self.open else { return };
+    fn leave_batch(&mut self, open: &Open) {
         self.position = self.position.max(open.next);
         // Without a view into it, what the batch decompressed to is not needed any more.
         if let Body::Arena(range) = &open.body
@@ -294,7 +295,6 @@ impl RangeDecoder {
         {
             self.arena.truncate(range.start);
         }
-        self.open = None;
     }
 
     /// Ends the walk over the answer.

@@ -13,7 +13,7 @@ use crate::{
     varint::zigzag,
 };
 
-/// A batch of fewer records is done before this loop has begun.
+/// A batch of fewer records is done before the loop has begun; they go [`one`] by one.
 pub(crate) const FEWEST: u32 = 4;
 /// So many records are parsed before their columns are filled.
 const CHUNK: usize = 32;
@@ -34,6 +34,7 @@ pub(crate) struct Parsed {
 pub(crate) struct Chunk([Parsed; CHUNK]);
 
 /// Parses wanted records as long as they are usual and there is room; returns how many.
+#[inline(never)]
 pub(crate) fn records(
     rows: &mut Rows,
     source: &Source<'_>,
@@ -79,6 +80,30 @@ pub(crate) fn records(
         cursor.pass(u32::try_from(passed).unwrap_or(u32::MAX), at, wanted.start - 1);
     }
     u32::try_from(passed).unwrap_or(u32::MAX)
+}
+
+/// Parses the next record if it is usual and wanted, and says whether it was. The rows are not full.
+#[inline(always)]
+pub(crate) fn one(
+    rows: &mut Rows,
+    source: &Source<'_>,
+    facts: &Facts,
+    cursor: &mut Cursor,
+) -> bool {
+    let Some((parsed, end)) = record(source.body, cursor.at()) else { return false };
+    let Parsed { time_delta, delta, key, value } = parsed;
+    let delta = i64::from(delta);
+    if !facts.wanted_after(cursor.last_delta()).contains(&delta) {
+        return false;
+    }
+    let Some(time) = facts.time(i64::from(time_delta)) else { return false };
+    rows.keys.push(source, key.place());
+    rows.values.push(source, value.place());
+    rows.offsets.push(facts.offset(delta));
+    rows.times.push(time);
+    rows.end_rows(1);
+    cursor.pass(1, end, delta);
+    true
 }
 
 /// Makes rows of the first `count` parsed records.

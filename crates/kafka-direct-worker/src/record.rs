@@ -196,11 +196,16 @@ pub(crate) fn parse(
     facts: &Facts,
     cursor: &mut Cursor,
 ) -> Result<bool, &'static str> {
-    let usual = rows.wants.is_usual();
     while cursor.left > 0 && !rows.is_full() {
-        if usual && cursor.left >= quick::FEWEST && quick::records(rows, source, facts, cursor) > 0
-        {
-            continue;
+        if rows.wants.usual {
+            let passed = if cursor.left < quick::FEWEST {
+                quick::one(rows, source, facts, cursor)
+            } else {
+                quick::records(rows, source, facts, cursor) > 0
+            };
+            if passed {
+                continue;
+            }
         }
         if !any_record(rows, source, facts, cursor)? {
             return Ok(true);
@@ -210,6 +215,7 @@ pub(crate) fn parse(
 }
 
 /// Parses one record of any shape; `false` if it lies at or behind `until`.
+#[inline(never)]
 fn any_record(
     rows: &mut Rows,
     source: &Source<'_>,

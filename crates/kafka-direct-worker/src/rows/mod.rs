@@ -33,22 +33,19 @@ pub(crate) struct Wants {
     pub(crate) headers: bool,
     pub(crate) offset: bool,
     pub(crate) timestamp: bool,
+    /// All of them but headers, as most reads ask for.
+    pub(crate) usual: bool,
 }
 
 impl Wants {
     const fn new(columns: Columns) -> Self {
-        Self {
-            key: columns.contains(Column::Key),
-            value: columns.contains(Column::Value),
-            headers: columns.contains(Column::Headers),
-            offset: columns.contains(Column::Offset),
-            timestamp: columns.contains(Column::Timestamp),
-        }
-    }
-
-    /// Whether these are the columns most reads ask for.
-    pub(crate) const fn is_usual(self) -> bool {
-        self.key && self.value && self.offset && self.timestamp && !self.headers
+        let key = columns.contains(Column::Key);
+        let value = columns.contains(Column::Value);
+        let headers = columns.contains(Column::Headers);
+        let offset = columns.contains(Column::Offset);
+        let timestamp = columns.contains(Column::Timestamp);
+        let usual = key && value && offset && timestamp && !headers;
+        Self { key, value, headers, offset, timestamp, usual }
     }
 
     /// Whether a record's bytes are looked at.

@@ -64,6 +64,12 @@ impl Field {
     const fn is_null(self) -> bool {
         self.length == usize::MAX
     }
+
+    /// `(start, length)`, or none for a null.
+    #[inline(always)]
+    pub(crate) const fn place(self) -> Option<(usize, usize)> {
+        if self.is_null() { None } else { Some((self.at, self.length)) }
+    }
 }
 
 /// The view that holds the first `length` of `bytes`.
@@ -138,7 +144,7 @@ impl Views {
             self.leading_nulls += fields.len();
         } else {
             for field in fields {
-                self.push(source, (!field.is_null()).then_some((field.at, field.length)));
+                self.push(source, field.place());
             }
         }
     }
