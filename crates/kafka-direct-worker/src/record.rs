@@ -215,7 +215,6 @@ pub(crate) fn parse(
 }
 
 /// Parses one record of any shape; `false` if it lies at or behind `until`.
-#[inline(never)]
 fn any_record(
     rows: &mut Rows,
     source: &Source<'_>,
