@@ -125,6 +125,9 @@ impl ClusterConfig {
 
     /// Bytes of records that all reads of this cluster together may hold in flight and queued. One
     /// batch larger than that is admitted alone. Default 48 MiB.
+    ///
+    /// Buffers that were used stay for the next reads: with those that batches in the caller's hands
+    /// hold up to as many bytes again, or a third as many where these hold more.
     #[must_use]
     pub const fn memory_budget_bytes(mut self, bytes: usize) -> Self {
         self.memory_budget_bytes = bytes;

@@ -44,7 +44,8 @@ pub struct RangeDecoder {
     clock: Option<Clock>,
 }
 
-/// What a decoder's own pool keeps: arenas of two Arrow batches, for most records.
+/// What a decoder's own pool keeps, lent ones included: arenas of a few Arrow batches, for most
+/// records.
 const OWN_POOL_BYTES: usize = 8 << 20;
 
 /// How much more room than it fills a decoder may ask for: one block of zstd, or of LZ4 as usual.
