@@ -87,7 +87,8 @@ impl Unused {
 
 impl BufferPool {
     /// A pool that keeps buffers while nobody uses them, as long as they and what is lent are at
-    /// most `bytes` together; whatever is lent, up to a third of `bytes`.
+    /// most `bytes` together; whatever is lent, up to a third of `bytes`. Both are looked at when a
+    /// buffer comes back, and when none fits.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let (unused, lent_bytes) = (Mutex::default(), AtomicUsize::new(0));
@@ -112,8 +113,30 @@ impl BufferPool {
         if capacity < SMALLEST_BYTES {
             return Vec::with_capacity(capacity);
         }
-        let taken = self.unused().take(capacity, most);
-        taken.unwrap_or_else(|| Vec::with_capacity(rounded(capacity)))
+        let mut unused = self.unused();
+        if let Some(taken) = unused.take(capacity, most) {
+            return taken;
+        }
+        let gone = self.surplus(&mut unused);
+        drop(unused);
+        drop(gone);
+        Vec::with_capacity(rounded(capacity))
+    }
+
+    /// The oldest buffers, as many as there are too many.
+    fn surplus(&self, unused: &mut Unused) -> Vec<Vec<u8>> {
+        let most = self.most_unused();
+        let mut gone = Vec::new();
+        while unused.bytes > most
+            && let Some(oldest) = unused.take_oldest()
+        {
+            gone.push(oldest);
+        }
+        gone
+    }
+
+    fn most_unused(&self) -> usize {
+        (self.0.bytes / 3).max(self.0.bytes.saturating_sub(self.lent_bytes()))
     }
 
     fn unused(&self) -> std::sync::MutexGuard<'_, Unused> {
@@ -141,22 +164,20 @@ impl BufferPool {
 
     /// Takes a buffer back. The oldest go if there are too many.
     pub fn give(&self, buffer: Vec<u8>) {
-        let capacity = buffer.capacity();
-        let most = (self.0.bytes / 3).max(self.0.bytes.saturating_sub(self.lent_bytes()));
-        if capacity < SMALLEST_BYTES || capacity > most {
+        if buffer.capacity() < SMALLEST_BYTES {
             return;
         }
         let mut unused = self.unused();
-        unused.put(buffer);
-        let mut gone = Vec::new();
-        while unused.bytes > most
-            && let Some(oldest) = unused.take_oldest()
-        {
-            gone.push(oldest);
+        let mut too_large = None;
+        if buffer.capacity() <= self.most_unused() {
+            unused.put(buffer);
+        } else {
+            too_large = Some(buffer);
         }
+        let gone = self.surplus(&mut unused);
         // Freeing takes a while; nobody has to wait for it.
         drop(unused);
-        drop(gone);
+        drop((gone, too_large));
     }
 }
 
@@ -228,6 +249,21 @@ mod tests {
         assert_eq!((unused_bytes(&pool), pool.lent_bytes()), (3 * MIB, 3 * MIB));
         pool.give(Vec::with_capacity(4 * MIB));
         assert_eq!(unused_bytes(&pool), 3 * MIB);
+    }
+
+    #[test]
+    fn what_is_lent_meanwhile_counts_when_no_buffer_fits_or_one_is_too_large() {
+        let pool = BufferPool::new(6 * MIB);
+        drop(lend(&pool, &[MIB; 6]));
+        let kept = lend(&pool, &[2 * MIB; 2]);
+        assert_eq!((unused_bytes(&pool), pool.lent_bytes()), (4 * MIB, 4 * MIB));
+        drop(pool.take(2 * MIB));
+        assert_eq!(unused_bytes(&pool), 2 * MIB);
+        drop(kept);
+        let kept = lend(&pool, &[3 * MIB; 2]);
+        pool.give(Vec::with_capacity(5 * MIB));
+        assert_eq!((unused_bytes(&pool), pool.lent_bytes()), (2 * MIB, 6 * MIB));
+        drop(kept);
     }
 
     #[test]

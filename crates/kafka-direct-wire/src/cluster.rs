@@ -104,7 +104,8 @@ impl Cluster {
     }
 
     /// Buffers that all reads of this cluster use again, each as soon as nobody holds bytes of it.
-    /// Up to a third of the memory budget is kept while nobody uses it, beside the budget.
+    /// Beside the budget, those nobody uses are kept while they and the lent ones are no more than it
+    /// together, and up to a third of it in any case.
     #[must_use]
     pub fn buffer_pool(&self) -> &BufferPool {
         self.inner.fetch.pool()

@@ -113,6 +113,7 @@ impl Arena {
             let mut fitting = self.pool.as_ref().map(|pool| pool.take(used)).unwrap_or_default();
             fitting.clear();
             fitting.extend_from_slice(self.bytes.get(..used).unwrap_or_default());
+            self.release();
             fitting
         } else {
             std::mem::take(&mut self.bytes)

@@ -44,9 +44,10 @@ pub struct RangeDecoder {
     clock: Option<Clock>,
 }
 
-/// What a decoder's own pool keeps, lent ones included: arenas of a few Arrow batches, for most
-/// records.
-const OWN_POOL_BYTES: usize = 8 << 20;
+/// What a decoder's own pool keeps, lent ones included: arenas of a few Arrow batches.
+const OWN_POOL_BYTES: usize = 24 << 20;
+/// What one batch tells of an arena's size is believed up to this; a larger one grows.
+const MAX_GUESS_BYTES: usize = 64 << 20;
 
 /// How much more room than it fills a decoder may ask for: one block of zstd, or of LZ4 as usual.
 const MAX_OVERSHOOT_BYTES: usize = 128 << 10;
@@ -316,6 +317,10 @@ impl RangeDecoder {
     fn finish_rows(&mut self) -> Result<RecordBatch, WorkerError> {
         let referenced = self.rows.sources.is_referenced(Origin::Arena);
         let frozen = referenced.then(|| self.arena.freeze());
+        if !matches!(&self.open, Some(Open { body: Body::Arena(_), .. })) {
+            // Values that fit into their views need none of it, and the reader may pause here.
+            self.arena.release();
+        }
         if let Some(buffer) = &frozen
             && let Some(Open { body, .. }) = &mut self.open
             && let Body::Arena(range) = body
@@ -419,7 +424,7 @@ impl ArenaHistory {
         };
         let with_reserve = |bytes: usize| {
             let overshoot = (bytes / 4).min(MAX_OVERSHOOT_BYTES);
-            bytes.saturating_add(bytes / 16).saturating_add(overshoot).min(MAX_BUFFER_BYTES)
+            bytes.saturating_add(bytes / 16).saturating_add(overshoot).min(MAX_GUESS_BYTES)
         };
         let by_rows = scaled(rows, self.records).min(max_bytes).saturating_add(self.plain_bytes);
         let rest = scaled(rest_bytes, self.compressed_bytes);

@@ -138,9 +138,10 @@ fn record(body: &[u8], at: usize) -> Option<(Parsed, usize)> {
         Some(length) => {
             key = Field::new(at + read, length);
             read += length;
-            short(body.get(at + read..)?.first_chunk::<2>()?, &mut 0).inspect(|raw| {
-                read += 1 + usize::from(*raw > 0x7f);
-            })?
+            let mut taken = 0;
+            let raw = short(body.get(at + read..)?.first_chunk::<2>()?, &mut taken)?;
+            read += taken;
+            raw
         }
     };
     let value_start = at + read;

@@ -130,3 +130,22 @@ proptest! {
         decode_anything(&bytes[..cut.index(bytes.len())], &[(1, 9)]);
     }
 }
+
+#[test]
+fn a_length_in_more_bytes_than_it_needs_does_not_shift_the_value() {
+    // The value's length, 2, takes two bytes; the record ends behind the value, without headers.
+    let mut record = vec![36, 0, 0, 0, 20];
+    record.extend([b'k'; 10]);
+    record.extend([0x84, 0, b'v', 0]);
+    for count in [1, 4] {
+        let records = (0..count).map(|delta| Rec::value(delta, "")).collect();
+        let batch = Batch { stored: Some(record.clone()), ..Batch::new(0, records) };
+        let planned = planned(0, 10, IsolationLevel::ReadUncommitted);
+        for columns in [Columns::all(), Columns::default()] {
+            let options = DecodeOptions::new().with_columns(columns);
+            let mut decoder = RangeDecoder::new(&planned, options);
+            decoder.push(fetched(0, encode_all(std::slice::from_ref(&batch)), &[])).unwrap();
+            assert!(decoder.next_batch().is_err(), "{count} records, {columns:?}");
+        }
+    }
+}
