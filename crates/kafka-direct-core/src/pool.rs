@@ -26,6 +26,7 @@ pub struct BufferPool(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     unused: Mutex<Unused>,
+    /// What the unused and the lent may have together.
     bytes: usize,
     /// The capacities of all that is lent.
     lent_bytes: AtomicUsize,
@@ -168,12 +169,13 @@ impl BufferPool {
             return;
         }
         let mut unused = self.unused();
-        let mut too_large = None;
-        if buffer.capacity() <= self.most_unused() {
+        // One that is too large by itself must not drive out all others.
+        let too_large = if buffer.capacity() <= self.most_unused() {
             unused.put(buffer);
+            None
         } else {
-            too_large = Some(buffer);
-        }
+            Some(buffer)
+        };
         let gone = self.surplus(&mut unused);
         // Freeing takes a while; nobody has to wait for it.
         drop(unused);
