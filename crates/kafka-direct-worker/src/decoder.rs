@@ -201,6 +201,9 @@ impl RangeDecoder {
                 let Some(input) = &mut self.input else { return Ok(None) };
                 let Some(batch) = input.next_visible(&self.scope, &mut self.counts)? else {
                     self.drop_input();
+                    if self.holds_enough() {
+                        return self.finish_rows().map(Some);
+                    }
                     continue;
                 };
                 self.open(&batch)?
@@ -213,6 +216,11 @@ impl RangeDecoder {
     fn arena_is_full(&self) -> bool {
         let most = self.max_bytes.min(MAX_BUFFER_BYTES - DecodeOptions::MAX_BATCH_BYTES);
         self.rows.len() > 0 && self.arena.len() >= most
+    }
+
+    /// Whether one more answer would keep too much alive, whatever the rows' bytes.
+    const fn holds_enough(&self) -> bool {
+        self.rows.len() > 0 && self.rows.sources.held_bytes() >= self.max_bytes
     }
 
     /// Prepares a Kafka batch for parsing: decompresses it if need be.
@@ -291,8 +299,13 @@ impl RangeDecoder {
     #[inline]
     fn leave_batch(&mut self, open: &Open) {
         self.position = self.position.max(open.next);
+        self.leave_body(&open.body);
+    }
+
+    #[inline]
+    fn leave_body(&mut self, body: &Body) {
         // Without a view into it, what the batch decompressed to is not needed any more.
-        if let Body::Arena(range) = &open.body
+        if let Body::Arena(range) = body
             && !self.rows.sources.is_referenced(Origin::Arena)
         {
             self.arena.truncate(range.start);
@@ -305,13 +318,19 @@ impl RangeDecoder {
         self.rows.sources.forget(Origin::Fetched);
     }
 
-    /// Gives up the answer; the position stays behind the last record that became a row.
+    /// Gives up the answer; the position stays behind the last record that became a row. Whoever
+    /// pushes the same bytes over and over keeps no more of them alive each time.
     fn abandon(&mut self) {
         if let Some(open) = self.open.take() {
             let parsed = open.base.saturating_add(open.cursor.next_delta());
             self.position = self.position.max(parsed);
+            self.leave_body(&open.body);
         }
         self.drop_input();
+        if self.rows.len() == 0 {
+            self.rows.forget_sources();
+            self.arena.release();
+        }
     }
 
     fn finish_rows(&mut self) -> Result<RecordBatch, WorkerError> {

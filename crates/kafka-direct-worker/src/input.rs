@@ -101,9 +101,10 @@ impl Scope {
         })
     }
 
-    /// Compares the checksum of a batch.
+    /// Compares the checksum of a batch. If it does not match, the base offset may be what is broken:
+    /// reading goes on from `next`, where the batch before ended.
     #[inline]
-    fn check(&self, header: &BatchHeader, whole: &[u8], lower: Offset) -> Result<(), WorkerError> {
+    fn check(&self, header: &BatchHeader, whole: &[u8], next: Offset) -> Result<(), WorkerError> {
         let checked = whole.get(CHECKED_FROM..).unwrap_or_default();
         let computed = crc_fast::crc32_iscsi(checked);
         if computed == header.crc {
@@ -112,7 +113,7 @@ impl Scope {
         Err(WorkerError::Checksum {
             range: self.range.clone(),
             offset: header.base_offset,
-            resume_at: header.base_offset.max(lower),
+            resume_at: next,
             stored: header.crc,
             computed,
         })
@@ -222,7 +223,7 @@ impl Input {
                 self.at = self.records.len();
                 return Ok(None);
             }
-            scope.check(header, whole, self.lower)?;
+            scope.check(header, whole, self.expected.max(self.lower))?;
             let codec = header.codec().map_err(|source| scope.header_error(source))?;
             let body = self.at + BATCH_HEADER_BYTES..self.at + whole.len();
             self.at += whole.len();

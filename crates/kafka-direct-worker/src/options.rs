@@ -15,8 +15,9 @@ pub struct DecodeOptions {
     /// Key, value and header bytes, of the columns asked for, at which an Arrow batch is closed; the
     /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
     ///
-    /// Compressed Kafka batches are decompressed whole, so an Arrow batch may keep this many bytes
-    /// plus one decompressed Kafka batch alive.
+    /// It is also closed when the answers or the decompressed Kafka batches that it keeps alive reach
+    /// the bound, so that few bytes of many do not pin them all. Answers and Kafka batches are kept
+    /// whole: an Arrow batch may keep this many bytes plus one of them alive.
     pub max_bytes: usize,
     /// Most bytes one Kafka batch may decompress to, at least 1 and at most
     /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_direct_core::{Fetched, Offset, invariants, walk};
+use kafka_direct_core::{Fetched, HeaderError, Offset, invariants, walk};
 
 use crate::code;
 
@@ -30,8 +30,9 @@ pub(super) enum Accepted {
 /// Judges `answer` to a request at `position`.
 ///
 /// The position moves by the batches' headers alone (INV-6); since these lie outside the batch's
-/// checksum, a batch must rise above the one before and end at or below the high watermark. What
-/// lies at and behind the range's end is cut off here.
+/// checksum, a batch must rise above the one before and end at or below the high watermark: neither
+/// of two that contradict each other is delivered. What lies at and behind the range's end is cut
+/// off here.
 pub(super) fn accept(
     slot: &Slot,
     position: Offset,
@@ -46,7 +47,9 @@ pub(super) fn accept(
     let (mut end, mut largest_batch) = (0usize, 0);
     let mut next = position;
     let mut leader_epoch = None;
-    for batch in walk(&records) {
+    let mut before = (end, next, leader_epoch);
+    let mut batches = walk(&records);
+    while let Some(batch) = batches.next() {
         let header = match batch {
             // The log was trimmed past the position: what is missing is no hole.
             Ok((header, _)) if header.base_offset > next && log_start > next => {
@@ -57,6 +60,14 @@ pub(super) fn accept(
                 return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
             }
             Ok((header, _)) => header,
+            // One of two is not where it says it is, and no checksum tells which.
+            Err(error) if goes_back(&error) => {
+                (end, next, leader_epoch) = before;
+                if invariants::moves_forward(position, next) {
+                    break;
+                }
+                return Accepted::Stop(Stop::Header(error));
+            }
             // What was sound before the fault is delivered; the fault is met again behind it.
             Err(_) if invariants::moves_forward(position, next) => break,
             Err(error) => return Accepted::Stop(Stop::Header(error)),
@@ -69,10 +80,19 @@ pub(super) fn accept(
             return Accepted::Stop(Stop::AboveHighWatermark { next, high_watermark });
         }
         if header.base_offset >= slot.range().until() {
-            // A hole up to the range's end: the position is past it.
-            next = next.max(slot.range().until());
+            // A hole up to the range's end: the position is past it, unless this one is not where
+            // it says it is.
+            match batches.next() {
+                Some(Err(error)) if goes_back(&error) => {
+                    if !invariants::moves_forward(position, next) {
+                        return Accepted::Stop(Stop::Header(error));
+                    }
+                }
+                _ => next = next.max(slot.range().until()),
+            }
             break;
         }
+        before = (end, next, leader_epoch);
         end = end.saturating_add(header.total_bytes);
         largest_batch = largest_batch.max(header.total_bytes);
         if invariants::moves_forward(position, header.next_offset()) {
@@ -96,4 +116,9 @@ pub(super) fn accept(
         leader_epoch,
     };
     Accepted::Fetched { fetched, largest_batch }
+}
+
+/// Whether a batch begins below the end of the one before it.
+fn goes_back(error: &HeaderError) -> bool {
+    matches!(error, HeaderError::Order { offset, expected, .. } if offset < expected)
 }

@@ -190,6 +190,12 @@ impl Rows {
         if body > headers { body } else { headers }
     }
 
+    /// Lets go of what a record without a row left behind.
+    pub(crate) fn forget_sources(&mut self) {
+        self.sources.clear();
+        drop(self.headers.take_replaced());
+    }
+
     /// Builds the batch and leaves no row. `arena` is what was the arena, if views point into it.
     pub(crate) fn finish(
         &mut self,

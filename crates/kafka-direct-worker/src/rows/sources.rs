@@ -32,6 +32,8 @@ pub(crate) struct Sources {
     slots: Vec<Slot>,
     /// Per origin: the slot of what it means now. A later answer has a slot of its own.
     current: [Option<u32>; 4],
+    /// What the buffers of the slots hold.
+    held_bytes: usize,
 }
 
 impl Origin {
@@ -53,7 +55,9 @@ impl Sources {
             return *index;
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slots.push(Slot { origin, buffer: buffer(), referenced: false });
+        let buffer = buffer();
+        self.held_bytes = self.held_bytes.saturating_add(buffer.as_ref().map_or(0, Buffer::len));
+        self.slots.push(Slot { origin, buffer, referenced: false });
         if let Some(current) = self.current.get_mut(origin.place()) {
             *current = Some(index);
         }
@@ -81,17 +85,38 @@ impl Sources {
         self.slot(origin).and_then(|slot| self.slots.get(slot)).is_some_and(|slot| slot.referenced)
     }
 
-    /// What is viewed under this origin from here on is another buffer.
+    /// What is viewed under this origin from here on is another buffer. One that no view points
+    /// into is let go at once.
     pub(crate) fn forget(&mut self, origin: Origin) {
+        let index = self.slot(origin);
         if let Some(current) = self.current.get_mut(origin.place()) {
             *current = None;
         }
+        if let Some(slot) = index.and_then(|index| self.slots.get_mut(index))
+            && !slot.referenced
+            && let Some(buffer) = slot.buffer.take()
+        {
+            self.held_bytes = self.held_bytes.saturating_sub(buffer.len());
+        }
+    }
+
+    /// How many bytes the buffers have that are kept for the batch.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Lets everything go, where no row is left that could need it.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.current = [None; 4];
+        self.held_bytes = 0;
     }
 
     /// The buffers in the order of their indices. Those that no view points into are left empty, so
     /// that they are not kept alive.
     pub(super) fn take(&mut self, arena: Option<Buffer>, replaced: Vec<u8>) -> Arc<[Buffer]> {
         self.current = [None; 4];
+        self.held_bytes = 0;
         if !self.slots.iter().any(|slot| slot.referenced) {
             self.slots.clear();
             return Arc::new([]);

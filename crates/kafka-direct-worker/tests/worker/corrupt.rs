@@ -68,6 +68,21 @@ fn a_checksum_error_says_where_to_resume_and_the_rows_before_it_stay() {
 }
 
 #[test]
+fn a_base_offset_that_fails_its_checksum_says_nothing_about_where_to_resume() {
+    let log = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d", "e"])];
+    let second = log[0].encode().len();
+    let mut bad = encode_all(&log);
+    *bad.last_mut().unwrap() ^= 1;
+    bad[second..second + 8].copy_from_slice(&900i64.to_be_bytes());
+    for (fetch_offset, resume_at) in [(0, 2), (1, 2), (3, 3)] {
+        let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns());
+        decoder.push(fetched(fetch_offset, bad.clone(), &[])).unwrap();
+        let error = decoder.next_batch().unwrap_err();
+        assert_eq!(error.checksum_mismatch_at(), Some(Offset::new(resume_at)));
+    }
+}
+
+#[test]
 fn after_an_error_nothing_that_was_delivered_comes_again() {
     let log = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d", "e"])];
     let good = encode_all(&log);

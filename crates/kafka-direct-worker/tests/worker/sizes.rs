@@ -1,11 +1,11 @@
 //! Batches are as large as was asked for, and memory is bounded and shared, not copied.
 
 use arrow_array::{BinaryViewArray, RecordBatch};
-use kafka_direct_core::{Codec, ErrorKind};
+use kafka_direct_core::{BufferPool, Codec, ErrorKind, Fetched};
 use kafka_direct_worker::{Column, Columns, DecodeOptions, RangeDecoder, WorkerError, scan};
 
 use crate::{
-    batch_writer::{Batch, CODECS, Rec, compress, encode_all, fetched},
+    batch_writer::{Batch, CODECS, Rec, compress, encode_all, fetched, varlong},
     reader::{all_columns, column, committed, decode},
 };
 
@@ -88,6 +88,62 @@ fn bytes_that_no_view_points_into_are_not_kept_alive() {
         let batches = decode(&committed(0, 9), &[answer], &only(asked)).unwrap();
         assert_eq!(sizes(&batches), [2]);
         assert!(records.is_unique(), "{asked}");
+    }
+}
+
+/// An answer of one uncompressed batch with values of 100 KB, of which only the key is asked for.
+fn long_values(index: i64, key: &str) -> Fetched {
+    let record = Rec { key: Some(key.into()), ..Rec::value(0, vec![7; 100_000]) };
+    fetched(index, Batch::new(index, vec![record]).encode(), &[])
+}
+
+#[test]
+fn few_bytes_of_many_answers_do_not_pin_them_all() {
+    let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
+    let keys = keys.with_max_bytes(1 << 20);
+    let answers: Vec<Fetched> =
+        (0..60).map(|n| long_values(n, "a key that no view can hold")).collect();
+    let batches = decode(&committed(0, 1000), &answers, &keys).unwrap();
+    assert_eq!(sizes(&batches), [11, 11, 11, 11, 11, 5]);
+    // What nothing points into is let go when it was decoded, and closes no batch.
+    let answers: Vec<Fetched> = (0..60).map(|n| long_values(n, "short")).collect();
+    let mut decoder = RangeDecoder::new(&committed(0, 1000), keys);
+    for answer in answers {
+        let records = answer.records.clone();
+        decoder.push(answer).unwrap();
+        assert!(decoder.next_batch().unwrap().is_none());
+        assert!(records.is_unique());
+    }
+    assert_eq!(decoder.pending_rows(), 60);
+}
+
+#[test]
+fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
+    // A record whose second header is not there, behind one that views were made of.
+    let headers = vec![(vec![0xff; 30], Some(vec![7; 100_000]))];
+    let mut broken = Rec { headers, ..Rec::default() }.body();
+    broken[5] = 4;
+    let mut plain = Vec::new();
+    varlong(&mut plain, i64::try_from(broken.len()).unwrap());
+    plain.extend(broken);
+    Rec::value(1, "good").encode(&mut plain);
+    for codec in CODECS {
+        let mut batch = Batch::of_values(0, &["", ""]).with_codec(codec);
+        batch.plain = Some(plain.clone());
+        let pool = BufferPool::new(64 << 20);
+        let mut decoder = RangeDecoder::with_pool(&committed(0, 1000), all_columns(), pool.clone());
+        for _ in 0..30 {
+            let answer = fetched(0, batch.encode(), &[]);
+            let records = answer.records.clone();
+            decoder.push(answer).unwrap();
+            assert!(decoder.next_batch().is_err());
+            assert_eq!(decoder.pending_rows(), 0);
+            assert!(records.is_unique(), "{codec:?}");
+        }
+        drop(decoder);
+        // No arena was larger than one batch, with room to spare, needs.
+        let unused: Vec<Vec<u8>> = (0..30).map(|_| pool.take_any(64 << 10)).collect();
+        assert!(unused.iter().all(|buffer| buffer.capacity() < 1 << 20), "{codec:?}");
     }
 }
 
