@@ -250,6 +250,16 @@ fn pure_crates_stay_pure() {
 }
 
 #[test]
+fn only_a_program_chooses_an_allocator() {
+    let chooses = |text: &str| text.contains("#[global_allocator]");
+    let libraries = sources()
+        .into_iter()
+        .filter(|path| path.starts_with(root().join("crates")) && !path.ends_with("src/main.rs"));
+    let broken = libraries.filter(|path| chooses(&read(path)));
+    check(&broken.map(|path| shown(&path)).collect::<Vec<_>>());
+}
+
+#[test]
 fn documents_keep_to_their_length() {
     let mut limits = vec![
         (root().join("README.md"), README_LINES),

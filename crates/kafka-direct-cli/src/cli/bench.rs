@@ -12,8 +12,9 @@ use super::{Codec, ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
 use crate::size;
 
 const BENCH_HELP: &str = "\
-Nothing is written to a cluster, and no offset is committed, without --generate. With --generate and
-without --brokers the topic is made and read on an embedded broker in this process.
+Nothing is written to a cluster, and no offset is committed, without --generate. With --generate, and
+if no brokers are named by --brokers, KAFKA_DIRECT_BROKERS or the settings file, the topic is made and
+read on an embedded broker in this process.
 
 Examples:
   kafka-direct bench -b localhost:9092 -t orders
