@@ -16,8 +16,9 @@ pub struct DecodeOptions {
     /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
     ///
     /// It is also closed when the answers or the decompressed Kafka batches that it keeps alive reach
-    /// the bound, so that few bytes of many do not pin them all. Answers and Kafka batches are kept
-    /// whole: an Arrow batch may keep this many bytes plus one of them alive.
+    /// the bound, so that few bytes of many do not pin them all. Each is counted by itself and kept
+    /// whole: an Arrow batch may keep this many bytes of answers and one answer more alive, and as
+    /// many decompressed ones and one Kafka batch more.
     pub max_bytes: usize,
     /// Most bytes one Kafka batch may decompress to, at least 1 and at most
     /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.

@@ -94,7 +94,7 @@ fn misplaced(base: i64, broken: bool) -> Fault {
 }
 
 #[tokio::test]
-async fn a_base_offset_that_was_changed_on_the_way_loses_and_moves_no_record() {
+async fn a_base_offset_that_the_next_batch_contradicts_loses_and_moves_no_record() {
     let broker = super::broker(1, 2000, 10).await;
     let cluster = connect(&broker).await;
     let part = OffsetRange::new(TopicPartition::new("t", 0), 0, 1000).unwrap();

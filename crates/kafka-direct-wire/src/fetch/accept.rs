@@ -30,9 +30,9 @@ pub(super) enum Accepted {
 /// Judges `answer` to a request at `position`.
 ///
 /// The position moves by the batches' headers alone (INV-6); since these lie outside the batch's
-/// checksum, a batch must rise above the one before and end at or below the high watermark: neither
-/// of two that contradict each other is delivered. What lies at and behind the range's end is cut
-/// off here.
+/// checksum, a batch must rise above the one before and end at or below the high watermark. Of two
+/// whole batches of one answer that contradict each other neither is delivered; one that no whole
+/// batch follows is believed. What lies at and behind the range's end is cut off here.
 pub(super) fn accept(
     slot: &Slot,
     position: Offset,
