@@ -268,6 +268,13 @@ impl Batches<'_> {
     pub const fn rest_bytes(&self) -> usize {
         self.rest.len()
     }
+
+    /// The base offset of a batch that is cut, once the walk is over; `None` if there is none, or
+    /// less of it than that.
+    #[must_use]
+    pub fn cut_base(&self) -> Option<Offset> {
+        bytes(self.rest, 0).map(i64::from_be_bytes).map(Offset::new)
+    }
 }
 
 impl<'a> Iterator for Batches<'a> {

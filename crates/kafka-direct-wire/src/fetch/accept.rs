@@ -1,9 +1,14 @@
 //! What one partition's answer means for its slot: bytes to queue, a stop, or nothing.
+//!
+//! The position moves by the batches' headers alone (INV-6), and where a batch begins stands outside
+//! its checksum. So a base offset is believed where something else bears it out: see [`Place`].
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use bytes::Bytes;
-use kafka_direct_core::{Fetched, HeaderError, Offset, invariants, walk};
+use kafka_direct_core::{
+    BatchHeader, Batches, Fetched, HeaderError, Offset, OffsetRange, invariants, walk,
+};
 
 use crate::code;
 
@@ -20,91 +25,120 @@ pub(super) enum Accepted {
         fetched: Fetched,
         /// Of its batches the largest, in bytes.
         largest_batch: usize,
+        /// Where the next batch says that it begins, if nothing else says so.
+        claimed: Option<Offset>,
     },
+    /// The first batch is not where it was expected, and nothing bears it out: it is asked for again.
+    Claimed { base: Offset, largest_batch: usize },
     /// No batch that moves the position.
     Empty,
     /// Something the reader has to look into.
     Stop(Stop),
 }
 
+/// Where a batch begins, and what is enough to believe it.
+///
+/// Whatever the place, a batch behind it, also one that is cut, must not begin below its end: of two
+/// that contradict each other neither is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// At the position, or where the batch before ended: that is enough.
+    Follows,
+    /// Behind a hole: there must be a batch behind it.
+    BehindHole,
+    /// Below the position, as the first of an answer: the batch behind it must begin at its very end.
+    Below,
+}
+
+/// How far an answer is believed.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    bytes: usize,
+    next: Offset,
+    leader_epoch: Option<i32>,
+    largest_batch: usize,
+}
+
+/// A batch whose place is not settled before what is behind it was looked at.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    place: Place,
+    base: Offset,
+    end: Offset,
+    /// How far the answer is believed without it.
+    before: Extent,
+}
+
+/// What is behind a batch says of its place.
+enum Verdict {
+    Believed,
+    /// Nothing; a second answer will tell.
+    Open,
+    Contradicted { behind: Offset },
+}
+
+impl Last {
+    #[inline]
+    fn judge(&self, behind: Option<Offset>) -> Verdict {
+        match (behind, self.place) {
+            (Some(behind), _) if behind < self.end => Verdict::Contradicted { behind },
+            (_, Place::Follows) | (Some(_), Place::BehindHole) => Verdict::Believed,
+            (Some(behind), _) if behind == self.end => Verdict::Believed,
+            _ => Verdict::Open,
+        }
+    }
+}
+
+/// The base offset of what is behind a batch, also where that is cut or out of order.
+#[inline]
+fn base_of(
+    item: Option<&Result<(BatchHeader, &[u8]), HeaderError>>,
+    batches: &Batches<'_>,
+) -> Option<Offset> {
+    match item {
+        Some(Ok((header, _))) => Some(header.base_offset),
+        Some(Err(HeaderError::Order { offset, .. })) => Some(Offset::new(*offset)),
+        Some(Err(_)) => None,
+        None => batches.cut_base(),
+    }
+}
+
+/// Where the walk over an answer ended.
+struct Walked {
+    extent: Extent,
+    claimed: Option<Offset>,
+    stop: Option<Stop>,
+}
+
 /// Judges `answer` to a request at `position`.
 ///
-/// The position moves by the batches' headers alone (INV-6); since these lie outside the batch's
-/// checksum, a batch must rise above the one before and end at or below the high watermark. Of two
-/// whole batches of one answer that contradict each other neither is delivered; one that no whole
-/// batch follows is believed. What lies at and behind the range's end is cut off here.
+/// A batch must also rise above the one before and end at or below the high watermark. A base offset
+/// that nothing in its answer bears out is believed if two answers in a row say it. What lies at and
+/// behind the range's end is cut off here.
 pub(super) fn accept(
     slot: &Slot,
     position: Offset,
     address: &Arc<str>,
     answer: PartitionAnswer,
 ) -> Accepted {
-    let PartitionAnswer { code, high_watermark, last_stable, log_start, aborted, records, .. } =
-        answer;
-    if code != 0 {
+    if answer.code != 0 {
+        let code = answer.code;
         return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
     }
-    let (mut end, mut largest_batch) = (0usize, 0);
-    let mut next = position;
-    let mut leader_epoch = None;
-    let mut before = (end, next, leader_epoch);
-    let mut batches = walk(&records);
-    while let Some(batch) = batches.next() {
-        let header = match batch {
-            // The log was trimmed past the position: what is missing is no hole.
-            Ok((header, _)) if header.base_offset > next && log_start > next => {
-                if invariants::moves_forward(position, next) {
-                    break;
-                }
-                let code = code::OFFSET_OUT_OF_RANGE;
-                return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
-            }
-            Ok((header, _)) => header,
-            // One of two is not where it says it is, and no checksum tells which.
-            Err(error) if goes_back(&error) => {
-                (end, next, leader_epoch) = before;
-                if invariants::moves_forward(position, next) {
-                    break;
-                }
-                return Accepted::Stop(Stop::Header(error));
-            }
-            // What was sound before the fault is delivered; the fault is met again behind it.
-            Err(_) if invariants::moves_forward(position, next) => break,
-            Err(error) => return Accepted::Stop(Stop::Header(error)),
-        };
-        if header.next_offset() > high_watermark {
-            if invariants::moves_forward(position, next) {
-                break;
-            }
-            let next = header.next_offset();
-            return Accepted::Stop(Stop::AboveHighWatermark { next, high_watermark });
-        }
-        if header.base_offset >= slot.range().until() {
-            // A hole up to the range's end: the position is past it, unless this one is not where
-            // it says it is.
-            match batches.next() {
-                Some(Err(error)) if goes_back(&error) => {
-                    if !invariants::moves_forward(position, next) {
-                        return Accepted::Stop(Stop::Header(error));
-                    }
-                }
-                _ => next = next.max(slot.range().until()),
-            }
-            break;
-        }
-        before = (end, next, leader_epoch);
-        end = end.saturating_add(header.total_bytes);
-        largest_batch = largest_batch.max(header.total_bytes);
-        if invariants::moves_forward(position, header.next_offset()) {
-            next = header.next_offset();
-            leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
-        }
-    }
+    let Walked { extent, claimed, stop } =
+        walk_headers(slot.range(), slot.claimed(), position, address, &answer);
+    let Extent { bytes, next, leader_epoch, largest_batch } = extent;
     if !invariants::moves_forward(position, next) {
-        return Accepted::Empty;
+        return match (stop, claimed) {
+            (Some(stop), _) => Accepted::Stop(stop),
+            (None, Some(base)) => Accepted::Claimed { base, largest_batch },
+            (None, None) => Accepted::Empty,
+        };
     }
+    // What was sound before a fault is delivered; the fault is met again behind it.
+    let PartitionAnswer { high_watermark, last_stable, log_start, aborted, records, .. } = answer;
     // Batches below the position stay in: they may hold the markers that end aborted transactions.
-    let records = if end == 0 { Bytes::new() } else { records.slice(..end) };
+    let records = if bytes == 0 { Bytes::new() } else { records.slice(..bytes) };
     let fetched = Fetched {
         fetch_offset: position,
         next,
@@ -115,10 +149,240 @@ pub(super) fn accept(
         log_start,
         leader_epoch,
     };
-    Accepted::Fetched { fetched, largest_batch }
+    Accepted::Fetched { fetched, largest_batch, claimed }
 }
 
-/// Whether a batch begins below the end of the one before it.
-fn goes_back(error: &HeaderError) -> bool {
-    matches!(error, HeaderError::Order { offset, expected, .. } if offset < expected)
+/// Walks the headers up to the range's end or to what is not to be believed. `claimed` is where the
+/// answer before said that the batch at the position begins.
+fn walk_headers(
+    range: &OffsetRange,
+    claimed: Option<Offset>,
+    position: Offset,
+    address: &Arc<str>,
+    answer: &PartitionAnswer,
+) -> Walked {
+    let mut extent = Extent { bytes: 0, next: position, leader_epoch: None, largest_batch: 0 };
+    let ended = |extent, stop| Walked { extent, claimed: None, stop };
+    let mut expected = position;
+    let mut last: Option<Last> = None;
+    let mut batches = walk(&answer.records);
+    loop {
+        let item = batches.next();
+        if let Some(last) = last.take() {
+            match last.judge(base_of(item.as_ref(), &batches)) {
+                Verdict::Believed => {}
+                Verdict::Open if claimed == Some(last.base) => {}
+                Verdict::Open => {
+                    let Last { base, before, .. } = last;
+                    if let Some(claimed) = claimed
+                        && !invariants::moves_forward(position, before.next)
+                    {
+                        return ended(before, Some(Stop::Moved { bases: [claimed, base] }));
+                    }
+                    // Its size tells how much to ask for.
+                    let extent = Extent { largest_batch: extent.largest_batch, ..before };
+                    return Walked { extent, claimed: Some(base), stop: None };
+                }
+                Verdict::Contradicted { behind } => {
+                    let Last { base, end, before, .. } = last;
+                    return ended(before, Some(Stop::Overlap { base, end, behind }));
+                }
+            }
+        }
+        let header = match item {
+            None => return ended(extent, None),
+            Some(Err(error)) => return ended(extent, Some(Stop::Header(error))),
+            Some(Ok((header, _))) => header,
+        };
+        if extent.next >= range.until() {
+            return ended(extent, None);
+        }
+        let (base, end) = (header.base_offset, header.next_offset());
+        // The log was trimmed past the position: what is missing is no hole.
+        if base > extent.next && answer.log_start > extent.next {
+            let code = code::OFFSET_OUT_OF_RANGE;
+            return ended(extent, Some(Stop::Code { address: Arc::clone(address), code }));
+        }
+        if end > answer.high_watermark {
+            let high_watermark = answer.high_watermark;
+            return ended(extent, Some(Stop::AboveHighWatermark { next: end, high_watermark }));
+        }
+        let place = match base.cmp(&expected) {
+            Ordering::Equal => Place::Follows,
+            Ordering::Greater => Place::BehindHole,
+            Ordering::Less => Place::Below,
+        };
+        last = Some(Last { place, base, end, before: extent });
+        expected = end;
+        extent.largest_batch = extent.largest_batch.max(header.total_bytes);
+        if base >= range.until() {
+            // A hole up to the range's end.
+            extent.next = range.until();
+            continue;
+        }
+        extent.bytes = extent.bytes.saturating_add(header.total_bytes);
+        if invariants::moves_forward(position, end) {
+            extent.next = end;
+            extent.leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_direct_core::{IsolationLevel, PlannedRange, TopicPartition};
+    use proptest::{prelude::*, sample::Index};
+
+    use super::*;
+    use crate::fetch::slot::Doubt;
+
+    /// A batch of the log: offsets, and its bytes.
+    #[derive(Debug, Clone)]
+    struct Stored {
+        base: i64,
+        end: i64,
+        bytes: Vec<u8>,
+    }
+
+    /// The log's batches: how far behind the one before, how many offsets, how many bytes.
+    fn log(batches: &[(i64, i32, usize)]) -> Vec<Stored> {
+        let mut end = 0;
+        let stored = batches.iter().map(|(hole, count, body)| {
+            let base = end + hole;
+            end = base + i64::from(*count);
+            let mut bytes = base.to_be_bytes().to_vec();
+            bytes.extend(i32::try_from(49 + body).unwrap().to_be_bytes());
+            bytes.extend([0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0]);
+            bytes.extend((count - 1).to_be_bytes());
+            bytes.extend([0; 30]);
+            bytes.extend(count.to_be_bytes());
+            bytes.resize(61 + body, 7);
+            Stored { base, end, bytes }
+        });
+        stored.collect()
+    }
+
+    /// What Kafka answers from `position` on: whole batches up to `most` bytes, the first in any case,
+    /// and the beginning of the next. `moved` is a batch and the base offset it is sent with.
+    fn serve(log: &[Stored], position: i64, most: usize, moved: Option<(usize, i64)>) -> Bytes {
+        let first = log.partition_point(|batch| batch.end <= position);
+        let mut records = Vec::new();
+        for (at, batch) in log.iter().enumerate().skip(first) {
+            let begin = records.len();
+            records.extend(&batch.bytes);
+            if let Some((_, base)) = moved.filter(|(moved, _)| *moved == at) {
+                records[begin..begin + 8].copy_from_slice(&base.to_be_bytes());
+            }
+        }
+        let whole = log.get(first).map_or(0, |batch| batch.bytes.len());
+        records.truncate(most.max(whole));
+        records.into()
+    }
+
+    /// Reads `[from, until)` in answers of these sizes, one of which has a batch moved. Returns the
+    /// offsets, how many answers it took, and how many were stopped at.
+    fn read(
+        log: &[Stored],
+        (from, until): (i64, i64),
+        sizes: &[usize],
+        moved: Option<(usize, usize, i64)>,
+    ) -> (Vec<i64>, usize, usize) {
+        let range = OffsetRange::new(TopicPartition::new("t", 0), from, until).unwrap();
+        let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
+        let slot = |position| Slot::new(&planned, Offset::new(position), None, None, Doubt::No);
+        let (mut position, mut offsets, mut stops) = (from, Vec::new(), 0);
+        let mut current = slot(position);
+        let high_watermark = Offset::new(log.last().map_or(0, |batch| batch.end));
+        for (number, size) in sizes.iter().cycle().enumerate() {
+            let moved = moved.filter(|(at, ..)| *at == number).map(|(_, batch, to)| (batch, to));
+            let answer = PartitionAnswer {
+                partition: 0,
+                code: 0,
+                high_watermark,
+                last_stable: high_watermark,
+                log_start: Offset::ZERO,
+                aborted: Vec::new(),
+                records: serve(log, position, *size, moved),
+            };
+            match accept(&current, Offset::new(position), &Arc::from("h:1"), answer) {
+                Accepted::Fetched { fetched, claimed, largest_batch } => {
+                    let next = fetched.next.get();
+                    for batch in walk(&fetched.records) {
+                        let (header, _) = batch.unwrap();
+                        let is_true = |batch: &Stored| {
+                            batch.base == header.base_offset.get()
+                                && batch.end == header.next_offset().get()
+                        };
+                        assert!(log.iter().any(is_true), "{header:?} is nowhere in the log");
+                        let visible = position.max(header.base_offset.get())
+                            ..until.min(header.next_offset().get());
+                        offsets.extend(visible);
+                    }
+                    position = next;
+                    current = slot(position);
+                    if let Some(base) = claimed {
+                        current.claim(base, largest_batch);
+                    }
+                }
+                Accepted::Claimed { base, largest_batch } => current.claim(base, largest_batch),
+                Accepted::Stop(_) => {
+                    stops += 1;
+                    current = slot(position);
+                }
+                Accepted::Empty => panic!("empty at {position}"),
+            }
+            assert!(stops < 3, "read no further than {position}");
+            if position >= until {
+                return (offsets, number + 1, stops);
+            }
+        }
+        unreachable!()
+    }
+
+    fn there(log: &[Stored], from: i64, until: i64) -> Vec<i64> {
+        log.iter().flat_map(|batch| from.max(batch.base)..until.min(batch.end)).collect()
+    }
+
+    /// A range that is not empty.
+    fn span(log: &[Stored], ends: [Index; 2]) -> (i64, i64) {
+        let end = usize::try_from(log.last().unwrap().end).unwrap();
+        let from = ends[0].index(end);
+        let until = from + 1 + ends[1].index(end - from);
+        (i64::try_from(from).unwrap(), i64::try_from(until).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn a_log_with_holes_is_read_to_its_end_in_at_most_two_answers_a_batch(
+            batches in prop::collection::vec((prop_oneof![Just(0i64), 0..9i64], 1..9i32, 0..90usize), 1..12),
+            ends in any::<[Index; 2]>(),
+            sizes in prop::collection::vec(1..900usize, 1..5),
+        ) {
+            let log = log(&batches);
+            let (from, until) = span(&log, ends);
+            let (offsets, answers, stops) = read(&log, (from, until), &sizes, None);
+            prop_assert_eq!(offsets, there(&log, from, until));
+            prop_assert_eq!(stops, 0);
+            prop_assert!(answers <= 2 * log.len(), "{} answers", answers);
+        }
+
+        #[test]
+        fn where_one_base_of_one_answer_was_changed_each_record_comes_once_and_in_its_place(
+            batches in prop::collection::vec((Just(0i64), 1..9i32, 0..90usize), 1..12),
+            ends in any::<[Index; 2]>(),
+            sizes in prop::collection::vec(1..900usize, 1..5),
+            at in 0..6usize,
+            moved in any::<Index>(),
+            to in prop_oneof![-3..70i64, any::<i64>()],
+        ) {
+            let log = log(&batches);
+            let (from, until) = span(&log, ends);
+            let moved = moved.index(log.len());
+            // Begins just where it is asked for, and nothing else tells.
+            let is_first = log[moved].base < from && from < log[moved].end;
+            prop_assume!(!(is_first && to == from));
+            let (offsets, ..) = read(&log, (from, until), &sizes, Some((at, moved, to)));
+            prop_assert_eq!(offsets, there(&log, from, until));
+        }
+    }
 }

@@ -208,6 +208,18 @@ impl RangeFetch {
                     format!("the batch ends at {next}, above the high watermark {high_watermark}");
                 self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
             }
+            Stop::Overlap { base, end, behind } => {
+                let reason = format!(
+                    "the batch at offset {base} ends at {end}, the one behind it begins at {behind}"
+                );
+                self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
+            }
+            Stop::Moved { bases: [first, second] } => {
+                let reason = format!(
+                    "of one batch two answers say that it begins at offset {first} and at {second}"
+                );
+                self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
+            }
             Stop::TooLarge { bytes } => {
                 let reason = format!(
                     "{} at offset {}: the answer has {bytes} bytes; raise the setting to read the batch",
