@@ -110,19 +110,21 @@ async fn a_base_offset_that_is_wrong_each_time_ends_in_an_error_where_a_batch_fo
 
 #[tokio::test]
 async fn a_hole_or_a_start_inside_a_batch_costs_one_more_request_at_most() {
-    // The same by one batch an answer and by all: from, until, and the requests of each.
+    // The same by one batch an answer, by two and the beginning of a third, and by all: from, until,
+    // and the requests of each.
     let reads = [
-        (0, 50, [4, 1]),
-        (0, 90, [6, 2]),
+        (0, 40, [3, 1, 1]),
+        (0, 50, [4, 2, 1]),
+        (0, 90, [6, 3, 2]),
         // A hole up to the end.
-        (0, 60, [6, 2]),
-        (20, 30, [2, 1]),
-        (35, 50, [3, 1]),
-        (85, 90, [2, 2]),
-        (40, 50, [1, 1]),
+        (0, 60, [6, 3, 2]),
+        (20, 30, [2, 1, 1]),
+        (35, 50, [3, 1, 1]),
+        (85, 90, [2, 2, 2]),
+        (40, 50, [1, 1, 1]),
     ];
-    for (at, bytes) in [1, 1 << 20].into_iter().enumerate() {
-        let broker = Broker::start().await.unwrap();
+    for (at, bytes) in [1, 600, 1 << 20].into_iter().enumerate() {
+        let broker = Broker::builder().tail_batches(TailBatches::Cut).start().await.unwrap();
         broker.create_topic("t", 1).unwrap();
         let mut log = Vec::new();
         for base in [0, 30, 40, 80] {
@@ -139,5 +141,15 @@ async fn a_hole_or_a_start_inside_a_batch_costs_one_more_request_at_most() {
             let asked = cluster.fetch_metrics().requests;
             assert_eq!(asked, requests[at], "{bytes} [{from}, {until})");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_holes_is_asked_for_once() {
+    let broker = log(TailBatches::Whole).await;
+    for (bytes, requests) in [(1, 20), (700, 7), (1 << 20, 1)] {
+        let cluster = connected(&broker, bytes).await;
+        assert_eq!(read(&cluster, 0, 200).await.unwrap(), (0..200).collect::<Vec<_>>());
+        assert_eq!(cluster.fetch_metrics().requests, requests, "{bytes}");
     }
 }
