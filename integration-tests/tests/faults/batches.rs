@@ -1,8 +1,8 @@
 //! Batches that are broken, odd or hostile.
 
-use kafka_direct::{Columns, DecodeOptions, ErrorKind, KafkaRdd, OffsetRange, TopicPartition};
+use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
 use kafka_direct_broker::{
-    ApiKey, BatchWriter, Broker, Fault, FillOrder, Marker, RawOffsets, Record, TailBatches,
+    BatchWriter, Broker, FillOrder, Marker, RawOffsets, Record, TailBatches,
 };
 
 use super::{connect, connect_with, fill_large, offsets, whole};
@@ -77,38 +77,6 @@ async fn broken_batches_are_named_by_partition_offset_and_fault() {
     broker.append_raw("t", 0, [sound(), sound()].concat(), back).unwrap();
     let rdd = whole(&connect(&broker).await).await;
     assert_eq!(offsets(&rdd).await.unwrap_err().kind(), Corrupt, "a base offset that goes back");
-}
-
-/// Says of the batch at offset 10 that it begins at `base`; with a byte of a record flipped if it is
-/// to be `broken` besides.
-fn misplaced(base: i64, broken: bool) -> Fault {
-    Fault::corrupt(move |answer| {
-        let is_header =
-            |at: &usize| answer[*at..*at + 8] == 10i64.to_be_bytes() && answer[*at + 16] == 2;
-        let at = (0..answer.len() - 61).find(is_header).unwrap();
-        answer[at..at + 8].copy_from_slice(&base.to_be_bytes());
-        if broken {
-            answer[at + 70] ^= 1;
-        }
-    })
-}
-
-#[tokio::test]
-async fn a_base_offset_that_the_next_batch_contradicts_loses_and_moves_no_record() {
-    let broker = super::broker(1, 2000, 10).await;
-    let cluster = connect(&broker).await;
-    let part = OffsetRange::new(TopicPartition::new("t", 0), 0, 1000).unwrap();
-    let part = KafkaRdd::builder(&cluster).columns(Columns::all()).ranges([part]);
-    let part = part.build().await.unwrap();
-    // Inside of the range, at its end and behind it, below the high watermark.
-    for base in [11, 19, 500, 990, 1000, 1500, 1990] {
-        for broken in [false, true] {
-            broker.faults().next(ApiKey::Fetch, misplaced(base, broken));
-            let read = offsets(&part).await.unwrap();
-            assert_eq!(read, (0..1000).collect::<Vec<_>>(), "{base} {broken}");
-        }
-    }
-    assert_eq!(broker.faults().intercepted(ApiKey::Fetch), 14);
 }
 
 #[tokio::test]

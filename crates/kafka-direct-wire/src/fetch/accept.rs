@@ -74,7 +74,9 @@ enum Verdict {
     Believed,
     /// Nothing; a second answer will tell.
     Open,
-    Contradicted { behind: Offset },
+    Contradicted {
+        behind: Offset,
+    },
 }
 
 impl Last {
