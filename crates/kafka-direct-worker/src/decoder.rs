@@ -191,7 +191,7 @@ impl RangeDecoder {
 
     fn advance(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
         loop {
-            if self.rows.is_full() || (self.open.is_none() && self.arena_is_full()) {
+            if self.rows.is_full() || (self.open.is_none() && self.holds_enough()) {
                 return self.finish_rows().map(Some);
             }
             // Kept here while it is worked on: most batches of few records are left at once.
@@ -201,9 +201,6 @@ impl RangeDecoder {
                 let Some(input) = &mut self.input else { return Ok(None) };
                 let Some(batch) = input.next_visible(&self.scope, &mut self.counts)? else {
                     self.drop_input();
-                    if self.holds_enough() {
-                        return self.finish_rows().map(Some);
-                    }
                     continue;
                 };
                 self.open(&batch)?
@@ -212,15 +209,11 @@ impl RangeDecoder {
         }
     }
 
-    /// Whether one more decompressed batch would keep too much alive, whatever the rows' bytes.
-    fn arena_is_full(&self) -> bool {
+    /// Whether one more Kafka batch or answer would keep too much alive, whatever the rows' bytes.
+    fn holds_enough(&self) -> bool {
         let most = self.max_bytes.min(MAX_BUFFER_BYTES - DecodeOptions::MAX_BATCH_BYTES);
-        self.rows.len() > 0 && self.arena.len() >= most
-    }
-
-    /// Whether one more answer would keep too much alive, whatever the rows' bytes.
-    const fn holds_enough(&self) -> bool {
-        self.rows.len() > 0 && self.rows.sources.held_bytes() >= self.max_bytes
+        let kept = self.arena.len().saturating_add(self.rows.sources.kept_bytes());
+        self.rows.len() > 0 && kept >= most
     }
 
     /// Prepares a Kafka batch for parsing: decompresses it if need be.
@@ -304,11 +297,13 @@ impl RangeDecoder {
 
     #[inline]
     fn leave_body(&mut self, body: &Body) {
-        // Without a view into it, what the batch decompressed to is not needed any more.
-        if let Body::Arena(range) = body
-            && !self.rows.sources.is_referenced(Origin::Arena)
-        {
-            self.arena.truncate(range.start);
+        match body {
+            // Without a view into it, what the batch decompressed to is not needed any more.
+            Body::Arena(range) if !self.rows.sources.is_referenced(Origin::Arena) => {
+                self.arena.truncate(range.start);
+            }
+            Body::Frozen(..) => self.rows.sources.forget(Origin::Frozen),
+            _ => {}
         }
     }
 

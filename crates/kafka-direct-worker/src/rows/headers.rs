@@ -40,11 +40,12 @@ impl HeaderRows {
         range: Range<usize>,
         count: i32,
     ) -> Result<(), &'static str> {
-        let (before, replaced) = (self.keys.len(), self.replaced.len());
+        let before = (self.keys.mark(), self.values.mark(), self.replaced.len());
         let parsed = self.parse_all(source, range, count);
         if parsed.is_err() {
-            self.keys.truncate(before);
-            self.values.truncate(before);
+            let (keys, values, replaced) = before;
+            self.keys.rewind(keys);
+            self.values.rewind(values);
             self.replaced.truncate(replaced);
         }
         parsed

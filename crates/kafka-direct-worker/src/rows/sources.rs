@@ -32,8 +32,8 @@ pub(crate) struct Sources {
     slots: Vec<Slot>,
     /// Per origin: the slot of what it means now. A later answer has a slot of its own.
     current: [Option<u32>; 4],
-    /// What the buffers of the slots hold.
-    held_bytes: usize,
+    /// What buffers hold that are not of now any more, and that views point into.
+    kept_bytes: usize,
 }
 
 impl Origin {
@@ -55,9 +55,7 @@ impl Sources {
             return *index;
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        let buffer = buffer();
-        self.held_bytes = self.held_bytes.saturating_add(buffer.as_ref().map_or(0, Buffer::len));
-        self.slots.push(Slot { origin, buffer, referenced: false });
+        self.slots.push(Slot { origin, buffer: buffer(), referenced: false });
         if let Some(current) = self.current.get_mut(origin.place()) {
             *current = Some(index);
         }
@@ -88,35 +86,43 @@ impl Sources {
     /// What is viewed under this origin from here on is another buffer. One that no view points
     /// into is let go at once.
     pub(crate) fn forget(&mut self, origin: Origin) {
-        let index = self.slot(origin);
+        let Some(index) = self.slot(origin) else { return };
         if let Some(current) = self.current.get_mut(origin.place()) {
             *current = None;
         }
-        if let Some(slot) = index.and_then(|index| self.slots.get_mut(index))
-            && !slot.referenced
-            && let Some(buffer) = slot.buffer.take()
-        {
-            self.held_bytes = self.held_bytes.saturating_sub(buffer.len());
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.referenced {
+            let bytes = slot.buffer.as_ref().map_or(0, Buffer::len);
+            self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+        } else {
+            slot.buffer = None;
+            // The last ones' indices are free again.
+            let current = self.current;
+            let is_needed = |(at, slot): (usize, &Slot)| {
+                slot.referenced || current.contains(&u32::try_from(at).ok())
+            };
+            let needed = self.slots.iter().enumerate().rposition(is_needed).map_or(0, |at| at + 1);
+            self.slots.truncate(needed);
         }
     }
 
-    /// How many bytes the buffers have that are kept for the batch.
-    pub(crate) const fn held_bytes(&self) -> usize {
-        self.held_bytes
+    /// How many bytes were let go of and are kept alive by views.
+    pub(crate) const fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// Lets everything go, where no row is left that could need it.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
         self.current = [None; 4];
-        self.held_bytes = 0;
+        self.kept_bytes = 0;
     }
 
     /// The buffers in the order of their indices. Those that no view points into are left empty, so
     /// that they are not kept alive.
     pub(super) fn take(&mut self, arena: Option<Buffer>, replaced: Vec<u8>) -> Arc<[Buffer]> {
         self.current = [None; 4];
-        self.held_bytes = 0;
+        self.kept_bytes = 0;
         if !self.slots.iter().any(|slot| slot.referenced) {
             self.slots.clear();
             return Arc::new([]);
@@ -133,5 +139,30 @@ impl Sources {
             })
         });
         buffers.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_points_into_leaves_nothing_behind() {
+        let mut sources = Sources::default();
+        let buffer = |bytes: usize| move || Some(Buffer::from_vec(vec![7u8; bytes]));
+        assert_eq!(sources.index(Origin::Fetched, buffer(100)), 0);
+        assert_eq!(sources.index(Origin::Replaced, || None), 1);
+        for _ in 0..9 {
+            sources.forget(Origin::Fetched);
+            assert_eq!(sources.index(Origin::Fetched, buffer(100)), 2);
+        }
+        assert_eq!(sources.kept_bytes(), 0);
+        sources.note(Origin::Fetched, MAX_INLINE_BYTES + 1);
+        sources.forget(Origin::Fetched);
+        assert_eq!(sources.kept_bytes(), 100);
+        assert_eq!(sources.index(Origin::Fetched, buffer(50)), 3);
+        let lengths: Vec<usize> = sources.take(None, Vec::new()).iter().map(Buffer::len).collect();
+        assert_eq!(lengths, [0, 0, 100, 0]);
+        assert_eq!((sources.index(Origin::Fetched, buffer(1)), sources.kept_bytes()), (0, 0));
     }
 }

@@ -96,6 +96,13 @@ pub(crate) struct Views {
     longest: usize,
 }
 
+/// An end of a column that it can be brought back to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    len: usize,
+    longest: usize,
+}
+
 impl Views {
     /// Adds the `(start, length)` in the source, or a null.
     #[inline(always)]
@@ -160,7 +167,15 @@ impl Views {
         self.views.len().max(self.leading_nulls)
     }
 
-    pub(super) fn truncate(&mut self, len: usize) {
+    /// Where the column ends now, for [`Views::rewind`].
+    pub(super) fn mark(&self) -> Mark {
+        Mark { len: self.len(), longest: self.longest }
+    }
+
+    /// Lets go of what was added since, so that nothing tells of it.
+    pub(super) fn rewind(&mut self, mark: Mark) {
+        let Mark { len, longest } = mark;
+        self.longest = longest;
         self.views.truncate(len);
         self.leading_nulls = self.leading_nulls.min(len);
         while self.nulls.pop_if(|row| *row >= len).is_some() {}
@@ -243,7 +258,7 @@ mod tests {
             }
             let expected = |row| (!is_null(row)).then_some(b"x".as_slice());
             for len in (0..=5).rev() {
-                views.truncate(len);
+                views.rewind(Mark { len, longest: 0 });
                 assert_eq!(views.len(), len);
                 let mut copy = Views {
                     leading_nulls: views.leading_nulls,

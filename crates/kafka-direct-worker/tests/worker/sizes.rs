@@ -118,8 +118,42 @@ fn few_bytes_of_many_answers_do_not_pin_them_all() {
 }
 
 #[test]
-fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
-    // A record whose second header is not there, behind one that views were made of.
+fn answers_and_decompressed_bytes_are_kept_up_to_one_bound() {
+    let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
+    let keys = keys.with_max_bytes(1 << 20);
+    let answers: Vec<Fetched> = (0..60)
+        .map(|n| {
+            let record = Rec { key: Some(vec![b'k'; 30]), ..Rec::value(0, vec![7; 100_000]) };
+            let codec = if n % 2 == 0 { Codec::None } else { Codec::Lz4 };
+            fetched(n, Batch::new(n, vec![record]).with_codec(codec).encode(), &[])
+        })
+        .collect();
+    let batches = decode(&committed(0, 1000), &answers, &keys).unwrap();
+    assert_eq!(sizes(&batches), [11, 11, 11, 11, 11, 5]);
+}
+
+#[test]
+fn what_was_decompressed_for_the_batch_before_closes_none_unless_views_need_it() {
+    let keyed =
+        |delta: i32, key: &str| Rec { key: Some(key.into()), ..Rec::value(delta, [7; 600]) };
+    for (last, expected) in [("short", vec![4, 4]), ("a key that no view can hold", vec![4, 1, 3])]
+    {
+        let mut records: Vec<Rec> =
+            (0..4).map(|delta| keyed(delta, "a key that no view can hold")).collect();
+        records.push(keyed(4, last));
+        let first = Batch::new(0, records).with_codec(Codec::Zstd);
+        let answers: Vec<Fetched> = std::iter::once(fetched(0, first.encode(), &[]))
+            .chain((5..8).map(|n| fetched(n, Batch::new(n, vec![keyed(0, "k")]).encode(), &[])))
+            .collect();
+        let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
+        let keys = keys.with_max_rows(4).with_max_bytes(2000);
+        assert_eq!(sizes(&decode(&committed(0, 9), &answers, &keys).unwrap()), expected, "{last}");
+    }
+}
+
+/// The records of a batch of two, the first of which has a second header that is not there, behind
+/// one that views were made of.
+fn without_its_second_header() -> Vec<u8> {
     let headers = vec![(vec![0xff; 30], Some(vec![7; 100_000]))];
     let mut broken = Rec { headers, ..Rec::default() }.body();
     broken[5] = 4;
@@ -127,9 +161,60 @@ fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
     varlong(&mut plain, i64::try_from(broken.len()).unwrap());
     plain.extend(broken);
     Rec::value(1, "good").encode(&mut plain);
+    plain
+}
+
+#[test]
+fn broken_batches_behind_a_row_that_waits_keep_nothing() {
+    for codec in CODECS {
+        let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns());
+        decoder.push(fetched(0, Batch::of_values(0, &["first"]).encode(), &[])).unwrap();
+        assert!(decoder.next_batch().unwrap().is_none());
+        let mut batch = Batch::of_values(1, &["", ""]).with_codec(codec);
+        batch.plain = Some(without_its_second_header());
+        for _ in 0..30 {
+            let answer = fetched(1, batch.encode(), &[]);
+            let records = answer.records.clone();
+            decoder.push(answer).unwrap();
+            assert!(decoder.next_batch().is_err());
+            assert_eq!(decoder.pending_rows(), 1);
+            assert!(records.is_unique(), "{codec:?}");
+        }
+        assert_eq!(decoder.flush().unwrap().unwrap().num_rows(), 1);
+    }
+}
+
+#[test]
+fn answers_that_break_behind_a_row_are_kept_up_to_max_bytes() {
+    let options = all_columns().with_max_bytes(1 << 20);
+    let mut decoder = RangeDecoder::new(&committed(0, 1000), options);
+    let (mut answers, mut sizes) = (Vec::new(), Vec::new());
+    for n in 0..40 {
+        let mut bytes = Batch::of_values(n, &["more than a view can hold"]).encode();
+        let mut broken = Batch::new(n + 1, vec![Rec::value(0, vec![7; 100_000])]).encode();
+        *broken.last_mut().unwrap() ^= 1;
+        bytes.extend(broken);
+        let answer = fetched(n, bytes, &[]);
+        answers.push(answer.records.clone());
+        decoder.push(answer).unwrap();
+        loop {
+            match decoder.next_batch() {
+                Ok(Some(batch)) => sizes.push(batch.num_rows()),
+                Ok(None) => panic!("the broken batch was stepped over"),
+                Err(error) => break assert_eq!(error.kind(), ErrorKind::Corrupt),
+            }
+        }
+        let kept = answers.iter().filter(|records| !records.is_unique()).count();
+        assert!(kept <= 11, "{kept} answers");
+    }
+    assert_eq!(sizes, [11, 11, 11]);
+}
+
+#[test]
+fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
     for codec in CODECS {
         let mut batch = Batch::of_values(0, &["", ""]).with_codec(codec);
-        batch.plain = Some(plain.clone());
+        batch.plain = Some(without_its_second_header());
         let pool = BufferPool::new(64 << 20);
         let mut decoder = RangeDecoder::with_pool(&committed(0, 1000), all_columns(), pool.clone());
         for _ in 0..30 {
