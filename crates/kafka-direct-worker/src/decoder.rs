@@ -313,8 +313,8 @@ impl RangeDecoder {
         self.rows.sources.forget(Origin::Fetched);
     }
 
-    /// Gives up the answer; the position stays behind the last record that became a row. While no
-    /// row is pending, whoever pushes the same bytes over and over keeps none of them alive.
+    /// Gives up the answer; the position stays behind the last record that became a row. Whoever
+    /// pushes the same broken bytes over and over keeps none of them alive that no row needs.
     fn abandon(&mut self) {
         if let Some(open) = self.open.take() {
             let parsed = open.base.saturating_add(open.cursor.next_delta());

@@ -15,10 +15,9 @@ pub struct DecodeOptions {
     /// Key, value and header bytes, of the columns asked for, at which an Arrow batch is closed; the
     /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
     ///
-    /// It is also closed when the answers or the decompressed Kafka batches that it keeps alive reach
-    /// the bound, so that few bytes of many do not pin them all. Each is counted by itself and kept
-    /// whole: an Arrow batch may keep this many bytes of answers and one answer more alive, and as
-    /// many decompressed ones and one Kafka batch more.
+    /// It is also closed when the answers and the decompressed Kafka batches that it keeps alive reach
+    /// the bound together, so that few bytes of many do not pin them all. They are kept whole: an Arrow
+    /// batch may keep this many bytes alive, and one answer and one decompressed Kafka batch more.
     pub max_bytes: usize,
     /// Most bytes one Kafka batch may decompress to, at least 1 and at most
     /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.

@@ -14,6 +14,8 @@ mod frame;
 mod lane;
 mod loss;
 mod metrics;
+#[cfg(test)]
+mod places;
 mod quota;
 mod range_fetch;
 mod recover;
