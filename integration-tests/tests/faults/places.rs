@@ -94,7 +94,7 @@ async fn a_base_offset_that_was_changed_once_loses_and_moves_no_record() {
 }
 
 #[tokio::test]
-async fn a_base_offset_that_is_wrong_each_time_ends_in_an_error_where_a_batch_follows() {
+async fn a_base_offset_that_is_too_high_each_time_is_an_error_where_a_batch_follows() {
     for (bytes, tail) in SHAPES.into_iter().filter(|(bytes, _)| *bytes > 1) {
         let broker = log(tail).await;
         let cluster = connected(&broker, bytes).await;
@@ -102,7 +102,7 @@ async fn a_base_offset_that_is_wrong_each_time_ends_in_an_error_where_a_batch_fo
             for base in bases().filter(|base| *base > 10) {
                 let times = Arc::new(AtomicU64::new(u64::MAX));
                 broker.faults().every(ApiKey::Fetch, moved(base, false, &times));
-                let error = read(&cluster, from, until).await.expect_err("a wrong base");
+                let error = read(&cluster, from, until).await.expect_err("too high");
                 assert_eq!(error.kind(), ErrorKind::Corrupt, "[{from}, {until}) {base}: {error}");
             }
         }
@@ -117,6 +117,7 @@ async fn a_hole_or_a_start_inside_a_batch_costs_one_more_request_at_most() {
         (0, 40, [3, 1, 1]),
         (0, 50, [4, 2, 1]),
         (0, 90, [6, 3, 2]),
+        (5, 90, [7, 3, 3]),
         // A hole up to the end.
         (0, 60, [6, 3, 2]),
         (20, 30, [2, 1, 1]),

@@ -46,8 +46,13 @@ enum Place {
     Follows,
     /// Behind a hole: there must be a batch behind it.
     BehindHole,
-    /// Below the position, as the first of an answer: the batch behind it must begin at its very end.
+    /// Below the position, which it reaches past: the batch behind it must begin at its very end.
     Below,
+    /// It ends at or below the position: nothing of it is delivered.
+    Past,
+    /// Behind a hole that follows one of those, which may have been moved out of it: a second answer
+    /// must say the same.
+    BehindPast,
 }
 
 /// How far an answer is believed.
@@ -84,8 +89,8 @@ impl Last {
     fn judge(&self, behind: Option<Offset>) -> Verdict {
         match (behind, self.place) {
             (Some(behind), _) if behind < self.end => Verdict::Contradicted { behind },
-            (_, Place::Follows) | (Some(_), Place::BehindHole) => Verdict::Believed,
-            (Some(behind), _) if behind == self.end => Verdict::Believed,
+            (_, Place::Follows | Place::Past) | (Some(_), Place::BehindHole) => Verdict::Believed,
+            (Some(behind), Place::Below) if behind == self.end => Verdict::Believed,
             _ => Verdict::Open,
         }
     }
@@ -99,8 +104,7 @@ fn base_of(
 ) -> Option<Offset> {
     match item {
         Some(Ok((header, _))) => Some(header.base_offset),
-        Some(Err(HeaderError::Order { offset, .. })) => Some(Offset::new(*offset)),
-        Some(Err(_)) => None,
+        Some(Err(error)) => Some(error.offset()),
         None => batches.cut_base(),
     }
 }
@@ -114,9 +118,9 @@ struct Walked {
 
 /// Judges `answer` to a request at `position`.
 ///
-/// A batch must also rise above the one before and end at or below the high watermark. A base offset
-/// that nothing in its answer bears out is believed if two answers in a row say it. What lies at and
-/// behind the range's end is cut off here.
+/// A batch must also rise above the one before and end at or below the high watermark. Of the batch at
+/// the position a base offset that nothing in its answer bears out is believed if the next answer that
+/// has one says the same. What lies at and behind the range's end is cut off here.
 pub(super) fn accept(
     slot: &Slot,
     position: Offset,
@@ -166,29 +170,30 @@ fn walk_headers(
     let mut extent = Extent { bytes: 0, next: position, leader_epoch: None, largest_batch: 0 };
     let ended = |extent, stop| Walked { extent, claimed: None, stop };
     let mut expected = position;
+    let mut is_past = false;
     let mut last: Option<Last> = None;
     let mut batches = walk(&answer.records);
     loop {
         let item = batches.next();
         if let Some(last) = last.take() {
-            match last.judge(base_of(item.as_ref(), &batches)) {
-                Verdict::Believed => {}
-                Verdict::Open if claimed == Some(last.base) => {}
-                Verdict::Open => {
-                    let Last { base, before, .. } = last;
-                    if let Some(claimed) = claimed
-                        && !invariants::moves_forward(position, before.next)
-                    {
-                        return ended(before, Some(Stop::Moved { bases: [claimed, base] }));
-                    }
+            let Last { place, base, end, before } = last;
+            // What was said before is of the batch at the position.
+            let is_at_position =
+                place != Place::Past && !invariants::moves_forward(position, before.next);
+            let claimed = claimed.filter(|_| is_at_position);
+            match (last.judge(base_of(item.as_ref(), &batches)), claimed) {
+                (Verdict::Contradicted { behind }, _) => {
+                    return ended(before, Some(Stop::Overlap { base, end, behind }));
+                }
+                (_, Some(claimed)) if claimed != base => {
+                    return ended(before, Some(Stop::Moved { bases: [claimed, base] }));
+                }
+                (Verdict::Open, None) => {
                     // Its size tells how much to ask for.
                     let extent = Extent { largest_batch: extent.largest_batch, ..before };
                     return Walked { extent, claimed: Some(base), stop: None };
                 }
-                Verdict::Contradicted { behind } => {
-                    let Last { base, end, before, .. } = last;
-                    return ended(before, Some(Stop::Overlap { base, end, behind }));
-                }
+                (Verdict::Believed, _) | (Verdict::Open, Some(_)) => {}
             }
         }
         let header = match item {
@@ -210,10 +215,13 @@ fn walk_headers(
             return ended(extent, Some(Stop::AboveHighWatermark { next: end, high_watermark }));
         }
         let place = match base.cmp(&expected) {
+            _ if end <= position => Place::Past,
             Ordering::Equal => Place::Follows,
+            Ordering::Greater if is_past => Place::BehindPast,
             Ordering::Greater => Place::BehindHole,
             Ordering::Less => Place::Below,
         };
+        is_past = place == Place::Past;
         last = Some(Last { place, base, end, before: extent });
         expected = end;
         extent.largest_batch = extent.largest_batch.max(header.total_bytes);

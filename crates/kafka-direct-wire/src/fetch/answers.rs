@@ -94,7 +94,7 @@ impl<'a> Answers<'a> {
             Accepted::Empty => {
                 Metrics::add(&self.metrics.empty_answers, 1);
                 if at == 0 && held > aborted {
-                    let reason = "the first batch is cut short".into();
+                    let reason = "the first batch is cut short, or ends below the position".into();
                     let address = Arc::clone(self.address);
                     self.first = Some(Stop::Protocol { address, reason });
                 } else if at == 0 {

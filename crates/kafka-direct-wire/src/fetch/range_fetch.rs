@@ -227,7 +227,7 @@ impl RangeFetch {
     /// # Errors
     /// [`kafka_direct_core::ErrorKind::Unavailable`] if faults did not pass within the retry time-out or the deadline
     /// passed; [`kafka_direct_core::ErrorKind::OffsetLost`] if offsets are gone and the policy is `fail`;
-    /// [`kafka_direct_core::ErrorKind::Corrupt`] for batch headers that make no sense twice; [`kafka_direct_core::ErrorKind::Invalid`] for
+    /// [`kafka_direct_core::ErrorKind::Corrupt`] for batch headers that make no sense three times in a row; [`kafka_direct_core::ErrorKind::Invalid`] for
     /// an old message format or a batch over `max_batch_bytes`; [`kafka_direct_core::ErrorKind::Unauthorized`].
     ///
     /// # Cancel safety

@@ -216,7 +216,7 @@ impl RangeFetch {
             }
             Stop::Moved { bases: [first, second] } => {
                 let reason = format!(
-                    "of one batch two answers say that it begins at offset {first} and at {second}"
+                    "two answers disagree on where the next batch begins: at offset {first}, at {second}"
                 );
                 self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
             }

@@ -38,7 +38,7 @@ pub(crate) enum Stop {
     AboveHighWatermark { next: Offset, high_watermark: Offset },
     /// The batch behind `[base, end)` begins below its end: one of them is not where it says it is.
     Overlap { base: Offset, end: Offset, behind: Offset },
-    /// Of the first batch at the position two answers say that it begins elsewhere, and differ.
+    /// Two answers disagree on where the batch at the position begins.
     Moved { bases: [Offset; 2] },
     /// The answer is larger than a single batch may be.
     TooLarge { bytes: usize },
