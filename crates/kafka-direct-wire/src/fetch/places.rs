@@ -9,7 +9,7 @@ use proptest::{prelude::*, sample::Index};
 use super::{
     accept::{Accepted, accept},
     response::PartitionAnswer,
-    slot::{Doubt, Slot},
+    slot::{Doubt, Slot, Stop},
 };
 
 /// A batch of the log: offsets, and its bytes.
@@ -121,6 +121,32 @@ fn read(
         }
     }
     unreachable!()
+}
+
+#[test]
+fn what_ends_above_the_high_watermark_is_not_delivered() {
+    let log = log(&[(0, 5, 0), (0, 5, 0)]);
+    let range = OffsetRange::new(TopicPartition::new("t", 0), 0, 10).unwrap();
+    let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
+    for (position, high_watermark, next) in [(0, 10, Some(10)), (0, 9, Some(5)), (5, 9, None)] {
+        let slot = Slot::new(&planned, Offset::new(position), None, None, Doubt::No);
+        let answer = PartitionAnswer {
+            partition: 0,
+            code: 0,
+            high_watermark: Offset::new(high_watermark),
+            last_stable: Offset::new(high_watermark),
+            log_start: Offset::ZERO,
+            aborted: Vec::new(),
+            records: serve(&log, position, (1 << 10, 0), None),
+        };
+        match (accept(&slot, Offset::new(position), &Arc::from("h:1"), answer), next) {
+            (Accepted::Fetched { fetched, .. }, Some(next)) => {
+                assert_eq!(fetched.next, Offset::new(next));
+            }
+            (Accepted::Stop(Stop::AboveHighWatermark { .. }), None) => {}
+            (accepted, _) => panic!("{accepted:?}"),
+        }
+    }
 }
 
 fn there(log: &[Stored], from: i64, until: i64) -> Vec<i64> {
