@@ -116,20 +116,6 @@ pub enum HeaderError {
     },
 }
 
-impl HeaderError {
-    /// Base offset of the batch.
-    #[must_use]
-    pub const fn offset(&self) -> Offset {
-        match self {
-            Self::OldFormat { offset, .. }
-            | Self::UnknownFormat { offset, .. }
-            | Self::Length { offset, .. }
-            | Self::Order { offset, .. }
-            | Self::UnknownCodec { offset, .. } => Offset::new(*offset),
-        }
-    }
-}
-
 #[inline(always)]
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..)?.first_chunk::<N>().copied()

@@ -13,7 +13,7 @@ use crate::{
     input::{Input, KafkaBatch, MAX_BUFFER_BYTES, Scope},
     options::Clock,
     record::{self, Cursor, Facts},
-    rows::{Origin, Rows, Source},
+    rows::{MAX_INLINE_BYTES, Origin, Rows, Source},
 };
 
 /// Decodes one range. Push an answer, take batches until there are none, push the next; at the end
@@ -62,6 +62,8 @@ struct Open {
     size: Size,
     facts: Facts,
     cursor: Cursor,
+    /// Whether views point into it.
+    is_referenced: bool,
 }
 
 /// What a Kafka batch brings, and what of the answer it takes.
@@ -80,8 +82,8 @@ enum Body {
     Fetched(Range<usize>),
     /// In the arena.
     Arena(Range<usize>),
-    /// In what was the arena before an Arrow batch was handed out.
-    Frozen(Buffer, Range<usize>),
+    /// In what was the arena before an Arrow batch was handed out: its part of that.
+    Frozen(Buffer),
 }
 
 /// What earlier decompression tells about the arena the next will need.
@@ -229,7 +231,8 @@ impl RangeDecoder {
         };
         let KafkaBatch { base, next, count, facts, .. } = *batch;
         let size = Size { records: count as usize, bytes: BATCH_HEADER_BYTES + batch.body.len() };
-        Ok(Open { base, next, body, size, facts, cursor: Cursor::new(count) })
+        let cursor = Cursor::new(count);
+        Ok(Open { base, next, body, size, facts, cursor, is_referenced: false })
     }
 
     fn decompress(&mut self, batch: &KafkaBatch) -> Result<Range<usize>, WorkerError> {
@@ -272,7 +275,10 @@ impl RangeDecoder {
                 let (input, arena) = (self.input.as_mut(), &self.arena);
                 let stored =
                     Stored { body, size: open.size, input, arena, needs_bytes: self.needs_bytes };
-                parse(&mut self.rows, stored, &open.facts, &mut open.cursor)
+                let (parsed, longest) =
+                    parse(&mut self.rows, stored, &open.facts, &mut open.cursor);
+                open.is_referenced |= longest > MAX_INLINE_BYTES;
+                parsed
             }
         };
         self.rows.end_kafka_batch(open.facts.is_log_append_time());
@@ -292,17 +298,15 @@ impl RangeDecoder {
     #[inline]
     fn leave_batch(&mut self, open: &Open) {
         self.position = self.position.max(open.next);
-        self.leave_body(&open.body);
+        self.leave_body(open);
     }
 
     #[inline]
-    fn leave_body(&mut self, body: &Body) {
-        match body {
+    fn leave_body(&mut self, open: &Open) {
+        match &open.body {
             // Without a view into it, what the batch decompressed to is not needed any more.
-            Body::Arena(range) if !self.rows.sources.is_referenced(Origin::Arena) => {
-                self.arena.truncate(range.start);
-            }
-            Body::Frozen(..) => self.rows.sources.forget(Origin::Frozen),
+            Body::Arena(range) if !open.is_referenced => self.arena.truncate(range.start),
+            Body::Frozen(_) => self.rows.sources.forget(Origin::Frozen),
             _ => {}
         }
     }
@@ -319,7 +323,7 @@ impl RangeDecoder {
         if let Some(open) = self.open.take() {
             let parsed = open.base.saturating_add(open.cursor.next_delta());
             self.position = self.position.max(parsed);
-            self.leave_body(&open.body);
+            self.leave_body(&open);
         }
         self.drop_input();
         if self.rows.len() == 0 {
@@ -339,7 +343,7 @@ impl RangeDecoder {
             && let Some(Open { body, .. }) = &mut self.open
             && let Body::Arena(range) = body
         {
-            *body = Body::Frozen(buffer.clone(), range.clone());
+            *body = Body::Frozen(buffer.slice_with_length(range.start, range.len()));
         }
         let (batch, held) = self.rows.finish(frozen).map_err(|source| WorkerError::Arrow {
             topic_partition: self.scope.range.topic_partition().clone(),
@@ -362,20 +366,21 @@ struct Stored<'a> {
     needs_bytes: bool,
 }
 
-/// Parses records into `rows`; `true` if nothing wanted of the batch is left.
+/// Parses records into `rows`; `true` if nothing wanted of the batch is left. Beside it, how long the
+/// longest view is that was made.
 #[inline]
 fn parse(
     rows: &mut Rows,
     stored: Stored<'_>,
     facts: &Facts,
     cursor: &mut Cursor,
-) -> Result<bool, &'static str> {
+) -> (Result<bool, &'static str>, usize) {
     let Stored { body, size, input, arena, needs_bytes } = stored;
     let behind = input.as_ref().map_or(0, |input| input.rest_bytes());
     let sources = &mut rows.sources;
     let (origin, index, start, bytes) = match body {
         Body::Fetched(range) => {
-            let Some(input) = input else { return Ok(true) };
+            let Some(input) = input else { return (Ok(true), 0) };
             let index = if needs_bytes {
                 sources.index(Origin::Fetched, || Some(input.buffer()))
             } else {
@@ -387,12 +392,11 @@ fn parse(
             let index = sources.index(Origin::Arena, || None);
             (Origin::Arena, index, range.start, arena.get(range.clone()))
         }
-        Body::Frozen(buffer, range) => {
-            let bytes = buffer.as_slice().get(range.clone()).unwrap_or_default();
+        Body::Frozen(buffer) => {
             let index = sources.index(Origin::Frozen, || Some(buffer.clone()));
-            (Origin::Frozen, index, range.start, bytes)
+            (Origin::Frozen, index, 0, buffer.as_slice())
         }
-        Body::Counted { .. } => return Ok(true),
+        Body::Counted { .. } => return (Ok(true), 0),
     };
     if rows.wants.headers {
         let replaced = sources.index(Origin::Replaced, || None);
@@ -419,7 +423,7 @@ fn parse(
     if rows.wants.headers {
         rows.sources.note(Origin::Replaced, longest);
     }
-    parsed
+    (parsed, longest)
 }
 
 impl ArenaHistory {

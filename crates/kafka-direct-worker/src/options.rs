@@ -16,8 +16,10 @@ pub struct DecodeOptions {
     /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
     ///
     /// It is also closed when the answers and the decompressed Kafka batches that it keeps alive reach
-    /// the bound together, so that few bytes of many do not pin them all. They are kept whole: an Arrow
-    /// batch may keep this many bytes alive, and one answer and one decompressed Kafka batch more.
+    /// the bound together, here of at most 1 GiB, so that few bytes of many do not pin them all. They
+    /// are kept whole: an Arrow batch may keep this many bytes alive, and one answer and one
+    /// decompressed Kafka batch more. One that goes on in a compressed Kafka batch, where the Arrow
+    /// batch before ended, also keeps what that one kept of decompressed ones.
     pub max_bytes: usize,
     /// Most bytes one Kafka batch may decompress to, at least 1 and at most
     /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.

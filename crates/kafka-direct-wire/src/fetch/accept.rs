@@ -104,7 +104,9 @@ fn base_of(
 ) -> Option<Offset> {
     match item {
         Some(Ok((header, _))) => Some(header.base_offset),
-        Some(Err(error)) => Some(error.offset()),
+        Some(Err(HeaderError::Order { offset, .. })) => Some(Offset::new(*offset)),
+        // It may be no batch.
+        Some(Err(_)) => None,
         None => batches.cut_base(),
     }
 }

@@ -21,7 +21,7 @@ use crate::{Column, Columns, DecodeOptions, quick::Chunk, schema::schema};
 use self::{constants::Constants, headers::HeaderRows, times::Times, views::Views};
 pub(crate) use self::{
     sources::{Origin, Sources},
-    views::{Field, Source},
+    views::{Field, MAX_INLINE_BYTES, Source},
 };
 
 /// The columns that each record is looked at for.

@@ -151,6 +151,27 @@ fn what_was_decompressed_for_the_batch_before_closes_none_unless_views_need_it()
     }
 }
 
+#[test]
+fn a_batch_that_goes_on_in_a_kafka_batch_is_as_large_as_others() {
+    // The longest rows fill max_bytes, and none ends where a Kafka batch does.
+    for (bytes, each) in [(1024, 1000), (700, 1000), (2048, 500)] {
+        let answers: Vec<Fetched> = (0..40)
+            .map(|n| {
+                let records = (0..each).map(|delta| Rec::value(delta, vec![7; bytes])).collect();
+                let base = n * i64::from(each);
+                fetched(base, Batch::new(base, records).with_codec(Codec::Lz4).encode(), &[])
+            })
+            .collect();
+        let options = DecodeOptions::new();
+        let rows = (options.max_bytes.div_ceil(bytes)).min(options.max_rows);
+        let sizes = sizes(&decode(&committed(0, 1 << 20), &answers, &options).unwrap());
+        // One that holds a Kafka batch's rest besides is closed that much earlier.
+        let least = rows - usize::try_from(each).unwrap();
+        let (_, full) = sizes.split_last().unwrap();
+        assert!(full.iter().all(|size| *size >= least), "{bytes}: {sizes:?}");
+    }
+}
+
 /// The records of a batch of two, the first of which has a second header that is not there, behind
 /// one that views were made of.
 fn without_its_second_header() -> Vec<u8> {
@@ -182,6 +203,26 @@ fn broken_batches_behind_a_row_that_waits_keep_nothing() {
         }
         assert_eq!(decoder.flush().unwrap().unwrap().num_rows(), 1);
     }
+}
+
+#[test]
+fn what_breaks_behind_a_row_that_needs_its_batch_is_decompressed_for_nothing_once() {
+    let mut broken = Rec::value(1, vec![7; 50_000]).body();
+    broken[5] = 0x7f;
+    let mut plain = Vec::new();
+    Rec::value(0, vec![7; 100]).encode(&mut plain);
+    varlong(&mut plain, i64::try_from(broken.len()).unwrap());
+    plain.extend(broken);
+    let mut batch = Batch::of_values(0, &["", ""]).with_codec(Codec::Lz4);
+    batch.plain = Some(plain);
+    let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns());
+    for _ in 0..30 {
+        decoder.push(fetched(0, batch.encode(), &[])).unwrap();
+        assert!(decoder.next_batch().is_err());
+        assert_eq!(decoder.pending_rows(), 1);
+    }
+    let values: BinaryViewArray = column(&decoder.flush().unwrap().unwrap(), "value");
+    assert!(values.data_buffers()[0].len() < 60_000, "{}", values.data_buffers()[0].len());
 }
 
 #[test]
