@@ -171,14 +171,12 @@ fn walk_headers(
 ) -> Walked {
     let mut extent = Extent { bytes: 0, next: position, leader_epoch: None, largest_batch: 0 };
     let ended = |extent, stop| Walked { extent, claimed: None, stop };
-    let mut expected = position;
-    let mut is_past = false;
     let mut last: Option<Last> = None;
     let mut batches = walk(&answer.records);
     loop {
         let item = batches.next();
-        if let Some(last) = last.take() {
-            let Last { place, base, end, before } = last;
+        if let Some(last) = &last {
+            let Last { place, base, end, before } = *last;
             // What was said before is of the batch at the position.
             let is_at_position =
                 place != Place::Past && !invariants::moves_forward(position, before.next);
@@ -216,6 +214,8 @@ fn walk_headers(
             let high_watermark = answer.high_watermark;
             return ended(extent, Some(Stop::AboveHighWatermark { next: end, high_watermark }));
         }
+        let expected = last.map_or(position, |last| last.end);
+        let is_past = last.is_some_and(|last| last.place == Place::Past);
         let place = match base.cmp(&expected) {
             _ if end <= position => Place::Past,
             Ordering::Equal => Place::Follows,
@@ -223,9 +223,7 @@ fn walk_headers(
             Ordering::Greater => Place::BehindHole,
             Ordering::Less => Place::Below,
         };
-        is_past = place == Place::Past;
         last = Some(Last { place, base, end, before: extent });
-        expected = end;
         extent.largest_batch = extent.largest_batch.max(header.total_bytes);
         if base >= range.until() {
             // A hole up to the range's end.

@@ -62,6 +62,19 @@ fn serve(
     records.into()
 }
 
+fn answer(records: Bytes, high_watermark: i64) -> PartitionAnswer {
+    let high_watermark = Offset::new(high_watermark);
+    PartitionAnswer {
+        partition: 0,
+        code: 0,
+        high_watermark,
+        last_stable: high_watermark,
+        log_start: Offset::ZERO,
+        aborted: Vec::new(),
+        records,
+    }
+}
+
 /// Reads `[from, until)` in answers of these sizes, one of which has a batch moved. Returns the
 /// offsets, how many answers it took, and how many were stopped at.
 fn read(
@@ -75,18 +88,10 @@ fn read(
     let slot = |position| Slot::new(&planned, Offset::new(position), None, None, Doubt::No);
     let (mut position, mut offsets, mut stops) = (from, Vec::new(), 0);
     let mut current = slot(position);
-    let high_watermark = Offset::new(log.last().map_or(0, |batch| batch.end));
+    let high_watermark = log.last().map_or(0, |batch| batch.end);
     for (number, size) in sizes.iter().cycle().enumerate() {
         let moved = moved.filter(|(at, ..)| *at == number).map(|(_, batch, to)| (batch, to));
-        let answer = PartitionAnswer {
-            partition: 0,
-            code: 0,
-            high_watermark,
-            last_stable: high_watermark,
-            log_start: Offset::ZERO,
-            aborted: Vec::new(),
-            records: serve(log, position, *size, moved),
-        };
+        let answer = answer(serve(log, position, *size, moved), high_watermark);
         match accept(&current, Offset::new(position), &Arc::from("h:1"), answer) {
             Accepted::Fetched { fetched, claimed, largest_batch } => {
                 let next = fetched.next.get();
@@ -130,15 +135,7 @@ fn what_ends_above_the_high_watermark_is_not_delivered() {
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
     for (position, high_watermark, next) in [(0, 10, Some(10)), (0, 9, Some(5)), (5, 9, None)] {
         let slot = Slot::new(&planned, Offset::new(position), None, None, Doubt::No);
-        let answer = PartitionAnswer {
-            partition: 0,
-            code: 0,
-            high_watermark: Offset::new(high_watermark),
-            last_stable: Offset::new(high_watermark),
-            log_start: Offset::ZERO,
-            aborted: Vec::new(),
-            records: serve(&log, position, (1 << 10, 0), None),
-        };
+        let answer = answer(serve(&log, position, (1 << 10, 0), None), high_watermark);
         match (accept(&slot, Offset::new(position), &Arc::from("h:1"), answer), next) {
             (Accepted::Fetched { fetched, .. }, Some(next)) => {
                 assert_eq!(fetched.next, Offset::new(next));

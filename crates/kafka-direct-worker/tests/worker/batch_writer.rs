@@ -35,10 +35,14 @@ impl Rec {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let body = self.body();
-        varlong(out, i64::try_from(body.len()).unwrap());
-        out.extend(body);
+        encode_body(out, &self.body());
     }
+}
+
+/// A record whose body is this, sound or not.
+pub(crate) fn encode_body(out: &mut Vec<u8>, body: &[u8]) {
+    varlong(out, i64::try_from(body.len()).unwrap());
+    out.extend(body);
 }
 
 fn field(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

@@ -4,7 +4,7 @@ use kafka_direct_core::{Codec, ErrorKind, Offset};
 use kafka_direct_worker::{Columns, DecodeOptions, RangeDecoder, WorkerError, scan};
 
 use crate::{
-    batch_writer::{Batch, CODECS, Rec, encode_all, fetched, varlong},
+    batch_writer::{Batch, CODECS, Rec, encode_all, encode_body, fetched, varlong},
     reader::{all_columns, committed, decode, rows},
 };
 
@@ -206,8 +206,7 @@ fn with_rest(rest: &[u8]) -> Vec<u8> {
     Rec::value(0, "a").encode(&mut plain);
     let mut body = vec![0, 0, 2];
     body.extend(rest);
-    varlong(&mut plain, i64::try_from(body.len()).unwrap());
-    plain.extend(body);
+    encode_body(&mut plain, &body);
     plain
 }
 

@@ -5,7 +5,7 @@ use kafka_direct_core::{BufferPool, Codec, ErrorKind, Fetched};
 use kafka_direct_worker::{Column, Columns, DecodeOptions, RangeDecoder, WorkerError, scan};
 
 use crate::{
-    batch_writer::{Batch, CODECS, Rec, compress, encode_all, fetched, varlong},
+    batch_writer::{Batch, CODECS, Rec, compress, encode_all, encode_body, fetched},
     reader::{all_columns, column, committed, decode},
 };
 
@@ -179,8 +179,7 @@ fn without_its_second_header() -> Vec<u8> {
     let mut broken = Rec { headers, ..Rec::default() }.body();
     broken[5] = 4;
     let mut plain = Vec::new();
-    varlong(&mut plain, i64::try_from(broken.len()).unwrap());
-    plain.extend(broken);
+    encode_body(&mut plain, &broken);
     Rec::value(1, "good").encode(&mut plain);
     plain
 }
@@ -211,8 +210,7 @@ fn what_breaks_behind_a_row_that_needs_its_batch_is_decompressed_for_nothing_onc
     broken[5] = 0x7f;
     let mut plain = Vec::new();
     Rec::value(0, vec![7; 100]).encode(&mut plain);
-    varlong(&mut plain, i64::try_from(broken.len()).unwrap());
-    plain.extend(broken);
+    encode_body(&mut plain, &broken);
     let mut batch = Batch::of_values(0, &["", ""]).with_codec(Codec::Lz4);
     batch.plain = Some(plain);
     let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns());
