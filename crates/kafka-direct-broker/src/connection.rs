@@ -191,7 +191,7 @@ async fn answer(
     let served = call.shared.versions.of(api).contains(&version);
     let (body, header_version) = if served {
         let header = guard::header_bytes(api.request_header_version(version), &frame)
-            .map_err(|refused| Unanswerable(format!("a hostile request header: {refused:?}")))?;
+            .map_err(|refused| Unanswerable(format!("a hostile request header: {refused}")))?;
         let body = call.answer(api, frame.slice(header..)).await?;
         (body, api.response_header_version(version))
     } else if api == ApiKey::ApiVersions {

@@ -1,190 +1,42 @@
-//! Walks a request before the codecs decode it, because they reserve what a length field claims: a
-//! few hostile bytes would ask for gigabytes and abort the process.
+//! Checks a request's lengths and counts before the codecs decode it.
 //!
-//! The walk reads lengths exactly as the codecs do, so both see the same fields at the same
-//! places. It refuses a request whose lengths are not backed by bytes, one with more than
-//! [`MAX_ELEMENTS`] array elements and tagged fields together, and one whose known tagged fields
-//! lie about their size (the codecs do not look at it).
+//! The codecs reserve what a length claims ([`message_schema`] says why that matters). A request is
+//! refused if its bytes do not confirm a length, if it has more than [`MAX_ELEMENTS`] elements, or
+//! if a known tagged field has another size than the codecs read. Bytes after the last field are
+//! ignored, as the codecs ignore them.
+
+use kafka_direct_core::message_schema::{self, Malformed, Schema, Shape, always};
+
+use crate::{ApiKey, guard_schemas};
 
 /// Most array elements and tagged fields of one request.
 pub(crate) const MAX_ELEMENTS: usize = 1_000_000;
 
-/// The form of a value on the wire.
-#[derive(Debug)]
-pub(crate) enum Shape {
-    /// So many bytes.
-    Fixed(usize),
-    /// A string, nullable or not.
-    Text,
-    /// A byte string, nullable or not.
-    Blob,
-    /// An array, nullable or not.
-    Array(&'static Self),
-    /// Fields one after the other, then tagged fields if the version is flexible.
-    Fields(&'static [Field]),
-}
+/// API key, version, correlation id and client id: the header's fields before the tagged ones.
+/// The client id has a plain length in every version.
+static HEADER: Schema =
+    Schema { flexible_since: i16::MAX, fields: &[always(Shape::Fixed(8)), always(Shape::Text)] };
 
-/// A field with the versions that have it.
-#[derive(Debug)]
-pub(crate) struct Field {
-    pub(crate) from: i16,
-    pub(crate) until: i16,
-    pub(crate) shape: Shape,
-}
-
-/// A request's fields, and the first version that is flexible.
-#[derive(Debug)]
-pub(crate) struct Schema {
-    pub(crate) flexible: i16,
-    pub(crate) fields: &'static [Field],
-    /// Known tagged fields below the top level, where the codecs take this many bytes whatever
-    /// size is announced: tag and bytes.
-    pub(crate) inner_tags: &'static [(u32, usize)],
-}
-
-/// What is wrong with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// A length runs past the end, or is negative where that means nothing.
-    Length,
-    /// More elements than [`MAX_ELEMENTS`].
-    Elements,
-    /// A known tagged field of the wrong size.
-    Tag,
-}
+/// The first version of the request header with tagged fields.
+const HEADER_FLEXIBLE_SINCE: i16 = 2;
 
 /// Checks the body of a request.
-pub(crate) fn check(schema: &Schema, version: i16, body: &[u8]) -> Result<(), Refused> {
-    left_over(schema, version, body).map(|_| ())
+pub(crate) fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), Malformed> {
+    walk(api, version, body).map(|_| ())
 }
 
-/// How many bytes stand behind the body's last field.
-fn left_over(schema: &Schema, version: i16, body: &[u8]) -> Result<usize, Refused> {
-    let flexible = version >= schema.flexible;
-    let tags = schema.inner_tags;
-    let mut walk = Walk { rest: body, version, flexible, left: MAX_ELEMENTS, tags };
-    walk.fields(schema.fields)?;
-    // Only at the top may a tagged field lie: nothing behind it is read by its length.
-    walk.tags = &[];
-    walk.end_of_fields()?;
-    Ok(walk.rest.len())
+/// The bytes after the body's last field.
+fn walk(api: ApiKey, version: i16, body: &[u8]) -> Result<&[u8], Malformed> {
+    guard_schemas::of(api).walk(version, body, MAX_ELEMENTS)
 }
 
-/// How many bytes the request header takes; `version` 2 is the flexible one.
-pub(crate) fn header_bytes(version: i16, frame: &[u8]) -> Result<usize, Refused> {
-    let mut walk = Walk { rest: frame, version, flexible: false, left: MAX_ELEMENTS, tags: &[] };
-    walk.shape(&Shape::Fixed(8))?;
-    walk.shape(&Shape::Text)?;
-    walk.flexible = version >= 2;
-    walk.end_of_fields()?;
-    Ok(frame.len().saturating_sub(walk.rest.len()))
-}
-
-struct Walk<'a> {
-    rest: &'a [u8],
-    version: i16,
-    flexible: bool,
-    left: usize,
-    tags: &'static [(u32, usize)],
-}
-
-impl Walk<'_> {
-    fn fields(&mut self, fields: &[Field]) -> Result<(), Refused> {
-        let version = self.version;
-        let there = fields.iter().filter(|field| (field.from..=field.until).contains(&version));
-        there.into_iter().try_for_each(|field| self.shape(&field.shape))
+/// How many bytes the request header takes in `version` of the header.
+pub(crate) fn header_bytes(version: i16, frame: &[u8]) -> Result<usize, Malformed> {
+    let mut rest = HEADER.walk(version, frame, MAX_ELEMENTS)?;
+    if version >= HEADER_FLEXIBLE_SINCE {
+        rest = message_schema::skip_tagged_fields(rest, MAX_ELEMENTS)?;
     }
-
-    fn skip(&mut self, bytes: usize) -> Result<(), Refused> {
-        self.rest = self.rest.get(bytes..).ok_or(Refused::Length)?;
-        Ok(())
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Refused::Length)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn varint(&mut self) -> Result<u32, Refused> {
-        let mut value = 0u32;
-        for shift in (0..35).step_by(7) {
-            let [byte] = self.take()?;
-            value |= u32::from(byte & 0x7f).wrapping_shl(shift);
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        Ok(value)
-    }
-
-    /// A length as flexible versions write it: one more than it is, 0 for null.
-    fn compact(&mut self) -> Result<usize, Refused> {
-        let length = self.varint()?.saturating_sub(1);
-        usize::try_from(length).map_err(|_| Refused::Length)
-    }
-
-    fn plain(length: i32) -> Result<usize, Refused> {
-        if length == -1 { Ok(0) } else { usize::try_from(length).map_err(|_| Refused::Length) }
-    }
-
-    fn spend(&mut self, elements: usize) -> Result<(), Refused> {
-        // Every element takes at least one byte, so a count above what is left cannot be true.
-        if elements > self.rest.len() {
-            return Err(Refused::Length);
-        }
-        self.left = self.left.checked_sub(elements).ok_or(Refused::Elements)?;
-        Ok(())
-    }
-
-    fn shape(&mut self, shape: &Shape) -> Result<(), Refused> {
-        match shape {
-            Shape::Fixed(bytes) => self.skip(*bytes),
-            Shape::Text => {
-                let length = if self.flexible {
-                    self.compact()?
-                } else {
-                    Self::plain(i16::from_be_bytes(self.take()?).into())?
-                };
-                self.skip(length)
-            }
-            Shape::Blob => {
-                let length = self.count()?;
-                self.skip(length)
-            }
-            Shape::Array(element) => {
-                let count = self.count()?;
-                self.spend(count)?;
-                (0..count).try_for_each(|_| self.shape(element))
-            }
-            Shape::Fields(fields) => {
-                self.fields(fields)?;
-                self.end_of_fields()
-            }
-        }
-    }
-
-    fn count(&mut self) -> Result<usize, Refused> {
-        if self.flexible { self.compact() } else { Self::plain(i32::from_be_bytes(self.take()?)) }
-    }
-
-    fn end_of_fields(&mut self) -> Result<(), Refused> {
-        if !self.flexible {
-            return Ok(());
-        }
-        let count = usize::try_from(self.varint()?).map_err(|_| Refused::Length)?;
-        self.spend(count)?;
-        for _ in 0..count {
-            let tag = self.varint()?;
-            let size = usize::try_from(self.varint()?).map_err(|_| Refused::Length)?;
-            let lies = |(known, bytes): &(u32, usize)| *known == tag && *bytes != size;
-            if self.tags.iter().any(lies) {
-                return Err(Refused::Tag);
-            }
-            self.skip(size)?;
-        }
-        Ok(())
-    }
+    Ok(frame.len().saturating_sub(rest.len()))
 }
 
 #[cfg(test)]
@@ -207,18 +59,14 @@ mod tests {
         for version in api.versions() {
             let mut body = Vec::new();
             request(version).encode(&mut body, version).unwrap();
+            assert_eq!(walk(api, version, &body), Ok(&[][..]), "{api:?} v{version}");
             assert_eq!(
-                left_over(guard_schemas::of(api), version, &body),
-                Ok(0),
-                "{api:?} v{version}"
-            );
-            assert_eq!(
-                guard_schemas::of(api).flexible <= version,
+                guard_schemas::of(api).flexible_since <= version,
                 api.request_header_version(version) == 2,
                 "{api:?} v{version}"
             );
             for cut in 0..body.len() {
-                assert!(check(guard_schemas::of(api), version, &body[..cut]).is_err());
+                assert!(check(api, version, &body[..cut]).is_err());
             }
         }
     }
@@ -353,10 +201,10 @@ mod tests {
     #[test]
     fn counts_without_bytes_behind_them_are_refused() {
         // Metadata v1: 2^31 − 1 topics in four bytes; v9: 2^32 − 2 in five.
-        let schema = guard_schemas::of(ApiKey::Metadata);
-        assert_eq!(check(schema, 1, &[0x7f, 0xff, 0xff, 0xff]), Err(Refused::Length));
-        assert_eq!(check(schema, 9, &[0xff, 0xff, 0xff, 0xff, 0x0f]), Err(Refused::Length));
-        assert_eq!(check(schema, 1, &[0xff, 0xff, 0xff, 0xfe]), Err(Refused::Length));
+        let refused = Err(Malformed::Count);
+        assert_eq!(check(ApiKey::Metadata, 1, &[0x7f, 0xff, 0xff, 0xff]), refused);
+        assert_eq!(check(ApiKey::Metadata, 9, &[0xff, 0xff, 0xff, 0xff, 0x0f]), refused);
+        assert_eq!(check(ApiKey::Metadata, 1, &[0xff, 0xff, 0xff, 0xfe]), refused);
     }
 
     #[test]
@@ -371,14 +219,14 @@ mod tests {
         body.extend([1, 0, 0]);
         body.extend([0; 16]);
         body.extend([0xff, 0xff, 0xff, 0xff, 0x0f]);
-        assert_eq!(check(guard_schemas::of(ApiKey::Fetch), 17, &body), Err(Refused::Tag));
+        assert_eq!(check(ApiKey::Fetch, 17, &body), Err(Malformed::Tagged));
     }
 
     #[test]
     fn more_elements_than_any_client_sends_are_refused() {
         let mut body = i32::try_from(MAX_ELEMENTS + 1).unwrap().to_be_bytes().to_vec();
         body.resize(3_000_000, 0);
-        assert_eq!(check(guard_schemas::of(ApiKey::Metadata), 1, &body), Err(Refused::Elements));
+        assert_eq!(check(ApiKey::Metadata, 1, &body), Err(Malformed::Elements));
     }
 
     proptest! {
@@ -390,7 +238,7 @@ mod tests {
         ) {
             let api = ApiKey::ALL[which];
             if api.versions().contains(&version)
-                && check(guard_schemas::of(api), version, &body).is_ok()
+                && check(api, version, &body).is_ok()
             {
                 let mut bytes = Bytes::from(body);
                 match api {

@@ -1,32 +1,19 @@
-//! The requests the broker serves, as far as lengths and versions go, for the guard.
+//! The layout of the requests the broker serves, for the guard.
 //!
-//! Source: Kafka's message definitions, as the codecs were generated from them. Fields that stand
-//! side by side and have a fixed size in the same versions are one entry.
+//! Source: Kafka's message definitions, as the codecs were generated from them. Neighbouring fields
+//! of fixed size in the same versions are one entry.
 
-use crate::{
-    ApiKey,
-    guard::{Field, Schema, Shape},
+use kafka_direct_core::message_schema::{
+    Field, Schema,
+    Shape::{Array, Blob, Fixed, Structs, Text},
+    always, between, since, tagged,
 };
 
-const LAST: i16 = i16::MAX;
+use crate::ApiKey;
 
-const fn since(from: i16, shape: Shape) -> Field {
-    Field { from, until: LAST, shape }
+const fn schema(flexible_since: i16, fields: &'static [Field]) -> Schema {
+    Schema { flexible_since, fields }
 }
-
-const fn all(shape: Shape) -> Field {
-    since(0, shape)
-}
-
-const fn between(from: i16, until: i16, shape: Shape) -> Field {
-    Field { from, until, shape }
-}
-
-const fn schema(flexible: i16, fields: &'static [Field]) -> Schema {
-    Schema { flexible, fields, inner_tags: &[] }
-}
-
-use Shape::{Array, Blob, Fields, Fixed, Text};
 
 /// The form of `api`'s requests.
 pub(crate) const fn of(api: ApiKey) -> &'static Schema {
@@ -49,52 +36,49 @@ pub(crate) const fn of(api: ApiKey) -> &'static Schema {
 static PRODUCE: Schema = schema(
     9,
     &[
-        all(Text),
-        all(Fixed(6)),
-        all(Array(&Fields(&[
+        always(Text),
+        always(Fixed(6)),
+        always(Structs(&[
             between(0, 12, Text),
             since(13, Fixed(16)),
-            all(Array(&Fields(&[all(Fixed(4)), all(Blob)]))),
-        ]))),
+            always(Structs(&[always(Fixed(4)), always(Blob)])),
+        ])),
     ],
 );
 
-static FETCH: Schema = Schema {
-    flexible: 12,
-    fields: &[
+static FETCH: Schema = schema(
+    12,
+    &[
         between(0, 14, Fixed(4)),
-        all(Fixed(13)),
+        always(Fixed(13)),
         since(7, Fixed(8)),
-        all(Array(&Fields(&[
+        always(Structs(&[
             between(0, 12, Text),
             since(13, Fixed(16)),
-            all(Array(&Fields(&[
-                all(Fixed(4)),
+            always(Structs(&[
+                always(Fixed(4)),
                 since(9, Fixed(4)),
-                all(Fixed(8)),
+                always(Fixed(8)),
                 since(12, Fixed(4)),
                 since(5, Fixed(8)),
-                all(Fixed(4)),
-            ]))),
-        ]))),
-        since(
-            7,
-            Array(&Fields(&[between(0, 12, Text), since(13, Fixed(16)), all(Array(&Fixed(4)))])),
-        ),
+                always(Fixed(4)),
+                tagged(0, Fixed(16)),
+            ])),
+        ])),
+        since(7, Structs(&[between(0, 12, Text), since(13, Fixed(16)), always(Array(&Fixed(4)))])),
         since(11, Text),
     ],
-    inner_tags: &[(0, 16)],
-};
+);
 
 static LIST_OFFSETS: Schema = schema(
     6,
     &[
-        all(Fixed(4)),
+        always(Fixed(4)),
         since(2, Fixed(1)),
-        all(Array(&Fields(&[
-            all(Text),
-            all(Array(&Fields(&[all(Fixed(4)), since(4, Fixed(4)), all(Fixed(8))]))),
-        ]))),
+        always(Structs(&[
+            always(Text),
+            always(Structs(&[always(Fixed(4)), since(4, Fixed(4)), always(Fixed(8))])),
+        ])),
         since(10, Fixed(4)),
     ],
 );
@@ -102,7 +86,7 @@ static LIST_OFFSETS: Schema = schema(
 static METADATA: Schema = schema(
     9,
     &[
-        all(Array(&Fields(&[since(10, Fixed(16)), all(Text)]))),
+        always(Structs(&[since(10, Fixed(16)), always(Text)])),
         since(4, Fixed(1)),
         between(8, 10, Fixed(1)),
         since(8, Fixed(1)),
@@ -112,15 +96,15 @@ static METADATA: Schema = schema(
 static OFFSET_COMMIT: Schema = schema(
     8,
     &[
-        all(Text),
-        all(Fixed(4)),
-        all(Text),
+        always(Text),
+        always(Fixed(4)),
+        always(Text),
         since(7, Text),
         between(0, 4, Fixed(8)),
-        all(Array(&Fields(&[
-            all(Text),
-            all(Array(&Fields(&[all(Fixed(12)), since(6, Fixed(4)), all(Text)]))),
-        ]))),
+        always(Structs(&[
+            always(Text),
+            always(Structs(&[always(Fixed(12)), since(6, Fixed(4)), always(Text)])),
+        ])),
     ],
 );
 
@@ -128,15 +112,15 @@ static OFFSET_FETCH: Schema = schema(
     6,
     &[
         between(0, 7, Text),
-        between(0, 7, Array(&Fields(&[all(Text), all(Array(&Fixed(4)))]))),
+        between(0, 7, Structs(&[always(Text), always(Array(&Fixed(4)))])),
         since(
             8,
-            Array(&Fields(&[
-                all(Text),
+            Structs(&[
+                always(Text),
                 since(9, Text),
                 since(9, Fixed(4)),
-                all(Array(&Fields(&[all(Text), all(Array(&Fixed(4)))]))),
-            ])),
+                always(Structs(&[always(Text), always(Array(&Fixed(4)))])),
+            ]),
         ),
         since(7, Fixed(1)),
     ],
@@ -150,34 +134,31 @@ static API_VERSIONS: Schema = schema(3, &[since(3, Text), since(3, Text)]);
 static CREATE_TOPICS: Schema = schema(
     5,
     &[
-        all(Array(&Fields(&[
-            all(Text),
-            all(Fixed(6)),
-            all(Array(&Fields(&[all(Fixed(4)), all(Array(&Fixed(4)))]))),
-            all(Array(&Fields(&[all(Text), all(Text)]))),
-        ]))),
-        all(Fixed(5)),
+        always(Structs(&[
+            always(Text),
+            always(Fixed(6)),
+            always(Structs(&[always(Fixed(4)), always(Array(&Fixed(4)))])),
+            always(Structs(&[always(Text), always(Text)])),
+        ])),
+        always(Fixed(5)),
     ],
 );
 
 static DELETE_TOPICS: Schema = schema(
     4,
     &[
-        since(6, Array(&Fields(&[all(Text), all(Fixed(16))]))),
+        since(6, Structs(&[always(Text), always(Fixed(16))])),
         between(0, 5, Array(&Text)),
-        all(Fixed(4)),
+        always(Fixed(4)),
     ],
 );
 
 static DELETE_RECORDS: Schema = schema(
     2,
-    &[all(Array(&Fields(&[all(Text), all(Array(&Fields(&[all(Fixed(12))])))]))), all(Fixed(4))],
+    &[always(Structs(&[always(Text), always(Structs(&[always(Fixed(12))]))])), always(Fixed(4))],
 );
 
 static OFFSET_FOR_LEADER_EPOCH: Schema = schema(
     4,
-    &[
-        since(3, Fixed(4)),
-        all(Array(&Fields(&[all(Text), all(Array(&Fields(&[all(Fixed(12))])))]))),
-    ],
+    &[since(3, Fixed(4)), always(Structs(&[always(Text), always(Structs(&[always(Fixed(12))]))]))],
 );

@@ -12,6 +12,7 @@ mod fetched;
 pub mod invariants;
 mod isolation;
 mod kafka_batch;
+pub mod message_schema;
 mod offset;
 mod plan;
 mod pool;

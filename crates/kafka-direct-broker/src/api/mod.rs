@@ -24,7 +24,7 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, StrBytes},
 };
 
-use crate::{ApiKey, guard, guard_schemas, shared::Shared};
+use crate::{ApiKey, guard, shared::Shared};
 
 /// Whether a request is served or only looks as if it were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,8 @@ type Answer = Result<Option<Vec<Bytes>>, Unanswerable>;
 impl Call<'_> {
     /// The answer to `body`: its parts, or `None` if the client wants none.
     pub(crate) async fn answer(&self, api: ApiKey, body: Bytes) -> Answer {
-        guard::check(guard_schemas::of(api), self.version, &body)
-            .map_err(|refused| Unanswerable(format!("a hostile request: {refused:?}")))?;
+        guard::check(api, self.version, &body)
+            .map_err(|refused| Unanswerable(format!("a hostile request: {refused}")))?;
         match api {
             ApiKey::Produce => produce::answer(self, self.decode(body)?),
             ApiKey::Fetch => fetch::answer(self, self.decode(body)?).await,
