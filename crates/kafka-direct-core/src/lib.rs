@@ -28,5 +28,5 @@ pub use offset::{Offset, OffsetRange};
 pub use plan::{BatchPlan, PLAN_VERSION, PlannedPartition, PlannedRange};
 pub use pool::BufferPool;
 pub use reset::{DataLossPolicy, Reset, ResetCause};
-pub use topic::{TopicId, TopicPartition};
+pub use topic::{TopicId, TopicPartition, check_topic_name, is_legal_topic_name};
 pub use watermarks::Watermarks;

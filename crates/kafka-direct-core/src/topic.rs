@@ -1,4 +1,4 @@
-//! Naming a partition, and telling a topic from its re-created namesake.
+//! Names and ids of topics and partitions. An id tells a topic from a re-created one.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,6 +6,37 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::CoreError;
+
+/// Longest name of a topic, in bytes. Legal names are ASCII, so it is in characters too.
+const MAX_NAME_BYTES: usize = 249;
+
+/// Whether Kafka accepts `name` for a topic: 1 to 249 characters of `a-z`, `A-Z`, `0-9`, `.`, `_`
+/// and `-`, but neither `.` nor `..`.
+///
+/// A legal name is safe as a part of a file name.
+#[must_use]
+pub fn is_legal_topic_name(name: &str) -> bool {
+    check_topic_name(name).is_ok()
+}
+
+/// Says which part of Kafka's rule for topic names `name` breaks.
+///
+/// # Errors
+/// The broken part, as a clause without a full stop, where [`is_legal_topic_name`] is false.
+pub fn check_topic_name(name: &str) -> Result<(), &'static str> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() {
+        Err("a topic's name cannot be empty")
+    } else if name.len() > MAX_NAME_BYTES {
+        Err("a topic's name has at most 249 characters")
+    } else if name == "." || name == ".." {
+        Err("a topic cannot be named `.` or `..`")
+    } else if !name.bytes().all(is_legal) {
+        Err("a topic's name has only letters, digits, `.`, `_` and `-`")
+    } else {
+        Ok(())
+    }
+}
 
 /// A topic's name with the index of one of its partitions. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,6 +137,28 @@ impl From<TopicId> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_kafka_accepts_are_legal_and_no_others() {
+        for name in ["a", "...", "Orders_v1.a-b", "0", &"x".repeat(249)] {
+            assert!(is_legal_topic_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "a b", "a/b", "../x", "a\0", "ä", &"x".repeat(250)] {
+            assert!(!is_legal_topic_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_broken_part_of_the_rule_is_named() {
+        let check = |name: &str, part: &str| {
+            let broken = check_topic_name(name).unwrap_err();
+            assert!(broken.contains(part), "{name}: {broken}");
+        };
+        check("", "empty");
+        check(&"ä".repeat(125), "249 characters");
+        check("..", "`..`");
+        check("a/b", "letters, digits");
+    }
 
     #[test]
     fn topic_id_survives_its_text() {

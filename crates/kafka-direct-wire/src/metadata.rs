@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kafka_direct_core::{TopicId, TopicPartition};
+use kafka_direct_core::{TopicId, TopicPartition, check_topic_name};
 use kafka_protocol::{
     messages::{TopicName, metadata_request::MetadataRequestTopic},
     protocol::StrBytes,
@@ -20,9 +20,6 @@ use crate::{
     retry::Retry,
     topology::Leader,
 };
-
-/// Longest name a topic can have, in bytes.
-const NAME_LIMIT_BYTES: usize = 249;
 
 /// A topic as the brokers describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,19 +255,7 @@ pub(crate) fn unknown_topic(topic: &Arc<str>, cluster_id: Option<&str>) -> WireE
 
 /// Kafka's rule for topic names, checked here because a broker's answer to a bad name is unclear.
 fn check_name(name: &Arc<str>) -> Result<(), WireError> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let reason = if name.is_empty() {
-        "a topic's name cannot be empty"
-    } else if name.len() > NAME_LIMIT_BYTES {
-        "a topic's name has at most 249 characters"
-    } else if &**name == "." || &**name == ".." {
-        "a topic cannot be named `.` or `..`"
-    } else if !name.bytes().all(legal) {
-        "a topic's name has only letters, digits, `.`, `_` and `-`"
-    } else {
-        return Ok(());
-    };
-    Err(WireError::UnknownTopic {
+    check_topic_name(name).map_err(|reason| WireError::UnknownTopic {
         topic: Arc::clone(name),
         partition: None,
         reason: Cow::Borrowed(reason),

@@ -1,6 +1,7 @@
 //! CreateTopics. Replication is accepted up to the number of nodes and means nothing; so do
 //! configurations. A manual assignment names the leader of each partition.
 
+use kafka_direct_core::is_legal_topic_name;
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -10,7 +11,7 @@ use kafka_protocol::{
 };
 
 use super::{Call, Mode, uuid};
-use crate::cluster::{Cluster, MAX_PARTITIONS, is_topic_name};
+use crate::cluster::{Cluster, MAX_PARTITIONS};
 
 pub(super) fn answer(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let answer = CreateTopicsResponse::default().with_throttle_time_ms(call.throttle_ms);
@@ -53,7 +54,7 @@ fn replicas(call: &Call<'_>) -> i16 {
 }
 
 fn validate(cluster: &Cluster, name: &str, partitions: i32) -> Result<(), ResponseError> {
-    if !is_topic_name(name) {
+    if !is_legal_topic_name(name) {
         return Err(ResponseError::InvalidTopicException);
     }
     if cluster.topics.contains_key(name) {

@@ -85,7 +85,7 @@ fn one(
     }
     match cluster.topics.get(name.as_str()) {
         Some(topic) => known(call, &name, topic),
-        None if !crate::cluster::is_topic_name(&name) => {
+        None if !kafka_direct_core::is_legal_topic_name(&name) => {
             unknown(ResponseError::InvalidTopicException, asked.name)
         }
         None => unknown(ResponseError::UnknownTopicOrPartition, asked.name),
