@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Kafka's isolation levels; a range is read under exactly one (INV-7).
+/// Kafka's isolation levels.
+///
+/// Keeps INV-7: a range is read under exactly one isolation level, which its plan names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IsolationLevel {

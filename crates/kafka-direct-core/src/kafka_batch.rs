@@ -181,7 +181,10 @@ impl BatchHeader {
         self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
-    /// The position after this batch (INV-6).
+    /// The position after this batch: base offset + last offset delta + 1.
+    ///
+    /// Keeps INV-6: reading stops on this position, not on the last record, which compaction may
+    /// have removed.
     #[must_use]
     #[inline]
     pub fn next_offset(&self) -> Offset {

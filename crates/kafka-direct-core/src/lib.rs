@@ -9,12 +9,12 @@
 
 mod error;
 mod fetched;
-pub mod invariants;
 mod isolation;
 mod kafka_batch;
 pub mod message_schema;
 mod offset;
 mod plan;
+mod planned_range;
 mod pool;
 mod reset;
 mod topic;
@@ -25,7 +25,8 @@ pub use fetched::{AbortedTransaction, Fetched};
 pub use isolation::IsolationLevel;
 pub use kafka_batch::{BATCH_HEADER_BYTES, BatchHeader, Batches, Codec, HeaderError, walk};
 pub use offset::{Offset, OffsetRange};
-pub use plan::{BatchPlan, PLAN_VERSION, PlannedPartition, PlannedRange};
+pub use plan::{BatchPlan, PLAN_VERSION, PlannedPartition, pieces_are_contiguous};
+pub use planned_range::PlannedRange;
 pub use pool::BufferPool;
 pub use reset::{DataLossPolicy, Reset, ResetCause};
 pub use topic::{TopicId, TopicPartition, check_topic_name, is_legal_topic_name};

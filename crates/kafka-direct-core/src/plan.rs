@@ -2,144 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    CoreError, IsolationLevel, Offset, OffsetRange, Reset, TopicId, TopicPartition, Watermarks,
-    invariants,
-};
+use crate::{CoreError, IsolationLevel, PlannedRange, Reset, TopicPartition, Watermarks};
 
 /// The version of the plan's text that this build writes, and the newest it reads.
 pub const PLAN_VERSION: u32 = 1;
-
-/// One task's work: a range with everything a worker in another process needs beside a cluster
-/// connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "PlannedRangeText", into = "PlannedRangeText")]
-pub struct PlannedRange {
-    range: OffsetRange,
-    piece: u32,
-    topic_id: Option<TopicId>,
-    leader_epoch: Option<i32>,
-    isolation: IsolationLevel,
-}
-
-impl PlannedRange {
-    /// A range read whole (piece 0) under `isolation`, with topic id and leader epoch not known.
-    #[must_use]
-    pub const fn new(range: OffsetRange, isolation: IsolationLevel) -> Self {
-        Self { range, piece: 0, topic_id: None, leader_epoch: None, isolation }
-    }
-
-    /// The same range as piece number `piece` of its partition, from 0.
-    #[must_use]
-    pub const fn with_piece(mut self, piece: u32) -> Self {
-        self.piece = piece;
-        self
-    }
-
-    /// The same range bound to the topic that has this id: a re-created topic is then refused.
-    #[must_use]
-    pub const fn with_topic_id(mut self, id: Option<TopicId>) -> Self {
-        self.topic_id = id;
-        self
-    }
-
-    /// The same range with the epoch of the leader that named the log's end at planning.
-    #[must_use]
-    pub const fn with_leader_epoch(mut self, epoch: Option<i32>) -> Self {
-        self.leader_epoch = epoch;
-        self
-    }
-
-    /// The offsets.
-    #[must_use]
-    pub const fn range(&self) -> &OffsetRange {
-        &self.range
-    }
-
-    /// The partition.
-    #[must_use]
-    pub const fn topic_partition(&self) -> &TopicPartition {
-        self.range.topic_partition()
-    }
-
-    /// Which piece of its partition this is, from 0; always 0 unless splitting was asked for.
-    #[must_use]
-    pub const fn piece(&self) -> u32 {
-        self.piece
-    }
-
-    /// The topic's id when the plan was made, where the broker gave one.
-    #[must_use]
-    pub const fn topic_id(&self) -> Option<TopicId> {
-        self.topic_id
-    }
-
-    /// The epoch of the leader that named the log's end when the plan was made, where the broker gave
-    /// one: no record of the range was appended under a later one, so a log whose records up to this
-    /// epoch end before the range does was truncated since (KIP-320). Without it a reader notices only
-    /// what happens while it reads.
-    #[must_use]
-    pub const fn leader_epoch(&self) -> Option<i32> {
-        self.leader_epoch
-    }
-
-    /// The isolation level of the read.
-    #[must_use]
-    pub const fn isolation(&self) -> IsolationLevel {
-        self.isolation
-    }
-}
-
-/// The flat text form of a planned range.
-#[derive(Serialize, Deserialize)]
-struct PlannedRangeText {
-    #[serde(flatten)]
-    topic_partition: TopicPartition,
-    from: Offset,
-    until: Offset,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    piece: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    topic_id: Option<TopicId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    leader_epoch: Option<i32>,
-    #[serde(default)]
-    isolation: IsolationLevel,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
-const fn is_zero(piece: &u32) -> bool {
-    *piece == 0
-}
-
-impl TryFrom<PlannedRangeText> for PlannedRange {
-    type Error = CoreError;
-
-    fn try_from(text: PlannedRangeText) -> Result<Self, CoreError> {
-        let range = OffsetRange::new(text.topic_partition, text.from, text.until)?;
-        Ok(Self {
-            range,
-            piece: text.piece,
-            topic_id: text.topic_id,
-            leader_epoch: text.leader_epoch,
-            isolation: text.isolation,
-        })
-    }
-}
-
-impl From<PlannedRange> for PlannedRangeText {
-    fn from(planned: PlannedRange) -> Self {
-        Self {
-            from: planned.range.from(),
-            until: planned.range.until(),
-            topic_partition: planned.range.topic_partition().clone(),
-            piece: planned.piece,
-            topic_id: planned.topic_id,
-            leader_epoch: planned.leader_epoch,
-            isolation: planned.isolation,
-        }
-    }
-}
 
 /// A partition the plan looked at, with its log's bounds at that moment; also those that had
 /// nothing to read.
@@ -156,7 +22,7 @@ pub struct PlannedPartition {
 /// The offset ranges of one batch: planned range `i` is partition `i` of the batch.
 ///
 /// - Ranges are ordered by topic, partition and offset; none is empty; pieces of one partition
-///   are contiguous (INV-2).
+///   are contiguous ([`pieces_are_contiguous`]).
 /// - Self-contained and versioned: another process reads it with only a cluster connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BatchPlan {
@@ -208,7 +74,7 @@ impl BatchPlan {
                 reason: "a range has another isolation level than its plan",
             });
         }
-        invariants::pieces_are_contiguous(&ranges).map_err(|(topic_partition, reason)| {
+        pieces_are_contiguous(&ranges).map_err(|(topic_partition, reason)| {
             CoreError::PlanInconsistent { topic_partition, reason }
         })?;
         Ok(Self { version: PLAN_VERSION, cluster, isolation, ranges, partitions, resets })
@@ -288,9 +154,49 @@ impl BatchPlan {
     }
 }
 
+/// Checks the order of `ranges` within one plan.
+///
+/// Keeps INV-2: the ranges of one partition have no gap and no overlap, except at a recorded reset.
+///
+/// - Ranges are ordered by topic, partition and offset, and none overlaps the one before.
+/// - Piece `n + 1` of a partition starts where piece `n` ends.
+/// - Piece 0 starts a range of its own. Ranges given by the caller may leave gaps between them.
+///
+/// # Errors
+/// The first partition that breaks a rule, and which rule.
+pub fn pieces_are_contiguous(
+    ranges: &[PlannedRange],
+) -> Result<(), (TopicPartition, &'static str)> {
+    let mut before: Option<&PlannedRange> = None;
+    for this in ranges {
+        let fail = |reason| Err((this.topic_partition().clone(), reason));
+        let same = before.filter(|b| b.topic_partition() == this.topic_partition());
+        if before.is_some_and(|b| b.topic_partition() > this.topic_partition()) {
+            return fail("ranges are not ordered by topic and partition");
+        }
+        if same.is_some_and(|b| b.range().until() > this.range().from()) {
+            return fail("ranges of one partition overlap or are out of order");
+        }
+        match same {
+            _ if this.piece() == 0 => {}
+            Some(b) if b.piece().checked_add(1) != Some(this.piece()) => {
+                return fail("pieces of one partition are not numbered in order");
+            }
+            Some(b) if b.range().until() != this.range().from() => {
+                return fail("pieces of one partition leave a gap");
+            }
+            Some(_) => {}
+            None => return fail("the first piece of a partition is not number 0"),
+        }
+        before = Some(this);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{OffsetRange, TopicId};
 
     fn planned(partition: i32, from: i64, until: i64, piece: u32) -> PlannedRange {
         let range = OffsetRange::new(TopicPartition::new("t", partition), from, until).unwrap();

@@ -21,6 +21,8 @@ pub struct Watermarks {
 impl Watermarks {
     /// The readable end, exclusive: the high watermark, or the last stable offset under
     /// read_committed; never below the log start.
+    ///
+    /// Keeps INV-7: a read_committed range ends at the last stable offset.
     #[must_use]
     pub fn end(&self, isolation: IsolationLevel) -> Offset {
         let end = match isolation {

@@ -34,7 +34,10 @@ impl PartitionState {
 }
 
 /// Plans one batch: every selected partition from its start to its end, split as the selection
-/// asks. A pure function, whatever the order of `partitions` (INV-1).
+/// asks.
+///
+/// Keeps INV-1: a plan is a pure function of its inputs. The order of `partitions`, in which metadata
+/// arrived, never changes it.
 ///
 /// - `cluster` is the cluster's id, where it has one: the plan is refused elsewhere.
 /// - `lookups` must answer what [`lookups_needed`](crate::lookups_needed) names.

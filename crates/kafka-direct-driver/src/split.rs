@@ -13,8 +13,10 @@ use crate::DriverError;
 /// number in the input.
 pub const MAX_PLANNED_RANGES: u64 = 1_000_000;
 
-/// Splits `ranges` into pieces; empty ranges are dropped. The pieces of each range stand in its
-/// place, in order, without gap or overlap (INV-2), and carry its topic id, epoch and isolation.
+/// Splits `ranges` into pieces and drops empty ranges.
+///
+/// Keeps INV-2: the pieces of a range replace it in order, without gap or overlap. Each piece has the
+/// topic id, leader epoch and isolation level of its range.
 ///
 /// - `max_records_per_partition`: no piece spans more offsets than this. 0 counts as 1.
 /// - `min_partitions`: if there are fewer ranges than this, large ones are split in proportion to

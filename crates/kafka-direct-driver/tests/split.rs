@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use kafka_direct_core::{
-    IsolationLevel, OffsetRange, PlannedRange, TopicId, TopicPartition, invariants,
+    IsolationLevel, OffsetRange, PlannedRange, TopicId, TopicPartition, pieces_are_contiguous,
 };
 use kafka_direct_driver::{MAX_PLANNED_RANGES, split};
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn text(ranges: &[PlannedRange]) -> String {
 fn check(min: Option<u64>, max: Option<u64>, input: &str, expected: &str) {
     let pieces = split(ranges(input), min, max);
     assert_eq!(text(&pieces), expected, "min {min:?}, max {max:?}, {input}");
-    invariants::pieces_are_contiguous(&pieces).unwrap();
+    pieces_are_contiguous(&pieces).unwrap();
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn absurd_limits_do_not_exhaust_memory() {
         let count = u64::try_from(pieces.len()).unwrap();
         assert!(count >= MAX_PLANNED_RANGES / 2, "{count} pieces for {min:?}, {max:?}");
         assert!(count <= MAX_PLANNED_RANGES + 3, "{count} pieces for {min:?}, {max:?}");
-        invariants::pieces_are_contiguous(&pieces).unwrap();
+        pieces_are_contiguous(&pieces).unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which transactional batches of one Fetch answer were aborted (INV-7).
+//! Which transactional batches of one Fetch answer were aborted.
 //!
 //! The answer's list is ordered by abort marker, not by first offset, may name a producer more than
 //! once, and may hold transactions that began before these bytes or lie behind them. An entry
@@ -11,7 +11,9 @@ use kafka_direct_core::{AbortedTransaction, Offset};
 /// Control record type of an abort marker; 1 is a commit, others are of no interest to readers.
 const ABORT: i16 = 0;
 
-/// The abort state of one answer, advanced batch by batch.
+/// The abort state of one Fetch response, advanced batch by batch.
+///
+/// Keeps INV-7: under read_committed no aborted record is delivered.
 #[derive(Debug, Default)]
 pub(crate) struct AbortState {
     /// Entries that have not become active, the earliest last.

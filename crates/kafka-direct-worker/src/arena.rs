@@ -9,6 +9,10 @@ use std::ops::Range;
 use arrow_buffer::Buffer;
 use kafka_direct_core::BufferPool;
 
+/// Memory for the decompressed batches of one Arrow batch.
+///
+/// Keeps INV-8: what it holds is bounded by [`DecodeOptions`](crate::DecodeOptions), whatever a
+/// compressed batch claims.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
     /// Initialised memory; what counts ends at `used`.

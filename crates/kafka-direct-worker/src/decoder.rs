@@ -19,6 +19,9 @@ use crate::{
 /// Decodes one range. Push an answer, take batches until there are none, push the next; at the end
 /// [`RangeDecoder::flush`].
 ///
+/// Keeps INV-3: a record outside the range is never delivered. A record inside it that exists and is
+/// visible is delivered exactly once per read.
+///
 /// - Batches come in offset order and hold [`DecodeOptions::max_rows`] rows, fewer if
 ///   [`DecodeOptions::max_bytes`] is reached first; many small Kafka batches and answers are put
 ///   together.

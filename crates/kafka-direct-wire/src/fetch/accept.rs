@@ -6,9 +6,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use bytes::Bytes;
-use kafka_direct_core::{
-    BatchHeader, Batches, Fetched, HeaderError, Offset, OffsetRange, invariants, walk,
-};
+use kafka_direct_core::{BatchHeader, Batches, Fetched, HeaderError, Offset, OffsetRange, walk};
 
 use crate::code;
 
@@ -136,7 +134,7 @@ pub(super) fn accept(
     let Walked { extent, claimed, stop } =
         walk_headers(slot.range(), slot.claimed(), position, address, &answer);
     let Extent { bytes, next, leader_epoch, largest_batch } = extent;
-    if !invariants::moves_forward(position, next) {
+    if next <= position {
         return match (stop, claimed) {
             (Some(stop), _) => Accepted::Stop(stop),
             (None, Some(base)) => Accepted::Claimed { base, largest_batch },
@@ -178,8 +176,7 @@ fn walk_headers(
         if let Some(last) = &last {
             let Last { place, base, end, before } = *last;
             // What was said before is of the batch at the position.
-            let is_at_position =
-                place != Place::Past && !invariants::moves_forward(position, before.next);
+            let is_at_position = place != Place::Past && before.next <= position;
             let claimed = claimed.filter(|_| is_at_position);
             match (last.judge(base_of(item.as_ref(), &batches)), claimed) {
                 (Verdict::Contradicted { behind }, _) => {
@@ -231,7 +228,7 @@ fn walk_headers(
             continue;
         }
         extent.bytes = extent.bytes.saturating_add(header.total_bytes);
-        if invariants::moves_forward(position, end) {
+        if end > position {
             extent.next = end;
             extent.leader_epoch = Some(header.leader_epoch).filter(|epoch| *epoch >= 0);
         }
