@@ -16,9 +16,8 @@ use tokio::{io::DuplexStream, runtime::Handle};
 
 use crate::{
     ApiKey, BrokerBuilder, BrokerError, Faults, FetchSeen, RawOffsets, Record,
-    builder::listen,
     cluster::Cluster,
-    node::NodeHandle,
+    node::{NodeHandle, listen},
     owner_appends,
     shared::{Node, Shared},
 };

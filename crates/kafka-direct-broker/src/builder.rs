@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{net::TcpListener, runtime::Handle};
+use tokio::runtime::Handle;
 
 use crate::{
     Broker, BrokerError,
-    node::NodeHandle,
+    node::{NodeHandle, listen},
     settings::{AutoCreate, FillOrder, Settings, TailBatches},
     shared::{Node, Shared},
 };
@@ -162,12 +162,4 @@ impl BrokerBuilder {
 
 fn advertised(ip: IpAddr) -> String {
     if ip.is_unspecified() { "127.0.0.1".to_owned() } else { ip.to_string() }
-}
-
-/// Opens a listener; answers its port too.
-pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, u16), BrokerError> {
-    let refused = |source| BrokerError::Listen { address: address.to_string(), source };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let port = listener.local_addr().map_err(refused)?.port();
-    Ok((listener, port))
 }

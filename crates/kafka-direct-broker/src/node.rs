@@ -3,7 +3,7 @@
 //! When the task is told to stop, or its handle is dropped, the listener closes and every
 //! connection is cut.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::DuplexStream,
@@ -13,7 +13,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use crate::{connection, shared::Shared};
+use crate::{BrokerError, connection, shared::Shared};
 
 /// How long to wait after the system refused a connection (too many open files), so that the
 /// listener does not spin.
@@ -53,6 +53,14 @@ impl NodeHandle {
         // A task that was cancelled with its runtime has closed everything as well.
         drop(self.task.await);
     }
+}
+
+/// Opens a listener and returns it with its port.
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, u16), BrokerError> {
+    let refused = |source| BrokerError::Listen { address: address.to_string(), source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let port = listener.local_addr().map_err(refused)?.port();
+    Ok((listener, port))
 }
 
 async fn run(

@@ -16,7 +16,9 @@
 
 mod error;
 mod lookups;
+mod numbers;
 mod offsets;
+mod partition_state;
 mod plan;
 mod resolve;
 mod selection;
@@ -26,7 +28,8 @@ mod table;
 pub use error::{DriverError, Side};
 pub use lookups::{Lookup, Lookups, lookups_needed};
 pub use offsets::{EndOffset, NoMatch, StartOffset};
-pub use plan::{PartitionState, plan, plan_ranges};
+pub use partition_state::PartitionState;
+pub use plan::{plan, plan_ranges};
 pub use selection::{ByPartition, Ends, Selection, Starts};
 pub use split::{MAX_PLANNED_RANGES, split};
 pub use table::PlanTable;

@@ -11,7 +11,7 @@ use std::{
 use kafka_direct_core::{Offset, TopicPartition};
 
 use crate::{
-    DriverError, EndOffset, PartitionState, Selection, StartOffset, resolve::check_numbers,
+    DriverError, EndOffset, PartitionState, Selection, StartOffset, numbers::check_numbers,
 };
 
 /// One question to the cluster about one partition.

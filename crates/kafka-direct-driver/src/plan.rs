@@ -1,37 +1,12 @@
 //! A selection, the cluster's answers and the partitions become a batch plan.
 
-use kafka_direct_core::{
-    BatchPlan, OffsetRange, PlannedPartition, PlannedRange, Reset, TopicId, TopicPartition,
-    Watermarks,
-};
+use kafka_direct_core::{BatchPlan, OffsetRange, PlannedPartition, PlannedRange, Reset};
 
 use crate::{
-    DriverError, Lookups, Selection, Side,
+    DriverError, Lookups, PartitionState, Selection, Side,
     resolve::{fit_range, resolve},
     split::try_split,
 };
-
-/// What is known of one partition when a batch is planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionState {
-    /// The partition.
-    pub topic_partition: TopicPartition,
-    /// The topic's id, where the broker gives one. It goes into every range of the partition.
-    pub topic_id: Option<TopicId>,
-    /// The epoch of the leader that named the high watermark, where the broker gives one. It goes
-    /// into every range of the partition.
-    pub leader_epoch: Option<i32>,
-    /// The log's bounds.
-    pub watermarks: Watermarks,
-}
-
-impl PartitionState {
-    fn planned(&self, range: OffsetRange, selection: &Selection) -> PlannedRange {
-        PlannedRange::new(range, selection.isolation)
-            .with_topic_id(self.topic_id)
-            .with_leader_epoch(self.leader_epoch)
-    }
-}
 
 /// Plans one batch: every selected partition from its start to its end, split as the selection
 /// asks.
@@ -72,7 +47,7 @@ pub fn plan(
         // Both exist: `check_maps` has seen to it.
         if let (Some(start), Some(end)) = ends {
             let range = resolve(selection, state, (start, end), lookups, &mut resets)?;
-            ranges.push(state.planned(range, selection));
+            ranges.push(state.planned(range, selection.isolation));
         }
     }
     finish(selection, cluster, states, ranges, resets)
@@ -121,7 +96,7 @@ pub fn plan_ranges(
             before = Some(range);
         }
         let fitted = fit_range(selection, state, range, &mut resets)?;
-        planned.push(state.planned(fitted, selection));
+        planned.push(state.planned(fitted, selection.isolation));
     }
     if !unknown.is_empty() {
         unknown.dedup();

@@ -10,6 +10,7 @@ use kafka_direct_core::{
 
 use crate::{
     DriverError, EndOffset, Lookups, NoMatch, PartitionState, Selection, Side, StartOffset,
+    numbers::check_numbers,
 };
 
 /// What is readable: `log_start <= end`.
@@ -47,42 +48,6 @@ struct Start {
     offset: Offset,
     /// With nothing to read at or after the start, an earlier end only says the same again.
     nothing_left: bool,
-}
-
-/// Checks the numbers a person gave for one partition, without knowing any answer.
-pub(crate) fn check_numbers(
-    topic_partition: &TopicPartition,
-    start: Option<&StartOffset>,
-    end: Option<&EndOffset>,
-) -> Result<(), DriverError> {
-    let at_least_zero = |setting, value: i64| {
-        if value >= 0 {
-            return Ok(());
-        }
-        Err(DriverError::BadNumber {
-            topic_partition: Some(topic_partition.clone()),
-            setting,
-            value: value.into(),
-            problem: "must be at least 0",
-        })
-    };
-    let mut start = start;
-    while let Some(StartOffset::GroupCommitted { fallback, .. }) = start {
-        start = Some(fallback);
-    }
-    match start {
-        Some(StartOffset::At(offset)) => at_least_zero("start offset", offset.get())?,
-        Some(StartOffset::FromEnd(back)) => at_least_zero("start from the end", *back)?,
-        Some(StartOffset::Timestamp { millis, .. }) => at_least_zero("start timestamp", *millis)?,
-        Some(StartOffset::Earliest | StartOffset::Latest | StartOffset::GroupCommitted { .. })
-        | None => {}
-    }
-    match end {
-        Some(EndOffset::At(offset)) => at_least_zero("end offset", offset.get()),
-        Some(EndOffset::FromEnd(back)) => at_least_zero("end from the end", *back),
-        Some(EndOffset::Timestamp { millis }) => at_least_zero("end timestamp", *millis),
-        Some(EndOffset::Latest) | None => Ok(()),
-    }
 }
 
 /// The offsets of one partition from `start` to `end`. Jumps that policy `resume` makes are added

@@ -10,9 +10,10 @@ use kafka_direct_core::{BATCH_HEADER_BYTES, BufferPool, Codec, Fetched, Offset, 
 use crate::{
     Counts, DecodeOptions, WorkerError,
     arena::Arena,
+    cursor::{Cursor, Facts},
     input::{Input, KafkaBatch, MAX_BUFFER_BYTES, Scope},
     options::Clock,
-    record::{self, Cursor, Facts},
+    record,
     rows::{MAX_INLINE_BYTES, Origin, Rows, Source},
 };
 

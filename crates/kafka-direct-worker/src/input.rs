@@ -12,13 +12,7 @@ use kafka_direct_core::{
     OffsetRange, PlannedRange, walk,
 };
 
-use crate::{
-    Counts, WorkerError,
-    abort::AbortState,
-    arena::Arena,
-    codec,
-    record::{self, Facts},
-};
+use crate::{Counts, WorkerError, abort::AbortState, arena::Arena, codec, cursor::Facts, record};
 
 /// Where the checksummed part of a batch begins.
 const CHECKED_FROM: usize = 21;

@@ -34,6 +34,7 @@ mod arena;
 mod codec;
 mod columns;
 mod counts;
+mod cursor;
 mod decoder;
 mod error;
 mod input;

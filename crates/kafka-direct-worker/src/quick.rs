@@ -8,30 +8,15 @@
 //! at once is more than the processor's registers hold.
 
 use crate::{
-    record::{Cursor, Facts},
-    rows::{Field, Rows, Source},
+    cursor::{Cursor, Facts},
+    rows::{CHUNK, Field, Parsed, Rows, Source},
     varint::zigzag,
 };
 
 /// A batch of fewer records is done before the loop has begun; they go [`one`] by one.
 pub(crate) const FEWEST: u32 = 4;
-/// So many records are parsed before their columns are filled.
-const CHUNK: usize = 32;
 /// No time delta of a usual record is larger, either way.
 const MAX_TIME_DELTA: i64 = 1 << 20;
-
-/// A record that was parsed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Parsed {
-    time_delta: i32,
-    delta: i32,
-    key: Field,
-    value: Field,
-}
-
-/// Records that were parsed and are not rows yet; kept, so that it need not be cleared.
-#[derive(Debug, Default)]
-pub(crate) struct Chunk([Parsed; CHUNK]);
 
 /// Parses wanted records as long as they are usual and there is room; returns how many.
 #[inline(never)]

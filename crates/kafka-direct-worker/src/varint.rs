@@ -1,7 +1,11 @@
-//! Kafka's zigzag varints: at most five bytes for 32 bits and ten for 64.
+//! Kafka's zigzag varints: at most five bytes for 32 bits and ten for 64. And the fields that have
+//! one as their length.
 //!
 //! Lengths and deltas are one or two bytes almost always; those are read in line, the rest out of
 //! line so that the record loop stays small.
+
+/// The fault where a number cannot be read.
+pub(crate) const CUT: &str = "a number is cut off or too long";
 
 /// Reads a 32-bit varint at `at` and moves `at` behind it; `None` if the bytes end or it is longer
 /// than any 32-bit number needs.
@@ -79,6 +83,26 @@ pub(crate) const fn zigzag(number: u32) -> i32 {
 #[inline(always)]
 pub(crate) const fn zigzag_long(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+/// Reads a length and skips so many bytes: their start and length, `None` if the length is −1.
+#[inline(always)]
+pub(crate) fn field(
+    record: &[u8],
+    at: &mut usize,
+    fault: &'static str,
+) -> Result<Option<(usize, usize)>, &'static str> {
+    let length = varint(record, at).ok_or(CUT)?;
+    let Ok(length) = usize::try_from(length) else {
+        return if length == -1 { Ok(None) } else { Err(fault) };
+    };
+    let start = *at;
+    let end = start + length;
+    if end > record.len() {
+        return Err(fault);
+    }
+    *at = end;
+    Ok(Some((start, length)))
 }
 
 #[cfg(test)]

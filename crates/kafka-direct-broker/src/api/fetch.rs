@@ -10,7 +10,11 @@ use kafka_direct_core::{Offset, TopicPartition};
 use kafka_protocol::{ResponseError, messages::FetchRequest};
 use tokio::time::Instant;
 
-use super::{Answer, Call, Mode, fetch_answer, topic_id};
+use super::{
+    Answer, Call, Mode,
+    fetch_answer::{self, Served},
+    topic_id,
+};
 use crate::{
     cluster::Cluster,
     sessions::{Asked, Opened, Said, TopicRef, Want},
@@ -20,33 +24,6 @@ use crate::{
 
 /// The broker's own limit of one answer, Apache Kafka's default of `fetch.max.bytes`.
 const MAX_ANSWER_BYTES: i32 = 55 * 1024 * 1024;
-
-/// What one partition answers.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) error: i16,
-    pub(super) high_watermark: i64,
-    pub(super) last_stable: i64,
-    pub(super) log_start: i64,
-    /// Producer and first offset; `None` under read_uncommitted.
-    pub(super) aborted: Option<Vec<(i64, i64)>>,
-    pub(super) records: Vec<bytes::Bytes>,
-    pub(super) bytes: usize,
-}
-
-impl Served {
-    const fn error(code: i16) -> Self {
-        Self {
-            error: code,
-            high_watermark: -1,
-            last_stable: -1,
-            log_start: -1,
-            aborted: None,
-            records: Vec::new(),
-            bytes: 0,
-        }
-    }
-}
 
 /// How the partitions of a request are read.
 struct Reading {

@@ -13,13 +13,40 @@ use kafka_protocol::{
     protocol::Encodable,
 };
 
-use super::{Answer, Call, Unanswerable, fetch::Served};
+use super::{Answer, Call, Unanswerable};
 use crate::sessions::{TopicRef, Want};
 
 /// First version with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 12;
 /// Batches below this size are copied: a part of their own costs a write.
 const OWN_PART_BYTES: usize = 16 * 1024;
+
+/// What one partition answers.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) error: i16,
+    pub(super) high_watermark: i64,
+    pub(super) last_stable: i64,
+    pub(super) log_start: i64,
+    /// Producer and first offset; `None` under read_uncommitted.
+    pub(super) aborted: Option<Vec<(i64, i64)>>,
+    pub(super) records: Vec<Bytes>,
+    pub(super) bytes: usize,
+}
+
+impl Served {
+    pub(super) const fn error(code: i16) -> Self {
+        Self {
+            error: code,
+            high_watermark: -1,
+            last_stable: -1,
+            log_start: -1,
+            aborted: None,
+            records: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
 
 /// The answer with what each partition says, grouped by topic where neighbours share one.
 pub(super) fn encode(

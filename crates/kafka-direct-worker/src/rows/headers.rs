@@ -10,7 +10,7 @@ use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
 use super::views::{Source, Views};
-use crate::{record::field, schema};
+use crate::{schema, varint::field};
 
 const COUNT: &str = "it claims more headers than it has bytes for";
 const KEY: &str = "a header key's length exceeds the record";

@@ -3,8 +3,10 @@
 //! Columns that were not asked for cost nothing and stay empty. Nulls are remembered by row and
 //! become a bitmap only if there are any.
 
+mod chunk;
 mod constants;
 mod headers;
+mod nulls;
 mod sources;
 mod times;
 mod views;
@@ -12,14 +14,15 @@ mod views;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int8Array, Int64Array, RecordBatch, RecordBatchOptions};
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer};
+use arrow_buffer::Buffer;
 use arrow_schema::{ArrowError, SchemaRef};
 use kafka_direct_core::TopicPartition;
 
-use crate::{Column, Columns, DecodeOptions, quick::Chunk, schema::schema};
+use crate::{Column, Columns, DecodeOptions, schema::schema};
 
-use self::{constants::Constants, headers::HeaderRows, times::Times, views::Views};
+use self::{chunk::Chunk, constants::Constants, headers::HeaderRows, times::Times, views::Views};
 pub(crate) use self::{
+    chunk::{CHUNK, Parsed},
     sources::{Origin, Sources},
     views::{Field, MAX_INLINE_BYTES, Source},
 };
@@ -236,19 +239,4 @@ impl Rows {
             }
         })
     }
-}
-
-/// The bitmap of `len` rows of which the first `leading` and those in `rows` are null; none if
-/// there are none.
-fn null_buffer(leading: usize, rows: &[usize], len: usize) -> Option<NullBuffer> {
-    if leading == 0 && rows.is_empty() {
-        return None;
-    }
-    let mut valid = BooleanBufferBuilder::new(len);
-    valid.append_n(leading, false);
-    valid.append_n(len.saturating_sub(leading), true);
-    for row in rows {
-        valid.set_bit(*row, false);
-    }
-    Some(NullBuffer::new(valid.finish()))
 }

@@ -3,7 +3,7 @@
 use arrow_array::{PrimitiveArray, TimestampMillisecondArray, types::TimestampMillisecondType};
 use arrow_schema::ArrowError;
 
-use super::null_buffer;
+use super::nulls::null_buffer;
 
 /// What a record without a timestamp has instead of one.
 const NONE: i64 = -1;

@@ -12,7 +12,7 @@ use arrow_array::BinaryViewArray;
 use arrow_buffer::{Buffer, ScalarBuffer};
 use arrow_schema::ArrowError;
 
-use super::null_buffer;
+use super::nulls::null_buffer;
 use crate::DecodeOptions;
 
 /// The most bytes a view holds itself.

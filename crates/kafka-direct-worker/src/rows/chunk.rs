@@ -1,0 +1,19 @@
+//! Records that are parsed and are not rows yet.
+
+use super::views::Field;
+
+/// How many records are parsed before their columns are filled.
+pub(crate) const CHUNK: usize = 32;
+
+/// A record that was parsed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Parsed {
+    pub(crate) time_delta: i32,
+    pub(crate) delta: i32,
+    pub(crate) key: Field,
+    pub(crate) value: Field,
+}
+
+/// Memory for parsed records, reused so that it need not be cleared.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk(pub(crate) [Parsed; CHUNK]);
