@@ -13,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod code_map;
+
 /// Lines of one source file, the inline tests module left out.
 const SOURCE_LINES: usize = 500;
 const README_LINES: usize = 150;
@@ -325,37 +327,6 @@ fn every_link_of_a_document_leads_to_a_file() {
             let is_elsewhere = path.is_empty() || path.contains("://");
             if !is_elsewhere && !file.parent().unwrap().join(path).exists() {
                 broken.push(format!("{}: {target} leads nowhere", shown(file)));
-            }
-        }
-    }
-    check(&broken);
-}
-
-#[test]
-fn the_code_map_names_every_source_file_and_no_other() {
-    let map = read(&root().join("ARCHITECTURE.md"));
-    let mut broken = Vec::new();
-    for folder in crates() {
-        let name = folder_name(&folder);
-        let heading = format!("\n### {name}\n");
-        let Some(section) = map.split(&heading).nth(1) else {
-            broken.push(format!("ARCHITECTURE.md has no heading for {name}"));
-            continue;
-        };
-        let section = section.split("\n#").next().unwrap_or_default();
-        let src = folder.join("src");
-        for file in files_below(&src) {
-            let path = file.strip_prefix(&src).unwrap();
-            let own = format!("`{}`", path.display());
-            // A folder of like files may be told in one line.
-            let whole = format!("`{}/*`", path.parent().unwrap().display());
-            if !section.contains(&own) && !section.contains(&whole) {
-                broken.push(format!("ARCHITECTURE.md: {name} does not tell what {own} is for"));
-            }
-        }
-        for named in section.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs")) {
-            if !src.join(named).exists() {
-                broken.push(format!("ARCHITECTURE.md: {name} has no `{named}`"));
             }
         }
     }

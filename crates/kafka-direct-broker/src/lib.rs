@@ -32,6 +32,35 @@
 //! the owner and are then served rightly), idempotence, configurations, quotas, ACLs, TLS, SASL,
 //! compression (a compressed batch is stored and served as it is), message formats before v2, wall
 //! clocks (timestamps come from whoever writes).
+//!
+//! # Map
+//!
+//! What the owner uses:
+//! - `broker.rs`: `Broker`, the owner's handle
+//! - `builder.rs`, `settings.rs`: how a broker is built and what it can be told
+//! - `owner_appends.rs`: appending past the Produce API; `record.rs`: one record as the owner writes it
+//! - `faults.rs`: `Fault`: what happens to the next request of an API instead of a true response
+//! - `batch_writer.rs`: `BatchWriter` writes batches, malformed ones too
+//! - `error.rs`: `BrokerError`
+//!
+//! What serves a request, in this order:
+//! - `node.rs`: listens and accepts connections
+//! - `connection.rs`: reads requests and writes responses; faults act here
+//! - `frame.rs`: the size before each request and response
+//! - `api_key.rs`: the APIs served, their versions, and caps on these
+//! - `guard.rs`, `guard_schemas.rs`: check a request against its schema before a codec decodes it
+//! - `api/mod.rs`: from a request's bytes to a response's bytes; one file per API: `api/*`
+//! - `api/fetch_answer.rs`: encodes a Fetch response without copying batches
+//!
+//! What it keeps:
+//! - `shared.rs`: what nodes, connections and the handle have in common
+//! - `cluster.rs`: topics, partitions, leaders and groups: the state behind one lock
+//! - `sessions.rs`: fetch sessions
+//! - `log.rs`: one partition's batches and watermarks
+//! - `epochs.rs`: where the leader epochs of a partition began
+//! - `transactions.rs`: open and ended transactions, derived from batches
+//! - `batch_reader.rs`: what the broker reads of the records in a batch
+//! - `varint.rs`: varints inside batches
 
 mod api;
 mod api_key;

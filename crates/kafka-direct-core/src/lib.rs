@@ -6,6 +6,21 @@
 //!
 //! **Does not know:** sockets, files, clocks, async runtimes, Arrow, or how a record is encoded
 //! behind the 61-byte batch header.
+//!
+//! # Map
+//!
+//! - `error.rs`: `ErrorKind`, the kinds that every error of every crate maps to; `CoreError`
+//! - `offset.rs`: `Offset`, `OffsetRange`: half-open, never backwards, with a span and no length
+//! - `topic.rs`: `TopicPartition`, `TopicId`; `is_legal_topic_name`, Kafka's rule for topic names
+//! - `planned_range.rs`: `PlannedRange`, the work of one task
+//! - `plan.rs`: `BatchPlan`, its checks and its JSON
+//! - `watermarks.rs`: log start, last stable offset, high watermark, and which of them ends a read
+//! - `isolation.rs`: the two isolation levels
+//! - `reset.rs`: `DataLossPolicy`, and `Reset`, the record of offsets that a policy skipped
+//! - `fetched.rs`: `Fetched`, what wire gives and worker takes: whole batches of one partition
+//! - `kafka_batch.rs`: the 61-byte batch header, and `walk`, which goes from one header to the next
+//! - `message_schema.rs`: checks a message against its schema before a codec decodes it
+//! - `pool.rs`: `BufferPool`, which reuses the memory of record sets and decompressed batches
 
 mod error;
 mod fetched;

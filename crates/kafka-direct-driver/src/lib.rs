@@ -11,6 +11,19 @@
 //! (INV-2); no arithmetic overflows, whatever the numbers.
 //!
 //! **Does not know:** sockets, async runtimes, files, clocks, Arrow, or what a record looks like.
+//!
+//! # Map
+//!
+//! - `offsets.rs`: `StartOffset`, `EndOffset`: where to start and where to stop, as a caller says it
+//! - `selection.rs`: `Selection`: starts, ends, isolation, policy and limits, also by partition
+//! - `numbers.rs`: checks the numbers a caller gave for one partition
+//! - `partition_state.rs`: `PartitionState`, what the cluster says about a partition before a plan
+//! - `lookups.rs`: `lookups_needed`, the questions only the cluster can answer; `Lookups`, the answers
+//! - `resolve.rs`: one partition's start and end become offsets inside its log, or a data loss
+//! - `split.rs`: `split` cuts large ranges into pieces, as Spark does
+//! - `plan.rs`: `plan` and `plan_ranges` put the steps together
+//! - `table.rs`: `PlanTable`, a plan as text for people
+//! - `error.rs`: `DriverError`
 
 #![deny(clippy::arithmetic_side_effects)]
 

@@ -28,6 +28,32 @@
 //! # let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
 //! # assert_eq!(rows(&planned, vec![]).unwrap(), 0);
 //! ```
+//!
+//! # Map
+//!
+//! - `options.rs`, `columns.rs`: what is asked for: `DecodeOptions`, `Columns`
+//! - `schema.rs`: the Arrow schema of a set of columns
+//! - `decoder.rs`: `RangeDecoder`: takes `Fetched`, gives Arrow batches
+//! - `scan.rs`: `scan` counts the visible records and decodes no more than that needs
+//! - `input.rs`: walks one `Fetched` batch by batch; checks checksums; drops control batches, aborted
+//!   batches and batches outside the range
+//! - `abort.rs`: which transactional batches were aborted
+//! - `record.rs`: parses the records of a batch into rows, whatever their shape
+//! - `quick.rs`: the hot loop, for records of the usual shape and the usual columns
+//! - `cursor.rs`: what the records of a batch have in common, and how far they are parsed
+//! - `varint.rs`: zigzag varints, and fields that have one as their length
+//! - `rows/mod.rs`: the Arrow batch that is being filled
+//! - `rows/views.rs`: 16-byte Arrow views over keys and values that are not copied
+//! - `rows/sources.rs`: the buffers that the views point into
+//! - `rows/chunk.rs`: records that are parsed and are not rows yet
+//! - `rows/headers.rs`, `rows/times.rs`: the columns of headers and of timestamps
+//! - `rows/constants.rs`: columns that are the same in every row
+//! - `rows/nulls.rs`: the bitmap of null rows
+//! - `arena.rs`: the buffer that compressed batches are decompressed into
+//! - `codec/mod.rs`: bounded decompression; `codec/gzip.rs`, `codec/lz4.rs`, `codec/snappy.rs` and
+//!   `codec/zstd.rs` do one format each
+//! - `counts.rs`: `Counts`, what was decoded so far
+//! - `error.rs`: `WorkerError`
 
 mod abort;
 mod arena;

@@ -1,0 +1,86 @@
+//! Every source file of a crate has a line in a map, and no map names a file that does not exist.
+//!
+//! The map is the section `# Map` of the crate's documentation, in `lib.rs` or `main.rs`. A crate
+//! without such a section has its map in ARCHITECTURE.md, below the heading with its name.
+
+use std::path::Path;
+
+use super::{check, crate_root, crates, files_below, folder_name, read, root, shown};
+
+/// Where a crate's map is, and its text.
+struct CodeMap {
+    place: String,
+    text: String,
+}
+
+/// The section `# Map` of a file's own documentation, without the comment markers.
+fn map_section(source: &str) -> Option<String> {
+    let opening = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let mut lines = opening.map(str::trim_start).skip_while(|line| *line != "# Map").skip(1);
+    let first = lines.next()?;
+    let rest = lines.take_while(|line| !line.starts_with("# "));
+    Some(std::iter::once(first).chain(rest).map(|line| format!("{line}\n")).collect())
+}
+
+fn code_map(folder: &Path) -> Result<CodeMap, String> {
+    let own = crate_root(folder);
+    if let Some(text) = map_section(&read(&own)) {
+        return Ok(CodeMap { place: shown(&own), text });
+    }
+    let name = folder_name(folder);
+    let all = read(&root().join("ARCHITECTURE.md"));
+    let section = all.split(&format!("\n### {name}\n")).nth(1);
+    let text = section.and_then(|rest| rest.split("\n#").next()).map(str::to_owned);
+    text.map(|text| CodeMap { place: format!("ARCHITECTURE.md: {name}"), text })
+        .ok_or_else(|| format!("{}: no section `# Map`", shown(&own)))
+}
+
+/// What of the files in `src` and of the names in `map` does not fit together.
+fn misfits(map: &CodeMap, src: &Path, files: &[String]) -> Vec<String> {
+    let CodeMap { place, text } = map;
+    let unnamed = files.iter().filter(|file| {
+        // One line may tell what all files of a folder are for.
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        !text.contains(&format!("`{file}`")) && !text.contains(&format!("`{folder}/*`"))
+    });
+    let unnamed = unnamed.map(|file| format!("{place}: does not tell what `{file}` is for"));
+    let named = text.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs"));
+    // Tests beside `src` may be named too.
+    let exists = |name: &str| src.join(name).exists() || src.join("..").join(name).exists();
+    let missing = named.filter(|name| !exists(name));
+    unnamed.chain(missing.map(|name| format!("{place}: there is no `{name}`"))).collect()
+}
+
+#[test]
+fn the_map_of_a_crate_names_every_source_file_and_no_other() {
+    let mut broken = Vec::new();
+    for folder in crates() {
+        let src = folder.join("src");
+        let own = crate_root(&folder);
+        let files = files_below(&src).into_iter().filter(|file| *file != own);
+        let files = files.map(|file| file.strip_prefix(&src).unwrap().display().to_string());
+        match code_map(&folder) {
+            Ok(map) => broken.extend(misfits(&map, &src, &files.collect::<Vec<_>>())),
+            Err(missing) => broken.push(missing),
+        }
+    }
+    check(&broken);
+}
+
+#[test]
+fn the_map_is_the_section_with_that_name() {
+    let source = "//! A crate.\n//!\n//! # Map\n//!\n//! - `a.rs`: first\n//! # Errors\n//! x\n";
+    assert_eq!(map_section(source).unwrap(), "\n- `a.rs`: first\n");
+    assert_eq!(map_section("//! A crate.\n\n//! # Map\n"), None);
+    assert_eq!(map_section("//! Map\nmod a;\n"), None);
+}
+
+#[test]
+fn a_file_without_a_line_and_a_line_without_a_file_are_found() {
+    let tidy = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let text = "- `lib.rs`: x\n- `suite/*`: y\n- `tests/tidy.rs`: z\n- `gone.rs`: z\n".to_owned();
+    let map = CodeMap { place: "here".to_owned(), text };
+    let files = ["lib.rs", "dump.rs", "suite/mod.rs"].map(str::to_owned);
+    let found = misfits(&map, &tidy, &files);
+    assert_eq!(found, ["here: does not tell what `dump.rs` is for", "here: there is no `gone.rs`"]);
+}
