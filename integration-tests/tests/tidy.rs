@@ -14,6 +14,7 @@ use std::{
 };
 
 mod code_map;
+mod plain_words;
 
 /// Lines of one source file, the inline tests module left out.
 const SOURCE_LINES: usize = 500;
