@@ -1,8 +1,8 @@
-//! The words of kafka-direct and the values that travel between its rooms.
+//! The values that the crates of kafka-direct exchange, and the rules that these values keep.
 //!
 //! **Promises:** every type here is a plain value; a range that runs backwards cannot be built; a
-//! [`BatchPlan`] is self-contained, versioned and holds no secret; walking Kafka batch headers
-//! never panics and never reads past what it was given.
+//! [`BatchPlan`] is self-contained, versioned and holds no secret; walking Kafka batch headers and
+//! messages never panics and never reads past what it was given.
 //!
 //! **Does not know:** sockets, files, clocks, async runtimes, Arrow, or how a record is encoded
 //! behind the 61-byte batch header.
