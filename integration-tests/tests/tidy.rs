@@ -27,6 +27,7 @@ const FLOORS: &[&[&str]] = &[
     &["kafka-direct-core"],
     &["kafka-direct-driver", "kafka-direct-wire", "kafka-direct-worker", "kafka-direct-broker"],
     &["kafka-direct"],
+    &["kafka-direct-sinks"],
     &["kafka-direct-cli"],
 ];
 

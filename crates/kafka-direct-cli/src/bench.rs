@@ -32,7 +32,9 @@ use crate::{
     cli::{BenchArgs, ConnectionArgs},
     connect,
     exit::Failure,
-    output, read, selection, signal,
+    output,
+    remarks::tell_plan,
+    selection, signal,
 };
 
 /// The topic that is generated on the embedded broker if none is named.
@@ -172,7 +174,7 @@ impl Bench {
             builder = builder.concurrency(concurrency);
         }
         let rdd = builder.build().await?;
-        read::tell_plan(rdd.plan());
+        tell_plan(rdd.plan());
         let mut topics: Vec<String> =
             rdd.partitions().iter().map(|p| p.topic_partition().topic().to_owned()).collect();
         topics.dedup();

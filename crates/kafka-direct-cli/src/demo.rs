@@ -15,7 +15,6 @@ use kafka_direct::{
     arrow::array::{RecordBatch, cast::AsArray as _, types::Int64Type},
 };
 use kafka_direct_broker::{Broker, BrokerError, Record};
-use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
 
 use self::payload::{Sums, VALUE_BYTES, Verifier, put};
@@ -159,38 +158,31 @@ fn fill(broker: &Broker, partition: i32, records: u64) -> Result<Sums, BrokerErr
 /// What was read of each partition: all of it, verified.
 async fn read(rdd: &KafkaRdd, written: &[Sums]) -> Result<Vec<(i32, Sums)>, Failure> {
     let progress = Arc::new(Progress::new(rdd.plan(), false));
-    let results = Arc::new(Mutex::new(Vec::new()));
     let all = Arc::new(written.to_vec());
     let bars = Arc::clone(&progress);
-    let verified = Arc::clone(&results);
-    let work = rdd.for_each_partition(move |planned, mut batches| {
-        let (bars, verified, all) = (Arc::clone(&bars), Arc::clone(&verified), Arc::clone(&all));
+    let work = rdd.map_partitions(move |planned, mut batches| {
+        let (bars, all) = (Arc::clone(&bars), Arc::clone(&all));
         async move {
             let partition = planned.topic_partition().partition();
             let mut verifier = Verifier::new(partition);
             while let Some(batch) = batches.try_next().await? {
                 if let Err(wrong) = verifier.take(&batch) {
-                    verified.lock().push(Err(wrong));
-                    return Ok(());
+                    return Ok(Err(wrong));
                 }
                 bars.update(&planned, &batches);
             }
             bars.finish(&planned);
             let expected = usize::try_from(partition).ok().and_then(|at| all.get(at).copied());
             let expected = expected.unwrap_or_default();
-            verified.lock().push(verifier.finish(expected).map(|()| (partition, expected)));
-            Ok(())
+            Ok(verifier.finish(expected).map(|()| (partition, expected)))
         }
     });
     let done = work.await;
     progress.clear();
-    done?;
-    let results = std::mem::take(&mut *results.lock());
-    let mut read = results
+    let read = done?
         .into_iter()
         .collect::<Result<Vec<_>, _>>()
         .map_err(|wrong| Failure::unmet(format!("verification failed: {wrong}")))?;
-    read.sort_by_key(|(partition, _)| *partition);
     let total = |sums: &mut dyn Iterator<Item = u64>| sums.fold(0, u64::wrapping_add);
     let (sent, got) = (
         total(&mut written.iter().map(|sums| sums.records)),

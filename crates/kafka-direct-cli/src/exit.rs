@@ -14,7 +14,7 @@ const CLOSED_PIPE: u8 = 141;
 pub(crate) enum Failure {
     /// The library could not plan or read.
     #[error(transparent)]
-    Read(#[from] Error),
+    Read(Error),
     /// What was typed, or read from a file or stdin, cannot be done.
     #[error("{message}")]
     Usage {
@@ -105,14 +105,33 @@ impl Failure {
     }
 }
 
-/// An error that a closure handed through the library comes out as itself.
-pub(crate) fn unwrap_closure(error: Error) -> Failure {
-    match error {
-        Error::Closure { range, attempts, source } => match source.downcast::<Failure>() {
-            Ok(own) => *own,
-            Err(source) => Failure::Read(Error::Closure { range, attempts, source }),
-        },
-        other => Failure::Read(other),
+/// A failure of ours that passed through the engine comes out as itself.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Closure { range, attempts, source } => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => Self::Read(Error::Closure { range, attempts, source }),
+            },
+            Error::Sink { range, attempts, source } => match source.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(source) => Self::Read(Error::Sink { range, attempts, source }),
+            },
+            other => Self::Read(other),
+        }
+    }
+}
+
+impl From<kafka_direct_sinks::Error> for Failure {
+    fn from(error: kafka_direct_sinks::Error) -> Self {
+        use kafka_direct_sinks::Error as Sinks;
+        let (message, kind) = (error.to_string(), error.kind());
+        match error {
+            Sinks::Read(error) => error.into(),
+            Sinks::Io { action, source } => Self::io(action, source),
+            Sinks::Invalid { message } => Self::Usage { message },
+            _ => Self::Unmet { message, kind },
+        }
     }
 }
 

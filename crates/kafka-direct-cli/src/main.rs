@@ -4,9 +4,33 @@
 //! failure exits with the code of its kind (see [`exit`]); nothing but `bench --generate` and
 //! `produce` writes to a broker that was not started here.
 //!
-//! **Does not know:** the wire protocol, the form of a Kafka batch, how ranges are planned.
+//! **Does not know:** the wire protocol, the form of a Kafka batch, how ranges are planned,
+//! file formats.
+//!
+//! # Map
+//!
+//! - `cli.rs`: every flag; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`, `cli/bench.rs`: flags
+//!   that are shared or many
+//! - `connect.rs`: from flag, environment and config file to a cluster
+//! - `selection.rs`, `selection/offset_spec.rs`, `selection/partition_list.rs`: the words for offsets
+//!   and partitions
+//! - `read.rs`: `read`; `read/planned.rs`: its plan and its progress; `read/folder.rs`: `--output DIR/`
+//! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the one thread that writes it
+//! - `read/table.rs`, `read/table_text.rs`: `--format table`
+//! - `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: the commands of these names
+//! - `demo.rs`: `demo`; `demo/payload.rs`: its records, which carry their own checksum
+//! - `produce.rs`: `produce`; `produce/stdin.rs`, `produce/line.rs`, `produce/batches.rs`: lines read
+//!   ahead, as records, sent in batches
+//! - `bench.rs`: `bench`; `bench/generate.rs`: the topic it may write first
+//! - `bench/measure.rs`: one round; `bench/stop.rs`, `bench/limit.rs`: when it ends early, how fast it
+//!   may go; `bench/usage.rs`: CPU and memory
+//! - `bench/figures.rs`: names, units, medians; `bench/table.rs`, `bench/tell.rs`: as tables, and where
+//!   they are shown
+//! - `bench/report.rs`, `bench/plots.rs`: the page with everything on it, and its plots
+//! - `remarks.rs`: remarks on a plan; `progress.rs`: bars; `output.rs`: the only place that prints
+//! - `logging.rs`: log lines; `exit.rs`: failures and exit codes; `signal.rs`: SIGINT and SIGTERM
+//! - `size.rs`: durations and sizes as people write them
 
-mod atomic_file;
 mod bench;
 mod broker;
 mod cli;
@@ -14,8 +38,6 @@ mod completions;
 mod connect;
 mod demo;
 mod exit;
-mod format;
-mod job;
 mod logging;
 mod offsets;
 mod output;
@@ -23,6 +45,7 @@ mod plan;
 mod produce;
 mod progress;
 mod read;
+mod remarks;
 mod selection;
 mod signal;
 mod size;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use kafka_direct::{BatchPlan, Batches, Offset, PlannedRange, TopicPartition};
+use kafka_direct::{BatchPlan, Batches, Counts, Offset, PlannedRange, TopicPartition};
 use tokio::time::Instant;
 
 use crate::output;
@@ -80,11 +80,15 @@ impl Progress {
         }
     }
 
-    /// Takes in where the read of `planned` stands.
+    /// Takes in where the read of `planned` is.
     pub(crate) fn update(&self, planned: &PlannedRange, batches: &Batches) {
+        self.advance(planned, batches.position(), batches.counts());
+    }
+
+    /// The same from a position and the counts of an attempt.
+    pub(crate) fn advance(&self, planned: &PlannedRange, position: Offset, counts: Counts) {
         let range = planned.range();
-        let counts = batches.counts();
-        let done = batches.position().distance_from(range.from()).clamp(0, range.span());
+        let done = position.distance_from(range.from()).clamp(0, range.span());
         let done = u64::try_from(done).unwrap_or(0);
         let Some(bar) = self.ranges.get(&(planned.topic_partition().clone(), range.from())) else {
             return;

@@ -9,7 +9,7 @@ use kafka_direct_wire::{Cluster, FetchOptions, RangeFetch};
 use kafka_direct_worker::{Columns, Counts, DecodeOptions, RangeDecoder, WorkerError};
 use tokio::time::Instant;
 
-use crate::Error;
+use crate::{Error, RangeSummary, RunEvent, event::Observer};
 
 /// How ranges are read: what becomes of lost data, which columns, how large the batches.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +76,8 @@ pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOption
         finished: Counts::default(),
         times: ReadTimes::default(),
         failed: None,
+        observer: Observer::default(),
+        ended: false,
     }
 }
 
@@ -107,9 +109,17 @@ pub struct Batches {
     times: ReadTimes,
     /// Tells the task's owner that the engine failed, not the closure.
     failed: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
+    observer: Observer,
+    /// Whether the end of the range was reported.
+    ended: bool,
 }
 
 impl Batches {
+    pub(crate) fn observed_by(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
     pub(crate) fn with_attempt(
         mut self,
         attempt: u32,
@@ -158,6 +168,19 @@ impl Batches {
         self.fetch.resets()
     }
 
+    /// What was read so far: at the end of the range, what is to be kept with its results.
+    #[must_use]
+    pub fn summary(&self) -> RangeSummary {
+        let mut summary = RangeSummary::new(&self.planned);
+        let (counts, resets) = (self.counts(), self.resets());
+        summary.reached = self.position();
+        summary.records = counts.records;
+        summary.value_bytes = counts.value_bytes;
+        summary.skipped_offsets = resets.iter().map(Reset::skipped).fold(0, i64::saturating_add);
+        summary.resets = resets.to_vec();
+        summary
+    }
+
     /// The next batch; `None` at the end of the range.
     ///
     /// # Errors
@@ -196,7 +219,25 @@ impl Batches {
         let began = Instant::now();
         let ready = self.fetch.ready().await;
         self.times.waiting = self.times.waiting.saturating_add(began.elapsed());
-        ready.map_err(|error| self.fail(error))
+        let ready = ready.map_err(|error| self.fail(error))?;
+        if !ready {
+            self.report_end();
+        }
+        Ok(ready)
+    }
+
+    fn report_end(&mut self) {
+        if !self.observer.is_set() || std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let (range, summary) = (&self.planned, &self.summary());
+        self.report_advance();
+        self.observer.report(&RunEvent::Read { range, summary });
+    }
+
+    fn report_advance(&self) {
+        let (range, position, counts) = (&self.planned, self.position(), self.counts());
+        self.observer.report(&RunEvent::Advanced { range, position, counts });
     }
 
     /// The next batch out of what has already arrived; `None` when more has to be waited for or
@@ -208,6 +249,9 @@ impl Batches {
         let began = Instant::now();
         let next = self.decode_buffered();
         self.times.decoding = self.times.decoding.saturating_add(began.elapsed());
+        if self.observer.is_set() && matches!(next, Ok(Some(_))) {
+            self.report_advance();
+        }
         next
     }
 

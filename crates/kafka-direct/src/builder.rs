@@ -10,14 +10,20 @@ use kafka_direct_core::{
     BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, TopicId, TopicPartition,
 };
 use kafka_direct_driver::{
-    Ends, Lookup, Lookups, PartitionState, Selection, Starts, lookups_needed, plan, plan_ranges,
+    EndOffset, Ends, Lookup, Lookups, PartitionState, Selection, Starts, lookups_needed, plan,
+    plan_ranges,
 };
 use kafka_direct_wire::{Cluster, LogBounds, TopicMetadata};
 use kafka_direct_worker::{Columns, DecodeOptions};
 use regex_lite::Regex;
 use tokio::time::Instant;
 
-use crate::{Error, KafkaRdd, ReadOptions, rdd::Settings};
+use crate::{
+    Error, KafkaRdd, ReadOptions, RunEvent,
+    event::Observer,
+    plan_check::{Leaders, check_plan, leaders},
+    rdd::Settings,
+};
 
 /// Attempts a closure has at a range, unless set otherwise.
 const DEFAULT_ATTEMPTS: u32 = 3;
@@ -45,6 +51,7 @@ pub struct KafkaRddBuilder {
     concurrency: Option<NonZeroUsize>,
     attempts: u32,
     deadline: Option<Duration>,
+    observer: Observer,
 }
 
 impl KafkaRddBuilder {
@@ -57,6 +64,7 @@ impl KafkaRddBuilder {
             concurrency: None,
             attempts: DEFAULT_ATTEMPTS,
             deadline: None,
+            observer: Observer::default(),
         }
     }
 
@@ -132,6 +140,13 @@ impl KafkaRddBuilder {
         self
     }
 
+    /// Whether every partition is read up to its readable end.
+    #[must_use]
+    pub fn ends_at_latest(&self) -> bool {
+        !matches!(self.topics, Topics::Ranges(_))
+            && self.selection.ends == Ends::from(EndOffset::Latest)
+    }
+
     /// Which columns to build. Default: all but headers.
     pub fn columns(mut self, columns: Columns) -> Self {
         self.decode = self.decode.with_columns(columns);
@@ -144,13 +159,21 @@ impl KafkaRddBuilder {
         self
     }
 
-    /// How many ranges are read at once. Default: all, under the cluster's memory budget.
+    /// Calls `observer` with what happens while the batch runs, for progress and logs. It is called
+    /// on the tasks that read: it must return quickly and must not block. Default: none.
+    pub fn on_event(mut self, observer: impl Fn(&RunEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Observer::new(observer);
+        self
+    }
+
+    /// How many ranges are started at once. Default: one range of every partition, and at least two
+    /// per core; the cluster's memory budget bounds what they hold.
     pub const fn concurrency(mut self, ranges: NonZeroUsize) -> Self {
         self.concurrency = Some(ranges);
         self
     }
 
-    /// How often a closure may try a range, at least once. Default: 3. Faults of the cluster are no
+    /// How often a closure or a sink may try a range, at least once. Default: 3. Faults of the cluster are no
     /// attempts: they resume inside the same stream.
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = if attempts == 0 { 1 } else { attempts };
@@ -194,7 +217,7 @@ impl KafkaRddBuilder {
     /// As [`KafkaRdd::from_plan`].
     pub async fn build_from_plan(self, plan: BatchPlan) -> Result<KafkaRdd, Error> {
         let deadline = self.deadline.and_then(|limit| Instant::now().checked_add(limit));
-        let checking = crate::rdd::check_plan(&self.cluster, &plan);
+        let checking = check_plan(&self.cluster, &plan);
         let leaders = match deadline {
             None => checking.await?,
             Some(at) => tokio::time::timeout_at(at, checking)
@@ -213,6 +236,7 @@ impl KafkaRddBuilder {
             concurrency: self.concurrency,
             attempts: self.attempts,
             resets: std::sync::Arc::default(),
+            observer: self.observer.clone(),
         }
     }
 
@@ -321,20 +345,4 @@ impl KafkaRddBuilder {
         }
         Ok(lookups)
     }
-}
-
-/// `host:port` of each partition's leader when the batch was planned.
-pub(crate) type Leaders = BTreeMap<TopicPartition, String>;
-
-pub(crate) fn leaders(topics: &[TopicMetadata]) -> Leaders {
-    topics
-        .iter()
-        .flat_map(|topic| {
-            topic.partitions.iter().filter_map(|partition| {
-                let host = partition.leader_host.as_ref()?;
-                let name = std::sync::Arc::clone(&topic.name);
-                Some((TopicPartition::new(name, partition.index), host.to_string()))
-            })
-        })
-        .collect()
 }

@@ -60,6 +60,22 @@ pub enum Error {
         /// The range it was given.
         range: OffsetRange,
     },
+    /// A sink failed every attempt at a range.
+    #[error("{range}: the sink failed {attempts} times")]
+    Sink {
+        /// The range it was given.
+        range: OffsetRange,
+        /// How many attempts were made.
+        attempts: u32,
+        /// What the last attempt returned.
+        source: BoxError,
+    },
+    /// A sink could not commit a batch whose ranges are all written.
+    #[error("the sink could not commit the batch; run it again")]
+    Commit {
+        /// What the sink returned.
+        source: BoxError,
+    },
     /// A key or value could not be decoded.
     #[error("{topic}-{partition} offset {offset}: the {part} is not {wanted}")]
     Poison {
@@ -90,7 +106,7 @@ impl Error {
             Self::Setting { .. } => ErrorKind::Invalid,
             Self::PlanningDeadline => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } => *kind,
-            Self::Closure { source, .. } => {
+            Self::Closure { source, .. } | Self::Sink { source, .. } | Self::Commit { source } => {
                 source.downcast_ref::<Self>().map_or(ErrorKind::Internal, Self::kind)
             }
             Self::ClosurePanicked { .. } => ErrorKind::Internal,

@@ -6,7 +6,7 @@
 //! bytes in flight and queued stay within the cluster's budget plus one oversize batch per lane; dropping a
 //! future or a stream cancels its work.
 //!
-//! **Does not know:** how results are stored, consumer groups beyond reading what they committed,
+//! **Does not know:** file formats and where results are stored, consumer groups beyond reading what they committed,
 //! and order between partitions.
 //!
 //! ```no_run
@@ -31,18 +31,42 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Map
+//!
+//! - `builder.rs`: `KafkaRddBuilder` asks what the driver must know, then plans
+//! - `plan_check.rs`: whether a plan belongs to the cluster and the topics it is read from
+//! - `rdd.rs`: `KafkaRdd`, a plan bound to a cluster, and the ways to read it
+//! - `batches.rs`: `read_range` and `Batches`, one range as a stream of Arrow batches
+//! - `runner.rs`: `Runner`, one task per range, the only place where ranges become tasks
+//! - `sink.rs`: `Sink` and `RangeWriter`, where results go
+//! - `write.rs`: a batch run into a sink, with attempts and one commit
+//! - `summary.rs`: `RangeSummary`, what was read of a range
+//! - `event.rs`: `RunEvent`, what a running batch reports
+//! - `decode.rs`: `Decoder`, typed keys and values
+//! - `error.rs`: `Error`
 
 mod batches;
 mod builder;
 pub mod decode;
 mod error;
+mod event;
+mod plan_check;
 mod rdd;
+mod runner;
+mod sink;
+mod summary;
+mod write;
 
 pub use self::{
     batches::{Batches, ReadOptions, ReadTimes, read_range},
     builder::KafkaRddBuilder,
     error::{BoxError, Error},
+    event::RunEvent,
     rdd::KafkaRdd,
+    sink::{BatchContext, RangeWriter, Sink, TaskReceipt, WriteTask},
+    summary::RangeSummary,
+    write::WrittenBatch,
 };
 pub use kafka_direct_core::{
     BatchPlan, DataLossPolicy, ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedPartition,
@@ -53,7 +77,7 @@ pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
     PartitionMetadata, Stream, TcpTransport, TopicMetadata, Transport,
 };
-pub use kafka_direct_worker::{Column, Columns, Counts, DecodeOptions};
+pub use kafka_direct_worker::{Column, Columns, Counts, DecodeOptions, schema};
 
 /// The Arrow crates whose types appear in this API: add `kafka-direct` alone and use these.
 pub mod arrow {

@@ -1,7 +1,6 @@
 //! One batch: a plan bound to a cluster, and the ways to read it.
 
 use std::{
-    collections::{HashMap, HashSet},
     future::Future,
     num::NonZeroUsize,
     sync::{
@@ -11,16 +10,15 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use kafka_direct_core::{BatchPlan, ErrorKind, PlannedRange, Reset, TopicPartition};
+use kafka_direct_core::{BatchPlan, PlannedRange, Reset};
 use kafka_direct_wire::Cluster;
 use kafka_direct_worker::{Columns, DecodeOptions, scan};
 use parking_lot::Mutex;
-use tokio::task::JoinSet;
 
 use crate::{
-    Batches, BoxError, Error, ReadOptions,
-    builder::{KafkaRddBuilder, Leaders, leaders},
-    read_range,
+    BatchContext, Batches, BoxError, Error, ReadOptions, RunEvent, Sink, WrittenBatch,
+    builder::KafkaRddBuilder, event::Observer, plan_check::Leaders, read_range, runner::Runner,
+    write::BatchWriter,
 };
 
 /// How a batch is read.
@@ -29,12 +27,13 @@ pub(crate) struct Settings {
     pub(crate) read: ReadOptions,
     pub(crate) concurrency: Option<NonZeroUsize>,
     pub(crate) attempts: u32,
-    /// Jumps over lost offsets that reading the whole batch made.
+    /// Skips over lost offsets that reading the whole batch made.
     pub(crate) resets: Arc<Mutex<Vec<Reset>>>,
+    pub(crate) observer: Observer,
 }
 
 impl Settings {
-    fn note(&self, resets: &[Reset]) {
+    pub(crate) fn add_resets(&self, resets: &[Reset]) {
         self.resets.lock().extend_from_slice(resets);
     }
 }
@@ -123,19 +122,43 @@ impl KafkaRdd {
     #[must_use]
     pub fn read_partition(&self, index: usize) -> Option<Batches> {
         let planned = self.partitions().get(index)?.clone();
-        Some(read_range(&self.cluster, planned, &self.settings.read))
+        let batches = read_range(&self.cluster, planned, &self.settings.read);
+        Some(batches.observed_by(self.settings.observer.clone()))
     }
 
     /// Runs `closure` once for every partition, each on a task of its own and at most
-    /// [`KafkaRddBuilder::concurrency`] at once.
+    /// [`KafkaRddBuilder::concurrency`] at once, and returns the results in plan order.
     ///
     /// A closure that returns an error of its own is run again with the identical range from its
     /// start, until it has had [`KafkaRddBuilder::attempts`]; [`Batches::attempt`] tells which this
-    /// is. Faults of the cluster never re-run a closure: they resume inside its stream, and what
-    /// cannot be mended ends the batch. The first error stops all partitions.
+    /// is. Faults of the cluster never re-run a closure: they resume inside its stream, and those
+    /// that cannot be mended end the batch. The first error stops all partitions.
     ///
     /// # Errors
     /// [`Error::Closure`] or [`Error::ClosurePanicked`], or as [`Batches::try_next`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops all tasks.
+    pub async fn map_partitions<T, F, Fut>(&self, closure: F) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        F: Fn(PlannedRange, Batches) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, BoxError>> + Send + 'static,
+    {
+        self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
+        let closure = Arc::new(closure);
+        self.runner()
+            .run(|_, planned| {
+                let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+                all_attempts(Arc::clone(&closure), planned, cluster, settings)
+            })
+            .await
+    }
+
+    /// The same for a closure without a result.
+    ///
+    /// # Errors
+    /// As [`KafkaRdd::map_partitions`].
     ///
     /// # Cancel safety
     /// Dropping the future stops all tasks.
@@ -144,52 +167,44 @@ impl KafkaRdd {
         F: Fn(PlannedRange, Batches) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        let closure = Arc::new(closure);
-        self.run(move |planned, cluster, settings| {
-            attempt(Arc::clone(&closure), planned, cluster, settings)
-        })
-        .await
-        .map(drop)
+        self.map_partitions(closure).await.map(drop)
     }
 
-    /// Runs one task per partition and returns their results in plan order.
-    async fn run<T, W, Fut>(&self, work: W) -> Result<Vec<T>, Error>
-    where
-        T: Send + 'static,
-        W: Fn(PlannedRange, Cluster, Settings) -> Fut,
-        Fut: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let total = self.partitions().len();
-        let limit = self.settings.concurrency.map_or(total, NonZeroUsize::get);
-        let mut waiting = self.partitions().iter().enumerate();
-        let mut results: Vec<Option<T>> = std::iter::repeat_with(|| None).take(total).collect();
-        let mut tasks = JoinSet::new();
-        let mut indices = HashMap::new();
-        loop {
-            while tasks.len() < limit
-                && let Some((index, planned)) = waiting.next()
-            {
-                let task = work(planned.clone(), self.cluster.clone(), self.settings.clone());
-                let id = tasks.spawn_on(task, &self.cluster.runtime()).id();
-                indices.insert(id, index);
-            }
-            let Some(done) = tasks.join_next_with_id().await else { break };
-            match done {
-                Ok((id, result)) => {
-                    let slot = indices.get(&id).and_then(|index| results.get_mut(*index));
-                    if let Some(slot) = slot {
-                        *slot = Some(result?);
-                    }
-                }
-                Err(panicked) => {
-                    let planned =
-                        indices.get(&panicked.id()).and_then(|i| self.partitions().get(*i));
-                    let Some(planned) = planned else { continue };
-                    return Err(Error::ClosurePanicked { range: planned.range().clone() });
-                }
-            }
+    /// Writes the batch to `sink`: one writer per range and attempt, then one commit.
+    ///
+    /// A range that the sink says is finished is not read. A sink that fails at a range gets the
+    /// identical range again, until it has had [`KafkaRddBuilder::attempts`]. The first range that
+    /// cannot be written stops the others, and nothing is committed.
+    ///
+    /// # Errors
+    /// [`Error::Sink`] or [`Error::Commit`], or as [`Batches::try_next`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops all tasks and drops their writers; nothing is committed unless the
+    /// commit had begun.
+    pub async fn write_to<S: Sink>(
+        &self,
+        sink: &Arc<S>,
+    ) -> Result<WrittenBatch<S::Receipt>, Error> {
+        self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
+        let batch = BatchContext { plan: Arc::clone(&self.plan) };
+        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+        let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
+        let written =
+            self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned)).await?;
+        let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
+        let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
+        let committed = sink.commit(&batch, &receipts).await;
+        committed.map_err(|source| Error::Commit { source })?;
+        Ok(WrittenBatch { receipts, ranges_read })
+    }
+
+    fn runner(&self) -> Runner<'_> {
+        Runner {
+            ranges: self.partitions(),
+            concurrency: self.settings.concurrency,
+            runtime: self.cluster.runtime(),
         }
-        Ok(results.into_iter().flatten().collect())
     }
 
     /// How many records the batch has: exact on compacted and transactional topics too. Walks batch
@@ -201,25 +216,9 @@ impl KafkaRdd {
     /// # Cancel safety
     /// Dropping the future stops all tasks.
     pub async fn count(&self) -> Result<u64, Error> {
-        let counts = self.run(|planned, cluster, settings| async move {
-            let mut fetch = cluster.fetch(planned.clone(), settings.read.fetch());
-            let (mut count, mut asked_again_at) = (0u64, None);
-            while let Some(fetched) = fetch.next().await? {
-                match scan(&planned, &fetched, &settings.read.decode) {
-                    Ok(records) => count = count.saturating_add(records),
-                    // A checksum may be broken by the network: the answer is asked for once more.
-                    Err(error)
-                        if error.checksum_mismatch_at().is_some()
-                            && asked_again_at.replace(fetched.fetch_offset)
-                                != Some(fetched.fetch_offset) =>
-                    {
-                        fetch.seek(fetched.fetch_offset);
-                    }
-                    Err(error) => return Err(Error::from(error)),
-                }
-            }
-            settings.note(fetch.resets());
-            Ok(count)
+        let counts = self.runner().run(|_, planned| {
+            let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+            count_range(planned, cluster, settings)
         });
         Ok(counts.await?.into_iter().fold(0, u64::saturating_add))
     }
@@ -253,7 +252,7 @@ impl KafkaRdd {
                 left = left.saturating_sub(rows);
                 taken.push(batch.slice(0, rows));
             }
-            self.settings.note(batches.resets());
+            self.settings.add_resets(batches.resets());
             if left == 0 {
                 break;
             }
@@ -277,36 +276,74 @@ impl KafkaRdd {
     /// # Cancel safety
     /// Dropping the future stops all tasks.
     pub async fn collect(&self) -> Result<Vec<RecordBatch>, Error> {
-        let partitions = self.run(|planned, cluster, settings| async move {
-            let mut batches = read_range(&cluster, planned, &settings.read);
-            let mut all = Vec::new();
-            while let Some(batch) = batches.try_next().await? {
-                all.push(batch);
+        let settings = self.settings.clone();
+        let partitions = self.map_partitions(move |_, mut batches| {
+            let settings = settings.clone();
+            async move {
+                let mut all = Vec::new();
+                while let Some(batch) = batches.try_next().await? {
+                    all.push(batch);
+                }
+                settings.add_resets(batches.resets());
+                Ok(all)
             }
-            settings.note(batches.resets());
-            Ok(all)
         });
         Ok(partitions.await?.into_iter().flatten().collect())
     }
 }
 
+/// Counts the visible records of one range from batch headers where that is exact.
+async fn count_range(
+    planned: PlannedRange,
+    cluster: Cluster,
+    settings: Settings,
+) -> Result<u64, Error> {
+    let mut fetch = cluster.fetch(planned.clone(), settings.read.fetch());
+    let (mut count, mut asked_again_at) = (0u64, None);
+    while let Some(fetched) = fetch.next().await? {
+        match scan(&planned, &fetched, &settings.read.decode) {
+            Ok(records) => count = count.saturating_add(records),
+            // The network may have broken the checksum: the batch is fetched once more.
+            Err(error)
+                if error.checksum_mismatch_at().is_some()
+                    && asked_again_at.replace(fetched.fetch_offset)
+                        != Some(fetched.fetch_offset) =>
+            {
+                fetch.seek(fetched.fetch_offset);
+            }
+            Err(error) => return Err(Error::from(error)),
+        }
+    }
+    settings.add_resets(fetch.resets());
+    Ok(count)
+}
+
 /// One range's attempts at the caller's closure.
-async fn attempt<F, Fut>(
+async fn all_attempts<T, F, Fut>(
     closure: Arc<F>,
     planned: PlannedRange,
     cluster: Cluster,
     settings: Settings,
-) -> Result<(), Error>
+) -> Result<T, Error>
 where
     F: Fn(PlannedRange, Batches) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    Fut: Future<Output = Result<T, BoxError>> + Send + 'static,
 {
+    let (range, observer) = (&planned, &settings.observer);
     let mut number = 1u32;
     loop {
+        observer.report(&RunEvent::Started { range, attempt: number });
         let failed = Arc::new(AtomicBool::new(false));
         let batches = read_range(&cluster, planned.clone(), &settings.read)
+            .observed_by(observer.clone())
             .with_attempt(number, Arc::clone(&failed));
-        let Err(source) = closure(planned.clone(), batches).await else { return Ok(()) };
+        let source = match closure(planned.clone(), batches).await {
+            Ok(value) => {
+                observer.report(&RunEvent::Finished { range, resumed: false });
+                return Ok(value);
+            }
+            Err(source) => source,
+        };
         if failed.load(Ordering::Acquire) || number >= settings.attempts {
             return Err(match source.downcast::<Error>() {
                 Ok(own) => *own,
@@ -316,52 +353,7 @@ where
             });
         }
         tracing::warn!(range = %planned.range(), attempt = number, error = %source, "the closure failed; its range is run again");
+        observer.report(&RunEvent::Retrying { range, attempt: number, error: &source });
         number = number.saturating_add(1);
     }
-}
-
-/// Checks that a plan belongs to the cluster and the topics that are there; gives their leaders.
-pub(crate) async fn check_plan(cluster: &Cluster, plan: &BatchPlan) -> Result<Leaders, Error> {
-    let here = cluster.id();
-    if let (Some(planned), Some(here)) = (plan.cluster(), here.as_deref())
-        && planned != here
-    {
-        return Err(Error::ForeignPlan {
-            reason: format!("it was made for cluster {planned}, this is cluster {here}"),
-            kind: ErrorKind::Invalid,
-        });
-    }
-    let mut names: Vec<String> =
-        plan.ranges().iter().map(|planned| planned.topic_partition().topic().to_owned()).collect();
-    names.dedup();
-    let topics = cluster.topics(&names).await?;
-    let ids: HashMap<&str, _> = topics.iter().map(|topic| (&*topic.name, topic.id)).collect();
-    for planned in plan.ranges() {
-        let topic = planned.topic_partition().topic();
-        if let (Some(then), Some(Some(now))) = (planned.topic_id(), ids.get(topic))
-            && then != *now
-        {
-            return Err(Error::ForeignPlan {
-                reason: format!("topic {topic} was re-created: its id was {then} and is {now}"),
-                kind: ErrorKind::OffsetLost,
-            });
-        }
-    }
-    let leaders = leaders(&topics);
-    let existing: HashSet<TopicPartition> = topics
-        .iter()
-        .flat_map(|topic| {
-            let name = &topic.name;
-            topic.partitions.iter().map(|p| TopicPartition::new(Arc::clone(name), p.index))
-        })
-        .collect();
-    let missing =
-        plan.ranges().iter().find(|planned| !existing.contains(planned.topic_partition()));
-    if let Some(planned) = missing {
-        return Err(Error::ForeignPlan {
-            reason: format!("partition {} does not exist", planned.topic_partition()),
-            kind: ErrorKind::Invalid,
-        });
-    }
-    Ok(leaders)
 }

@@ -3,6 +3,7 @@
 pub mod memory;
 pub mod plans;
 pub mod reading;
+pub mod sinks;
 pub mod starts;
 pub mod tasks;
 

@@ -93,3 +93,23 @@ pub async fn at_most_the_set_number_of_ranges_run_at_once(cluster: &impl TestClu
     assert_eq!(done.load(Ordering::SeqCst), 6);
     assert!(most.load(Ordering::SeqCst) <= 2);
 }
+
+pub async fn results_of_partitions_come_in_plan_order(cluster: &impl TestCluster) {
+    let (writer, topic) = (Writer::new(cluster).await, unique("map"));
+    writer.create(&topic, 3).await;
+    for partition in 0..3 {
+        writer.write_numbered(&topic, partition, 0..100, 10).await;
+    }
+    let builder = all_columns(&connect(cluster).await, &topic).max_records_per_partition(30);
+    let rdd = builder.build().await.unwrap();
+    let firsts = rdd.map_partitions(|planned, mut batches| async move {
+        let first = batches.try_next().await?.map(|batch| rows(&[batch])[0].offset);
+        Ok((planned.topic_partition().partition(), first))
+    });
+    let expected: Vec<_> = rdd
+        .partitions()
+        .iter()
+        .map(|planned| (planned.topic_partition().partition(), Some(planned.range().from().get())))
+        .collect();
+    assert_eq!(firsts.await.unwrap(), expected);
+}

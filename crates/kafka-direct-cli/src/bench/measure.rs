@@ -24,10 +24,7 @@ use super::{
     stop::{Bounds, Cut, StopRule},
     usage::{self, Cpu, CpuTime},
 };
-use crate::{
-    exit::{self, Failure},
-    progress::Progress,
-};
+use crate::{exit::Failure, progress::Progress};
 
 /// How often it is noted how far a round is.
 const SAMPLED_EVERY: Duration = Duration::from_millis(50);
@@ -126,7 +123,7 @@ impl Reading {
         let wall = began.elapsed();
         let cpu = cpu.and_then(|before| Some(Cpu::now()?.since(before)));
         round.progress.clear();
-        done.map_err(exit::unwrap_closure)?;
+        done?;
         let after = self.cluster.fetch_metrics();
         let ranges = std::mem::take(&mut *round.ranges.lock());
         Ok(self.measured(&round, ranges, (before, after), wall, cpu, samples))

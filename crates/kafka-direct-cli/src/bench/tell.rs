@@ -9,7 +9,9 @@ use indicatif::HumanCount;
 use kafka_direct::KafkaRdd;
 
 use super::{Bench, Document, figures::Figures, report, table};
-use crate::{atomic_file::AtomicFile, cli::BenchArgs, exit::Failure, output};
+use kafka_direct_sinks::AtomicFile;
+
+use crate::{cli::BenchArgs, exit::Failure, output};
 
 /// The files that were asked for; what is not written in the end leaves nothing behind.
 #[derive(Debug)]

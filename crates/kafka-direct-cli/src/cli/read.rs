@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use kafka_direct::{Column, Columns};
 
 use super::{ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
-use crate::size;
+use crate::{exit::Failure, size};
 
 const READ_HELP: &str = "\
 JSON lines carry topic, partition, offset, timestamp (milliseconds, null if the record has none),
@@ -88,25 +88,46 @@ pub(crate) enum Format {
     Table,
     /// Values only, each followed by a line feed; a null value is an empty line
     Raw,
+    /// Comma-separated values with a header line
+    Csv,
     /// Arrow IPC stream (needs the feature `full`)
     Arrow,
+    /// Parquet with zstd, into files (needs the feature `full`)
+    Parquet,
 }
 
 impl Format {
-    /// The ending of files in this form.
-    pub(crate) const fn extension(self) -> &'static str {
-        match self {
-            Self::Jsonl => "jsonl",
-            Self::Table => "txt",
-            Self::Raw => "raw",
-            Self::Arrow => "arrow",
+    /// The same as a format of files and streams.
+    ///
+    /// # Errors
+    /// `Usage` for the table, and for a format that this build leaves out.
+    pub(crate) fn for_files(self) -> Result<kafka_direct_sinks::Format, Failure> {
+        use kafka_direct_sinks::Format as Sinks;
+        let format = match self {
+            Self::Table => {
+                return Err(Failure::usage(
+                    "--format table is for people, on stdout or in one file; write jsonl, csv, raw, arrow or parquet",
+                ));
+            }
+            Self::Jsonl => Sinks::JsonLines,
+            Self::Csv => Sinks::Csv,
+            Self::Raw => Sinks::Raw,
+            Self::Arrow => Sinks::Arrow,
+            Self::Parquet => Sinks::Parquet,
+        };
+        if format.is_available() {
+            return Ok(format);
         }
+        Err(Failure::usage(format!(
+            "--format {} is not in this build; install it with `cargo install kafka-direct-cli --features full`",
+            format.name()
+        )))
     }
 
     /// The columns that are read when none are named.
     pub(crate) fn default_columns(self) -> Columns {
         match self {
-            Self::Jsonl | Self::Arrow => Columns::all(),
+            Self::Jsonl | Self::Csv | Self::Arrow | Self::Parquet => Columns::all(),
             Self::Table => Columns::default().without(Column::TimestampType),
             Self::Raw => Columns::none().with(Column::Value),
         }

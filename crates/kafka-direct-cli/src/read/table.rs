@@ -2,8 +2,12 @@
 
 use kafka_direct::Batches;
 
-use super::{planned, tell_resets, writer::Target};
-use crate::{cli::ReadArgs, connect, exit::Failure, format::TableText, output};
+use super::{
+    planned::{Display, planned},
+    table_text::TableText,
+    writer::Target,
+};
+use crate::{cli::ReadArgs, connect, exit::Failure, output, remarks::tell_resets};
 
 /// How many records are shown unless `--limit` says otherwise.
 const ROWS: u64 = 1000;
@@ -12,7 +16,10 @@ const ROWS: u64 = 1000;
 pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     let mut target = Target::open(args.output.output.as_deref())?;
     let cluster = connect::connect(&args.connection).await?;
-    let rdd = planned(&cluster, args).await?;
+    let rdd = planned(&cluster, args, |_| ()).await?;
+    let mut display = Display::new(args.output.quiet);
+    display.without_bars = true;
+    display.plan(rdd.plan());
     let limit = args.output.limit.unwrap_or(ROWS);
     let mut table = TableText::new(args.output.columns());
     let mut left = limit;

@@ -16,7 +16,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{atomic_file::AtomicFile, exit::Failure, format::Buffers, output};
+use kafka_direct_sinks::{AtomicFile, format::Buffers};
+
+use crate::{exit::Failure, output};
 
 /// Blocks that wait for the thread.
 const WAITING: usize = 4;

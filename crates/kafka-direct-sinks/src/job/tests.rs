@@ -7,18 +7,13 @@ use std::{
 };
 
 use kafka_direct::{
-    BatchPlan, Cluster, ClusterConfig, Columns, DataLossPolicy, Error, KafkaRdd, StartOffset,
+    BatchPlan, Cluster, ClusterConfig, DataLossPolicy, ErrorKind, KafkaRdd, StartOffset,
 };
 use kafka_direct_broker::{ApiKey, Broker, Fault, Record};
 use tokio::task::JoinSet;
 
-use super::{
-    kill::Kill,
-    receipt::Content,
-    run::{Done, Job},
-    settings::{Flags, JobSettings},
-};
-use crate::{cli::Format, exit::Failure, progress::Progress};
+use super::{BatchJob, JobOutcome, crash_point::CrashPoint, plan_file, receipt::Content};
+use crate::{Error, Format};
 
 const TOPIC: &str = "orders.v1-eu";
 const PARTITIONS: i32 = 3;
@@ -59,36 +54,35 @@ impl<'a> Run<'a> {
         self.root.join("out")
     }
 
-    /// Runs the job, to its end or to its death before step number `kill`.
-    async fn run(&self, kill: Kill) -> Result<Done, Failure> {
-        let flags = Flags::from([("--from".to_owned(), self.from.to_string())]);
-        let job = Job {
-            folder: self.folder(),
-            plan_file: self.with_plan_file.then(|| self.root.join("plan.json")),
-            force: self.force,
-            format: Format::Jsonl,
-            columns: Columns::all(),
-            settings: JobSettings::new(Flags::new(), (!self.with_plan_file).then_some(flags)),
-            kill,
+    /// Runs the job, to its end or to its death before a step.
+    async fn run(&self, crash: CrashPoint) -> Result<JobOutcome, Error> {
+        let mut job = BatchJob::new(self.folder(), Format::JsonLines);
+        job.crash = crash;
+        job = if self.with_plan_file {
+            job.plan_file(self.root.join("plan.json"))
+        } else {
+            job.selected_by(BTreeMap::from([("--from".to_owned(), self.from.to_string())]))
         };
-        let connect = async || {
+        job = if self.force { job.force() } else { job };
+        let connect = || async {
             let cluster = ClusterConfig::new([self.broker.bootstrap()]);
-            let cluster = Cluster::connect(cluster).await.map_err(Error::from)?;
+            let cluster = Cluster::connect(cluster).await.map_err(kafka_direct::Error::from)?;
             Ok(KafkaRdd::builder(&cluster)
                 .topic(TOPIC)
                 .partitions(0..PARTITIONS)
                 .start(StartOffset::At(self.from.into()))
                 .max_records_per_partition(SPAN)
-                .on_data_loss(self.on_data_loss))
+                .on_data_loss(self.on_data_loss)
+                .attempts(1))
         };
-        job.run(connect, |_| Ok(()), |plan: &BatchPlan| Progress::new(plan, true)).await
+        job.run_with(connect).await
     }
 
     /// The same; a killed run's threads may hold the lock a moment longer than a process would.
-    async fn run_when_free(&self) -> Result<Done, Failure> {
+    async fn run_when_free(&self) -> Result<JobOutcome, Error> {
         loop {
-            match self.run(Kill::never()).await {
-                Err(busy) if busy.code() == 7 => tokio::task::yield_now().await,
+            match self.run(CrashPoint::never()).await {
+                Err(Error::Busy { .. }) => tokio::task::yield_now().await,
                 ended => return ended,
             }
         }
@@ -117,7 +111,7 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
 async fn check_every_death(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
     let broker = filled().await;
     let undisturbed = tempfile::tempdir().unwrap();
-    shape(Run::new(&broker, undisturbed.path())).run(Kill::never()).await.unwrap();
+    shape(Run::new(&broker, undisturbed.path())).run(CrashPoint::never()).await.unwrap();
     let expected = files(undisturbed.path());
     let data = expected.keys().filter(|name| name.ends_with(".jsonl")).count();
     assert_eq!(data, 6, "{:?}", expected.keys());
@@ -125,9 +119,9 @@ async fn check_every_death(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
         let root = tempfile::tempdir().unwrap();
         let run = shape(Run::new(&broker, root.path()));
         if begun {
-            Run { force: false, ..run.clone() }.run(Kill::never()).await.unwrap();
+            Run { force: false, ..run.clone() }.run(CrashPoint::never()).await.unwrap();
         }
-        let died = run.run(Kill::before_step(step)).await;
+        let died = run.run(CrashPoint::before_step(step)).await;
         let again = Run { force: false, ..run.clone() };
         again.run_when_free().await.unwrap();
         let found = files(root.path());
@@ -160,13 +154,13 @@ async fn a_finished_job_asks_no_broker_unless_forced() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
-    let done = run.run(Kill::never()).await.unwrap();
+    let done = run.run(CrashPoint::never()).await.unwrap();
     assert_eq!(done.receipt.totals.records, 30);
     let requests = || ApiKey::ALL.into_iter().map(|api| broker.requests(api)).sum::<u64>();
     let before = requests();
-    let again = run.run(Kill::never()).await.unwrap();
+    let again = run.run(CrashPoint::never()).await.unwrap();
     assert_eq!((again.receipt, requests()), (done.receipt.clone(), before));
-    let forced = Run { force: true, ..run }.run(Kill::never()).await.unwrap();
+    let forced = Run { force: true, ..run }.run(CrashPoint::never()).await.unwrap();
     assert_eq!(forced.receipt, done.receipt);
     assert!(requests() > before);
 }
@@ -196,7 +190,7 @@ async fn killed_with_files(broker: &Broker, count: usize) -> tempfile::TempDir {
     for step in 0.. {
         let root = tempfile::tempdir().unwrap();
         let run = Run::new(broker, root.path());
-        run.run(Kill::before_step(step)).await.map(drop).unwrap_err();
+        run.run(CrashPoint::before_step(step)).await.map(drop).unwrap_err();
         if data_files(&run.folder()).len() >= count {
             return root;
         }
@@ -214,13 +208,17 @@ async fn a_receipt_names_every_file_with_its_size_and_checksum() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
-    let receipt = run.run(Kill::never()).await.unwrap().receipt;
+    let receipt = run.run(CrashPoint::never()).await.unwrap().receipt;
     for range in &receipt.ranges {
-        let content = Content::of(&run.folder().join(&range.file)).unwrap();
-        assert_eq!((content.bytes(), content.crc32()), (range.file_bytes, range.crc32.clone()));
+        let content = Content::of(&run.folder().join(&range.file.name)).unwrap();
+        assert_eq!(
+            (content.bytes(), content.crc32()),
+            (range.file.bytes, range.file.crc32.clone())
+        );
+        let range = &range.range;
         assert_eq!(range.records, u64::try_from(range.until.distance_from(range.from)).unwrap());
     }
-    let names: Vec<_> = receipt.ranges.iter().map(|range| range.file.as_str()).collect();
+    let names: Vec<_> = receipt.ranges.iter().map(|range| range.file.name.as_str()).collect();
     assert_eq!(names[1], "orders.v1-eu-0-00000000000000000005-00000000000000000010.jsonl");
     assert!(names.is_sorted());
 }
@@ -232,17 +230,17 @@ async fn lost_offsets_stand_in_the_receipt() {
     let run = Run::new(&broker, root.path());
     // The plan is made, then the log is trimmed.
     for step in 0.. {
-        run.run(Kill::before_step(step)).await.map(drop).unwrap_err();
+        run.run(CrashPoint::before_step(step)).await.map(drop).unwrap_err();
         if run.folder().join("plan.json").exists() {
             break;
         }
     }
     broker.trim(TOPIC, 0, 3).unwrap();
     let lost = run.run_when_free().await.unwrap_err();
-    assert_eq!(lost.code(), 3, "{lost}");
+    assert_eq!(lost.kind(), ErrorKind::OffsetLost, "{lost}");
     let resumed =
         Run { on_data_loss: DataLossPolicy::Resume, ..run }.run_when_free().await.unwrap();
-    let first = &resumed.receipt.ranges[0];
+    let first = &resumed.receipt.ranges[0].range;
     assert_eq!((first.records, first.skipped_offsets, first.resets.len()), (2, 3, 1));
     assert_eq!(resumed.receipt.totals.skipped_offsets, 3);
 }
@@ -252,7 +250,7 @@ async fn a_finished_file_that_was_changed_is_read_again() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
-    run.run(Kill::never()).await.unwrap();
+    run.run(CrashPoint::never()).await.unwrap();
     let expected = files(root.path());
     let root = killed_with_files(&broker, 1).await;
     let run = Run { root: root.path(), ..run };
@@ -269,18 +267,18 @@ async fn a_folder_of_another_job_is_refused_by_what_differs() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
-    run.run(Kill::never()).await.unwrap();
+    run.run(CrashPoint::never()).await.unwrap();
     let before = files(root.path());
     let check = async |run: Run<'_>, named: &str| {
-        let error = run.run(Kill::never()).await.unwrap_err();
-        assert_eq!(error.code(), 2);
+        let error = run.run(CrashPoint::never()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains(named), "{error}");
     };
     check(Run { from: 1, ..run.clone() }, "--from was `0` and is now `1`").await;
     // Another plan, from a file.
     let other = tempfile::tempdir().unwrap();
     let elsewhere = Run { root: other.path(), with_plan_file: true, from: 1, ..run.clone() };
-    elsewhere.run(Kill::never()).await.unwrap();
+    elsewhere.run(CrashPoint::never()).await.unwrap();
     fs::copy(other.path().join("plan.json"), root.path().join("plan.json")).unwrap();
     check(Run { with_plan_file: true, ..run.clone() }, "[0, 5)").await;
     fs::remove_file(root.path().join("plan.json")).unwrap();
@@ -296,8 +294,8 @@ async fn a_folder_with_ranges_of_unknown_origin_is_refused() {
     let stranger = "logs-0-00000000000000000000-00000000000000000009.jsonl";
     fs::write(run.folder().join(stranger), "{}\n").unwrap();
     fs::write(run.folder().join("README.txt"), "nobody minds").unwrap();
-    let error = run.run(Kill::never()).await.unwrap_err();
-    assert_eq!(error.code(), 2);
+    let error = run.run(CrashPoint::never()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains(stranger), "{error}");
     assert!(!run.folder().join("plan.json").exists());
 }
@@ -307,13 +305,13 @@ async fn a_plan_for_another_cluster_or_a_re_created_topic_is_refused() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run { with_plan_file: true, ..Run::new(&broker, root.path()) };
-    run.run(Kill::never()).await.unwrap();
+    run.run(CrashPoint::never()).await.unwrap();
     fs::remove_dir_all(run.folder()).unwrap();
     let other = filled().await;
-    let error = Run { broker: &other, ..run.clone() }.run(Kill::never()).await.unwrap_err();
+    let error = Run { broker: &other, ..run.clone() }.run(CrashPoint::never()).await.unwrap_err();
     assert!(error.to_string().contains(other.cluster_id()), "{error}");
     broker.recreate_topic(TOPIC).unwrap();
-    let error = run.run(Kill::never()).await.unwrap_err();
+    let error = run.run(CrashPoint::never()).await.unwrap_err();
     assert!(error.to_string().contains("re-created"), "{error}");
     assert!(!run.folder().join("plan.json").exists());
 }
@@ -326,11 +324,11 @@ async fn a_second_process_in_the_folder_is_turned_away_and_may_come_back() {
     fs::create_dir_all(run.folder().join(".kafka-direct")).unwrap();
     let lock = fs::File::create(run.folder().join(".kafka-direct/lock")).unwrap();
     lock.lock().unwrap();
-    let error = run.run(Kill::never()).await.unwrap_err();
-    assert_eq!(error.code(), 7);
+    let error = run.run(CrashPoint::never()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("another process"), "{error}");
     drop(lock);
-    run.run(Kill::never()).await.unwrap();
+    run.run(CrashPoint::never()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,8 +338,8 @@ async fn a_failed_read_leaves_finished_ranges_and_no_temporary_file() {
     let run = Run::new(&broker, root.path());
     // OFFSET_NOT_AVAILABLE is retried; a topic that nobody may read is not.
     broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
-    let error = run.run(Kill::never()).await.unwrap_err();
-    assert_eq!(error.code(), 6, "{error}");
+    let error = run.run(CrashPoint::never()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
     broker.faults().clear();
     assert!(files(root.path()).keys().all(|name| !name.contains("tmp")));
     run.run_when_free().await.unwrap();
@@ -360,15 +358,12 @@ async fn processes_that_race_for_a_plan_file_read_the_same_ranges() {
             KafkaRdd::builder(&cluster).topic(TOPIC).partitions(0..PARTITIONS).start(start);
         let plan = plan.clone();
         racers.spawn(async move {
-            super::follow_plan(&plan, builder, &racing_flags()).await.unwrap().plan().clone()
+            let resolve = || async { Ok(builder.build().await?.plan().clone()) };
+            plan_file::load_or_create::<Error, _>(&plan, resolve).await.unwrap()
         });
     }
     let plans = racers.join_all().await;
     assert!(plans.iter().all(|plan| *plan == plans[0]));
     assert_eq!(BatchPlan::from_json(&fs::read_to_string(&plan).unwrap()).unwrap(), plans[0]);
     assert_eq!(files(root.path()).len(), 1);
-}
-
-fn racing_flags() -> crate::cli::SelectionArgs {
-    crate::cli::SelectionArgs { topics: vec![TOPIC.to_owned()], ..Default::default() }
 }

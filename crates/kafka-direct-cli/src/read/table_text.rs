@@ -10,7 +10,8 @@ use kafka_direct::{
     arrow::array::{Array as _, BinaryViewArray, RecordBatch},
 };
 
-use super::rows::Rows;
+use kafka_direct_sinks::format::Rows;
+
 use crate::exit::Failure;
 
 /// Longest text of a cell, in characters.

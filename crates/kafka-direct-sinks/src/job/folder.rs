@@ -1,4 +1,4 @@
-//! The directory a job writes into: whose it is, what is finished, what a killed run left.
+//! The folder a job writes into: which job owns it, which ranges are finished, what a killed run left.
 //!
 //! Layout: one file per planned range, `plan.json`, and `receipt.json` once everything is there;
 //! in the hidden folder `.kafka-direct` the lock, the job's settings and, until the receipt is
@@ -14,81 +14,76 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kafka_direct::{BatchPlan, ErrorKind};
+use kafka_direct::BatchPlan;
 
 use super::{
-    durable,
-    kill::Kill,
-    names, plan_file,
+    crash_point::CrashPoint,
+    durable, file_name, plan_file,
     receipt::{self, RangeReceipt, Receipt},
     settings::JobSettings,
 };
-use crate::exit::Failure;
+use crate::Error;
 
 const STATE_FOLDER: &str = ".kafka-direct";
-/// The plan of a folder.
-pub(crate) const PLAN_FILE: &str = "plan.json";
+/// The name of the plan in a job's folder.
+pub const PLAN_FILE: &str = "plan.json";
 
-/// A locked job directory.
+/// A locked job folder.
 #[derive(Debug)]
-pub(crate) struct JobDirectory {
+pub(crate) struct JobFolder {
     path: PathBuf,
     state: PathBuf,
     /// Held until the last task that writes has ended.
     _lock: File,
-    pub(crate) kill: Kill,
+    pub(super) crash: CrashPoint,
 }
 
-impl JobDirectory {
-    /// Creates the directory where it is missing, locks it, and removes temporary files of runs
+impl JobFolder {
+    /// Creates the folder where it is missing, locks it, and removes temporary files of runs
     /// that were killed.
-    pub(crate) fn open(path: &Path, kill: Kill) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, crash: CrashPoint) -> Result<Self, Error> {
         let state = path.join(STATE_FOLDER);
         if !state.is_dir() {
-            kill.step()?;
+            crash.step()?;
             fs::create_dir_all(&state).map_err(durable::failed("creating", &state))?;
             durable::sync_parent(&state)?;
             durable::sync_parent(path)?;
         }
         let lock_path = state.join("lock");
-        kill.step()?;
+        crash.step()?;
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(durable::failed("creating", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let message = format!(
-                    "another process is writing into {}; wait until it has ended, or choose another folder",
-                    path.display()
-                );
-                return Err(Failure::Unmet { message, kind: ErrorKind::Unavailable });
+                return Err(Error::Busy { folder: path.to_owned() });
             }
             Err(TryLockError::Error(error)) => {
                 return Err(durable::failed("locking", &lock_path)(error));
             }
         }
-        let directory = Self { path: path.to_owned(), state, _lock: lock, kill };
-        directory.sweep(&directory.path)?;
-        directory.sweep(&directory.state)?;
-        Ok(directory)
+        let folder = Self { path: path.to_owned(), state, _lock: lock, crash };
+        folder.sweep(&folder.path)?;
+        folder.sweep(&folder.state)?;
+        Ok(folder)
     }
 
-    fn sweep(&self, folder: &Path) -> Result<(), Failure> {
+    fn sweep(&self, folder: &Path) -> Result<(), Error> {
         for name in names_in(folder)? {
             if durable::is_temporary(&name) {
-                self.kill.step()?;
+                self.crash.step()?;
                 durable::remove(&folder.join(name))?;
             }
         }
         Ok(())
     }
 
-    /// Refuses if the directory belongs to a job with other settings, or to another plan.
+    /// Refuses if the folder belongs to a job with other settings, or to another plan.
     pub(crate) fn refuse_others(
         &self,
         settings: &JobSettings,
         plan: Option<&BatchPlan>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         // Settings without a plan were written by a run that came no further.
         let Some(here) = self.plan()? else { return Ok(()) };
         let path = self.settings_path();
@@ -101,25 +96,25 @@ impl JobDirectory {
         }
     }
 
-    /// Makes the directory belong to the job with these settings and this plan, or else gives those
+    /// Makes the folder belong to the job with these settings and this plan, or else gives those
     /// it was begun with; with the text of its plan.
     pub(crate) fn claim(
         &self,
         settings: &JobSettings,
         plan: &BatchPlan,
-    ) -> Result<(JobSettings, String), Failure> {
+    ) -> Result<(JobSettings, String), Error> {
         let path = self.settings_path();
         let here = plan_file::read(&self.plan_path())?;
         let begun = match (&here, durable::read(&path)?) {
             (Some(_), Some(text)) => JobSettings::from_json(&text, &path)?,
             _ => {
-                durable::replace(&path, receipt::to_json(settings).as_bytes(), &self.kill)?;
+                durable::replace(&path, receipt::to_json(settings).as_bytes(), &self.crash)?;
                 settings.clone()
             }
         };
         match here {
             Some((_, text)) => Ok((begun, text)),
-            None => Ok((begun, plan_file::create(&self.plan_path(), plan, &self.kill)?.1)),
+            None => Ok((begun, plan_file::create(&self.plan_path(), plan, &self.crash)?.1)),
         }
     }
 
@@ -131,32 +126,32 @@ impl JobDirectory {
         self.path.join(PLAN_FILE)
     }
 
-    /// The directory's plan, if it has one.
-    pub(crate) fn plan(&self) -> Result<Option<BatchPlan>, Failure> {
+    /// The folder's plan, if it has one.
+    pub(crate) fn plan(&self) -> Result<Option<BatchPlan>, Error> {
         Ok(plan_file::read(&self.plan_path())?.map(|(plan, _)| plan))
     }
 
-    /// Refuses if a file of a range that is not among `ours` lies here: whoever reads the directory
+    /// Refuses if a file of a range that is not among `ours` lies here: whoever reads the folder
     /// would take it for a part of this job.
-    pub(crate) fn refuse_foreign_ranges(&self, ours: &[String]) -> Result<(), Failure> {
+    pub(crate) fn refuse_foreign_ranges(&self, ours: &[String]) -> Result<(), Error> {
         let ours: HashSet<&String> = ours.iter().collect();
         for name in names_in(&self.path)? {
-            if names::is_range_file(&name) && !ours.contains(&name) {
+            if file_name::is_range_file(&name) && !ours.contains(&name) {
                 return Err(self.foreign(&format!("its file {name} is no range of the plan")));
             }
         }
         Ok(())
     }
 
-    fn foreign(&self, difference: &str) -> Failure {
-        Failure::usage(format!(
+    fn foreign(&self, difference: &str) -> Error {
+        Error::invalid(format!(
             "{} belongs to another job: {difference}; choose another folder, or empty this one",
             self.path.display()
         ))
     }
 
     /// The receipt of the whole job, if it is done.
-    pub(crate) fn receipt(&self) -> Result<Option<Receipt>, Failure> {
+    pub(crate) fn receipt(&self) -> Result<Option<Receipt>, Error> {
         let path = self.receipt_path();
         durable::read(&path)?.map(|text| Receipt::from_json(&text, &path)).transpose()
     }
@@ -166,8 +161,8 @@ impl JobDirectory {
     }
 
     /// Takes back that anything is finished; files stay until they are replaced.
-    pub(crate) fn forget(&self) -> Result<(), Failure> {
-        self.kill.step()?;
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        self.crash.step()?;
         durable::remove(&self.receipt_path())?;
         self.remove_range_receipts()
     }
@@ -176,7 +171,8 @@ impl JobDirectory {
     pub(crate) fn finished(&self, file: &str) -> Option<RangeReceipt> {
         let text = fs::read_to_string(self.range_receipt_path(file)).ok()?;
         let receipt: RangeReceipt = serde_json::from_str(&text).ok()?;
-        (receipt.file == file && receipt.matches(&self.path.join(file))).then_some(receipt)
+        (receipt.file.name == file && receipt.file.matches(&self.path.join(file)))
+            .then_some(receipt)
     }
 
     fn range_receipt_path(&self, file: &str) -> PathBuf {
@@ -184,9 +180,9 @@ impl JobDirectory {
     }
 
     /// Notes what the file of a range is going to hold.
-    pub(crate) fn note(&self, receipt: &RangeReceipt) -> Result<(), Failure> {
-        let path = self.range_receipt_path(&receipt.file);
-        self.kill.step()?;
+    pub(crate) fn note(&self, receipt: &RangeReceipt) -> Result<(), Error> {
+        let path = self.range_receipt_path(&receipt.file.name);
+        self.crash.step()?;
         // Torn or lost, it matches no file, and the range is read again: no need to sync.
         fs::write(&path, receipt::to_json(receipt)).map_err(durable::failed("writing", &path))
     }
@@ -197,16 +193,16 @@ impl JobDirectory {
     }
 
     /// Declares the job done.
-    pub(crate) fn finish(&self, receipt: &Receipt) -> Result<(), Failure> {
-        durable::replace(&self.receipt_path(), receipt::to_json(receipt).as_bytes(), &self.kill)?;
+    pub(crate) fn finish(&self, receipt: &Receipt) -> Result<(), Error> {
+        durable::replace(&self.receipt_path(), receipt::to_json(receipt).as_bytes(), &self.crash)?;
         self.remove_range_receipts()
     }
 
     /// Removes the ranges' own receipts, of which `receipt.json` holds copies.
-    pub(crate) fn remove_range_receipts(&self) -> Result<(), Failure> {
+    pub(crate) fn remove_range_receipts(&self) -> Result<(), Error> {
         for name in names_in(&self.state)? {
             if name.ends_with(".receipt") {
-                self.kill.step()?;
+                self.crash.step()?;
                 let path = self.state.join(name);
                 fs::remove_file(&path).map_err(durable::failed("removing", &path))?;
             }
@@ -216,7 +212,7 @@ impl JobDirectory {
 }
 
 /// The names in a folder, those that are no UTF-8 apart: no job wrote them.
-fn names_in(folder: &Path) -> Result<Vec<String>, Failure> {
+fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).map_err(durable::failed("listing", folder))?;
     entries
         .filter_map(|entry| match entry {

@@ -11,11 +11,13 @@ use std::{
 };
 
 use crc_fast::{CrcAlgorithm, Digest};
-use kafka_direct::{BatchPlan, IsolationLevel, Offset, PlannedPartition, Reset, TopicPartition};
+use kafka_direct::{
+    BatchPlan, IsolationLevel, Offset, PlannedPartition, RangeSummary, TopicPartition,
+};
 use serde::{Deserialize, Serialize};
 
 use super::settings::JobSettings;
-use crate::exit::Failure;
+use crate::Error;
 
 /// The version of the receipt's form.
 const RECEIPT_VERSION: u32 = 1;
@@ -62,49 +64,63 @@ impl Content {
     }
 }
 
-/// What was read of one planned range, and the file it went into.
+/// A finished file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RangeReceipt {
-    pub(crate) file: String,
-    #[serde(flatten)]
-    pub(crate) topic_partition: TopicPartition,
-    pub(crate) from: Offset,
-    pub(crate) until: Offset,
-    /// Where reading ended: `until`, or the end that exists after an unclean election (policy
-    /// `resume`).
-    pub(crate) reached: Offset,
-    pub(crate) records: u64,
-    /// Bytes of the values, before they were formatted.
-    pub(crate) value_bytes: u64,
-    pub(crate) file_bytes: u64,
-    pub(crate) crc32: String,
-    /// Offsets inside the range that were lost and jumped over (policy `resume`).
-    pub(crate) skipped_offsets: i64,
-    pub(crate) resets: Vec<Reset>,
+#[non_exhaustive]
+pub struct FileReceipt {
+    /// Its name in the folder.
+    #[serde(rename = "file")]
+    pub name: String,
+    /// Its size.
+    #[serde(rename = "file_bytes")]
+    pub bytes: u64,
+    /// CRC-32 of its content as eight hexadecimal digits: the one of gzip and zlib.
+    pub crc32: String,
 }
 
-impl RangeReceipt {
-    /// Whether the file at `path` is the one this receipt was written for.
+impl FileReceipt {
+    /// Whether the file at `path` is the one this receipt was written for. This decides that a
+    /// range's file is complete.
     pub(crate) fn matches(&self, path: &Path) -> bool {
         Content::of(path)
-            .is_ok_and(|found| found.bytes() == self.file_bytes && found.crc32() == self.crc32)
+            .is_ok_and(|found| found.bytes() == self.bytes && found.crc32() == self.crc32)
     }
+}
+
+/// What was read of one planned range, and the file it was written to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RangeReceipt {
+    /// The file.
+    #[serde(flatten)]
+    pub file: FileReceipt,
+    /// What was read.
+    #[serde(flatten)]
+    pub range: RangeSummary,
 }
 
 /// Sums over all ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Totals {
-    pub(crate) ranges: usize,
-    pub(crate) records: u64,
-    pub(crate) value_bytes: u64,
-    pub(crate) file_bytes: u64,
-    pub(crate) resets: usize,
-    pub(crate) skipped_offsets: i64,
+#[non_exhaustive]
+pub struct Totals {
+    /// Planned ranges.
+    pub ranges: usize,
+    /// Records delivered.
+    pub records: u64,
+    /// Bytes of their values, before they were formatted.
+    pub value_bytes: u64,
+    /// Bytes of the files.
+    pub file_bytes: u64,
+    /// Skips over lost offsets.
+    pub resets: usize,
+    /// Lost offsets that were skipped.
+    pub skipped_offsets: i64,
 }
 
 /// A finished job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Receipt {
+#[non_exhaustive]
+pub struct Receipt {
     version: u32,
     cluster: Option<String>,
     isolation: IsolationLevel,
@@ -114,9 +130,10 @@ pub(crate) struct Receipt {
     /// What `--from` has to be for a batch that goes on where this one ended. None if the plan does
     /// not tell: a partition has records, no range, and an end that was not `latest`.
     next_from: Option<String>,
-    pub(crate) totals: Totals,
-    /// In plan order.
-    pub(crate) ranges: Vec<RangeReceipt>,
+    /// Sums over all ranges.
+    pub totals: Totals,
+    /// One entry per planned range, in plan order.
+    pub ranges: Vec<RangeReceipt>,
 }
 
 impl Receipt {
@@ -134,13 +151,13 @@ impl Receipt {
         let sum = |of: fn(&RangeReceipt) -> u64| ranges.iter().map(of).fold(0, u64::saturating_add);
         let totals = Totals {
             ranges: ranges.len(),
-            records: sum(|range| range.records),
-            value_bytes: sum(|range| range.value_bytes),
-            file_bytes: sum(|range| range.file_bytes),
-            resets: ranges.iter().map(|range| range.resets.len()).sum(),
+            records: sum(|range| range.range.records),
+            value_bytes: sum(|range| range.range.value_bytes),
+            file_bytes: sum(|range| range.file.bytes),
+            resets: ranges.iter().map(|range| range.range.resets.len()).sum(),
             skipped_offsets: ranges
                 .iter()
-                .fold(0, |sum: i64, range| sum.saturating_add(range.skipped_offsets)),
+                .fold(0, |sum: i64, range| sum.saturating_add(range.range.skipped_offsets)),
         };
         Self {
             version: RECEIPT_VERSION,
@@ -148,13 +165,13 @@ impl Receipt {
             isolation: plan.isolation(),
             format: format.to_owned(),
             plan_crc32: content.crc32(),
-            next_from: next_from(plan, &ranges, settings.ends_at_latest()),
+            next_from: next_from(plan, &ranges, settings.ends_at_latest),
             totals,
             ranges,
         }
     }
 
-    pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Error> {
         parse(text, path, "a job's receipt")
     }
 }
@@ -168,7 +185,7 @@ fn next_from(plan: &BatchPlan, ranges: &[RangeReceipt], ended_at_latest: bool) -
         ends.insert(topic_partition.clone(), known.then_some(end));
     }
     let mut cut_short = BTreeSet::new();
-    for range in ranges {
+    for RangeReceipt { range, .. } in ranges {
         // Pieces behind one that was cut short hold nothing.
         if !cut_short.contains(&range.topic_partition) {
             ends.insert(range.topic_partition.clone(), Some(range.reached));
@@ -197,9 +214,9 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(
     text: &'a str,
     path: &Path,
     wanted: &'static str,
-) -> Result<T, Failure> {
+) -> Result<T, Error> {
     serde_json::from_str(text)
-        .map_err(|error| Failure::usage(format!("{} is not {wanted}: {error}", path.display())))
+        .map_err(|error| Error::invalid(format!("{} is not {wanted}: {error}", path.display())))
 }
 
 #[cfg(test)]
@@ -224,20 +241,15 @@ mod tests {
         let looked_at =
             (0..2).map(|index| PlannedPartition { topic_partition: partition(index), watermarks });
         let plan = BatchPlan::new(None, ISOLATION, planned.collect(), looked_at.collect(), vec![]);
-        let receipts = ranges.iter().map(|(index, from, until, reached)| RangeReceipt {
-            file: String::new(),
-            topic_partition: partition(*index),
-            from: (*from).into(),
-            until: (*until).into(),
-            reached: (*reached).into(),
-            records: 0,
-            value_bytes: 0,
-            file_bytes: 0,
-            crc32: String::new(),
-            skipped_offsets: 0,
-            resets: Vec::new(),
+        let plan = plan.unwrap();
+        let receipts = plan.ranges().iter().zip(ranges).map(|(planned, (.., reached))| {
+            let mut range = RangeSummary::new(planned);
+            range.reached = (*reached).into();
+            let file = FileReceipt { name: String::new(), bytes: 0, crc32: String::new() };
+            RangeReceipt { file, range }
         });
-        (plan.unwrap(), receipts.collect())
+        let receipts = receipts.collect();
+        (plan, receipts)
     }
 
     fn check_next(ranges: &[(i32, i64, i64, i64)], ended_at_latest: bool, expected: Option<&str>) {

@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::kill::Kill;
-use crate::{atomic_file::sync_folder, exit::Failure};
+use super::crash_point::CrashPoint;
+use crate::{Error, atomic_file::sync_folder};
 
 /// The end of every temporary name; no file of anybody else is called so.
 const TEMPORARY_SUFFIX: &str = ".kafka-direct-tmp";
@@ -29,14 +29,14 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 }
 
 /// Gives `path` these bytes, replacing what is there. For directories that the caller has locked.
-pub(crate) fn replace(path: &Path, bytes: &[u8], kill: &Kill) -> Result<(), Failure> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], crash: &CrashPoint) -> Result<(), Error> {
     let temporary = temporary(path, "");
-    kill.step()?;
+    crash.step()?;
     let written = write(&temporary, path, bytes).and_then(|()| {
-        kill.step()?;
+        crash.step()?;
         fs::rename(&temporary, path).map_err(failed("renaming to", path))
     });
-    if written.is_err() && !kill.is_over() {
+    if written.is_err() && !crash.has_crashed() {
         drop(fs::remove_file(&temporary));
     }
     written?;
@@ -45,17 +45,21 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], kill: &Kill) -> Result<(), Fail
 
 /// Gives `path` these bytes unless it exists already (`false`): of many processes that race, one
 /// wins, and nobody ever sees a part of the file.
-pub(crate) fn create_if_absent(path: &Path, bytes: &[u8], kill: &Kill) -> Result<bool, Failure> {
+pub(crate) fn create_if_absent(
+    path: &Path,
+    bytes: &[u8],
+    crash: &CrashPoint,
+) -> Result<bool, Error> {
     let created = loop {
         // The losers must not touch the winner's temporary file, so each has a name of its own.
         let tag = format!(".{:016x}", RandomState::new().build_hasher().finish());
         let temporary = temporary(path, &tag);
-        kill.step()?;
+        crash.step()?;
         let linked = write(&temporary, path, bytes).and_then(|()| {
-            kill.step()?;
+            crash.step()?;
             Ok(fs::hard_link(&temporary, path))
         });
-        if !kill.is_over() {
+        if !crash.has_crashed() {
             drop(fs::remove_file(&temporary));
         }
         match linked? {
@@ -66,7 +70,7 @@ pub(crate) fn create_if_absent(path: &Path, bytes: &[u8], kill: &Kill) -> Result
             Err(error) => return Err(failed("creating", path)(error)),
         }
     };
-    kill.step()?;
+    crash.step()?;
     sync_parent(path)?;
     Ok(created)
 }
@@ -88,14 +92,14 @@ pub(crate) fn sweep_temporaries_of(path: &Path) {
 }
 
 /// Failures name `path`, which the bytes are for: it is the name a person knows.
-fn write(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = File::create(temporary).map_err(failed("creating", path))?;
     file.write_all(bytes).map_err(failed("writing", path))?;
     file.sync_all().map_err(failed("syncing", path))
 }
 
 /// Removes a file and makes that last; one that is not there is no error.
-pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(failed("removing", path)(error))
@@ -105,17 +109,17 @@ pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
 }
 
 /// Makes the names in the folder of `path` last.
-pub(crate) fn sync_parent(path: &Path) -> Result<(), Failure> {
+pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
     sync_folder(path).map_err(failed("syncing the folder of", path))
 }
 
 /// The failure of `action` on `path`.
-pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
-    move |source| Failure::io(format!("{action} {}", path.display()), source)
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::io(format!("{action} {}", path.display()), source)
 }
 
 /// The text of a file; `None` if there is none.
-pub(crate) fn read(path: &Path) -> Result<Option<String>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -134,7 +138,8 @@ mod tests {
         let results: Vec<(usize, bool, String)> = std::thread::scope(|scope| {
             let race = |racer: usize| {
                 let text = format!("{racer}").repeat(10_000);
-                let created = create_if_absent(&path, text.as_bytes(), &Kill::never()).unwrap();
+                let created =
+                    create_if_absent(&path, text.as_bytes(), &CrashPoint::never()).unwrap();
                 if racer.is_multiple_of(2) {
                     sweep_temporaries_of(&path);
                 }
@@ -155,8 +160,8 @@ mod tests {
         for steps in 0.. {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("receipt.json");
-            replace(&path, b"old", &Kill::never()).unwrap();
-            let died = replace(&path, b"new", &Kill::before_step(steps)).is_err();
+            replace(&path, b"old", &CrashPoint::never()).unwrap();
+            let died = replace(&path, b"new", &CrashPoint::before_step(steps)).is_err();
             let seen = read(&path).unwrap().unwrap();
             assert!(seen == "old" || seen == "new", "{seen}");
             if !died {

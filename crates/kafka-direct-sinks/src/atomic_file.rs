@@ -12,7 +12,7 @@ use std::{
 
 /// A file being written; see the module.
 #[derive(Debug)]
-pub(crate) struct AtomicFile {
+pub struct AtomicFile {
     file: Option<File>,
     temporary: PathBuf,
     path: PathBuf,
@@ -22,7 +22,10 @@ impl AtomicFile {
     /// Starts the file that will be `path`; its folder must exist.
     ///
     /// The temporary name is `.NAME.PID.tmp`, so that runs at the same time do not meet.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// As creating a file; `path` may not be a folder.
+    pub fn create(path: &Path) -> io::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
         };
@@ -38,12 +41,16 @@ impl AtomicFile {
     }
 
     /// The name that the file will have.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes the bytes durable and gives them their name, replacing a file that has it.
-    pub(crate) fn commit(mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// As syncing and renaming a file.
+    pub fn commit(mut self) -> io::Result<()> {
         if let Some(file) = &self.file {
             file.sync_all()?;
         }

@@ -33,8 +33,8 @@ pub(crate) fn is_range_file(name: &str) -> bool {
         && parts.next().is_some_and(|topic| !topic.is_empty())
 }
 
-/// Whether Kafka would take `topic` for a name: a plan from a file may hold anything, and the name
-/// becomes part of a path.
+/// Whether `topic` is a legal topic name: a plan from a file may hold anything, and the name becomes
+/// part of a path.
 pub(crate) fn is_topic_name(topic: &str) -> bool {
     (1..=249).contains(&topic.len())
         && topic != "."

@@ -6,15 +6,14 @@
 
 use kafka_direct::arrow::array::{Array as _, BinaryViewArray, RecordBatch};
 
-use super::{is_full, json_text, rows::Rows};
-use crate::exit::Failure;
+use super::{
+    is_full, json_text,
+    rows::{Headers, Rows},
+};
+use crate::Error;
 
 /// Appends rows of `batch` from row `from` on until `out` is full; gives the row to go on with.
-pub(super) fn encode(
-    batch: &RecordBatch,
-    from: usize,
-    out: &mut Vec<u8>,
-) -> Result<usize, Failure> {
+pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
     let rows = Rows::new(batch)?;
     let mut numbers = itoa::Buffer::new();
     let mut topic = TopicField::default();
@@ -48,16 +47,7 @@ pub(super) fn encode(
             bytes(line.field(b"\"value\":"), "value", at(values, row));
         }
         if let Some(headers) = &rows.headers {
-            let out = line.field(b"\"headers\":");
-            out.push(b'[');
-            for (index, (key, value)) in headers.of(row).enumerate() {
-                out.extend_from_slice(if index == 0 { b"{\"key\":" } else { b",{\"key\":" });
-                json_text::string(key, out);
-                out.extend_from_slice(b",\"value\":");
-                bytes(out, "value", value);
-                out.push(b'}');
-            }
-            out.push(b']');
+            self::headers(headers, row, line.field(b"\"headers\":"));
         }
         line.end();
         if is_full(out) {
@@ -65,6 +55,19 @@ pub(super) fn encode(
         }
     }
     Ok(rows.len)
+}
+
+/// Appends the headers of a row as a JSON array of objects.
+pub(super) fn headers(headers: &Headers<'_>, row: usize, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (index, (key, value)) in headers.of(row).enumerate() {
+        out.extend_from_slice(if index == 0 { b"{\"key\":" } else { b",{\"key\":" });
+        json_text::string(key, out);
+        out.extend_from_slice(b",\"value\":");
+        bytes(out, "value", value);
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 fn at(array: &BinaryViewArray, row: usize) -> Option<&[u8]> {

@@ -4,35 +4,41 @@
 //! one wins and all go on with its plan. The file and its name are on disk before anything is read
 //! from Kafka.
 
-use std::path::Path;
+use std::{future::Future, path::Path};
 
 use kafka_direct::BatchPlan;
 
-use super::{durable, kill::Kill};
-use crate::exit::Failure;
+use super::{crash_point::CrashPoint, durable};
+use crate::Error;
 
 /// The plan in the file at `path`, with its text; `None` if there is no such file.
-pub(crate) fn read(path: &Path) -> Result<Option<(BatchPlan, String)>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Option<(BatchPlan, String)>, Error> {
     let Some(text) = durable::read(path)? else { return Ok(None) };
     let plan = BatchPlan::from_json(&text).map_err(|error| {
-        Failure::usage(format!("{}: {error}; name another file, or remove it", path.display()))
+        Error::invalid(format!("{}: {error}; name another file, or remove it", path.display()))
     })?;
     durable::sweep_temporaries_of(path);
     Ok(Some((plan, text)))
 }
 
-/// The plan in the file at `path`; if there is none, the plan that `resolve` gives is written there
-/// first, unless somebody was faster.
-pub(crate) async fn load_or_create(
+/// The plan in the file at `path`; if there is none, the plan that `resolve` returns is written there
+/// first, unless another process was faster.
+///
+/// # Errors
+/// [`Error::Invalid`] for a file that is no plan; [`Error::Io`]; what `resolve` returns.
+pub async fn load_or_create<E, Fut>(
     path: &Path,
-    resolve: impl AsyncFnOnce() -> Result<BatchPlan, Failure>,
-    kill: &Kill,
-) -> Result<BatchPlan, Failure> {
+    resolve: impl FnOnce() -> Fut + Send,
+) -> Result<BatchPlan, E>
+where
+    E: From<Error>,
+    Fut: Future<Output = Result<BatchPlan, E>> + Send,
+{
     if let Some((plan, _)) = read(path)? {
         return Ok(plan);
     }
     let plan = resolve().await?;
-    Ok(create(path, &plan, kill)?.0)
+    Ok(create(path, &plan, &CrashPoint::never())?.0)
 }
 
 /// Writes `plan` to `path` unless a file is there, and gives the plan that stands there then, with
@@ -40,10 +46,10 @@ pub(crate) async fn load_or_create(
 pub(crate) fn create(
     path: &Path,
     plan: &BatchPlan,
-    kill: &Kill,
-) -> Result<(BatchPlan, String), Failure> {
+    crash: &CrashPoint,
+) -> Result<(BatchPlan, String), Error> {
     let text = plan.to_json();
-    if durable::create_if_absent(path, text.as_bytes(), kill)? {
+    if durable::create_if_absent(path, text.as_bytes(), crash)? {
         durable::sweep_temporaries_of(path);
         return Ok((plan.clone(), text));
     }

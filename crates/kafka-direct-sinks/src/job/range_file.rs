@@ -11,17 +11,19 @@ use std::{
     sync::Arc,
 };
 
+use kafka_direct::RangeSummary;
+
 use super::{
-    directory::JobDirectory,
     durable,
-    receipt::{Content, RangeReceipt},
+    folder::JobFolder,
+    receipt::{Content, FileReceipt, RangeReceipt},
 };
-use crate::exit::Failure;
+use crate::Error;
 
 /// A range's file under its temporary name.
 #[derive(Debug)]
 pub(crate) struct RangeFile {
-    directory: Arc<JobDirectory>,
+    folder: Arc<JobFolder>,
     name: String,
     temporary: PathBuf,
     content: Content,
@@ -36,14 +38,14 @@ enum State {
 }
 
 impl RangeFile {
-    /// The file `name` of `directory`. Nothing is created yet.
-    pub(crate) fn new(directory: Arc<JobDirectory>, name: String) -> Self {
-        let temporary = durable::temporary(&directory.file(&name), "");
-        Self { directory, name, temporary, content: Content::new(), state: State::Absent }
+    /// The file `name` of `folder`. Nothing is created yet.
+    pub(crate) fn new(folder: Arc<JobFolder>, name: String) -> Self {
+        let temporary = durable::temporary(&folder.file(&name), "");
+        Self { folder, name, temporary, content: Content::new(), state: State::Absent }
     }
 
-    fn open(&mut self) -> Result<File, Failure> {
-        self.directory.kill.step()?;
+    fn open(&mut self) -> Result<File, Error> {
+        self.folder.crash.step()?;
         let mut options = File::options();
         match self.state {
             State::Absent => options.write(true).create_new(true),
@@ -51,44 +53,43 @@ impl RangeFile {
         };
         let file = options.open(&self.temporary).map_err(durable::failed(
             "opening the temporary file of",
-            &self.directory.file(&self.name),
+            &self.folder.file(&self.name),
         ))?;
         self.state = State::Temporary;
         Ok(file)
     }
 
     /// Adds `bytes` at the end.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let written = self.open()?.write_all(bytes);
-        written.map_err(durable::failed("writing", &self.directory.file(&self.name)))?;
+        written.map_err(durable::failed("writing", &self.folder.file(&self.name)))?;
         self.content.update(bytes);
         Ok(())
     }
 
-    /// Gives the file its name, and writes `receipt`, filled in with name, size and checksum.
-    pub(crate) fn finish(mut self, receipt: RangeReceipt) -> Result<RangeReceipt, Failure> {
-        let path = self.directory.file(&self.name);
+    /// Writes the receipt of `range` and gives the file its final name.
+    pub(crate) fn finish(mut self, range: RangeSummary) -> Result<FileReceipt, Error> {
+        let path = self.folder.file(&self.name);
         let synced = self.open()?.sync_all();
         synced.map_err(durable::failed("syncing", &path))?;
-        let receipt = RangeReceipt {
-            file: self.name.clone(),
-            file_bytes: self.content.bytes(),
+        let file = FileReceipt {
+            name: self.name.clone(),
+            bytes: self.content.bytes(),
             crc32: self.content.crc32(),
-            ..receipt
         };
-        self.directory.note(&receipt)?;
-        self.directory.kill.step()?;
+        self.folder.note(&RangeReceipt { file: file.clone(), range })?;
+        self.folder.crash.step()?;
         fs::rename(&self.temporary, &path).map_err(durable::failed("renaming to", &path))?;
         self.state = State::Renamed;
-        self.directory.kill.step()?;
+        self.folder.crash.step()?;
         durable::sync_parent(&path)?;
-        Ok(receipt)
+        Ok(file)
     }
 }
 
 impl Drop for RangeFile {
     fn drop(&mut self) {
-        if self.state == State::Temporary && !self.directory.kill.is_over() {
+        if self.state == State::Temporary && !self.folder.crash.has_crashed() {
             drop(fs::remove_file(&self.temporary));
         }
     }

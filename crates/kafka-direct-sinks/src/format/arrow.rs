@@ -3,10 +3,10 @@
 use arrow_ipc::writer::StreamWriter;
 use kafka_direct::{Columns, arrow::array::RecordBatch};
 
-use crate::exit::Failure;
+use crate::Error;
 
 /// One stream. Batches name their topic through a dictionary, which is replaced when it changes.
-pub(crate) struct Stream {
+pub(super) struct Stream {
     writer: StreamWriter<Vec<u8>>,
 }
 
@@ -17,29 +17,28 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    pub(super) fn new(columns: Columns) -> Result<Self, Failure> {
-        let schema = kafka_direct_worker::schema(columns);
+    pub(super) fn new(columns: Columns) -> Result<Self, Error> {
+        let schema = kafka_direct::schema(columns);
         StreamWriter::try_new(Vec::new(), &schema).map(|writer| Self { writer }).map_err(failed)
     }
 
-    pub(super) fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn start(&mut self, out: &mut Vec<u8>) {
         out.append(self.writer.get_mut());
-        Ok(())
     }
 
-    pub(super) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
         self.writer.write(batch).map_err(failed)?;
         out.append(self.writer.get_mut());
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         self.writer.finish().map_err(failed)?;
         out.append(self.writer.get_mut());
         Ok(())
     }
 }
 
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::io("encoding Arrow IPC", std::io::Error::other(error))
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::io("encoding Arrow IPC", std::io::Error::other(error))
 }

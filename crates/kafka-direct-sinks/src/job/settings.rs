@@ -1,6 +1,6 @@
-//! What the command line said when a directory was begun, to tell a re-run from another job.
+//! The settings a folder was begun with, to tell a re-run from another job.
 //!
-//! Contract: only what changes which bytes the directory holds is in here. Servers, credentials,
+//! Contract: only what changes which bytes the folder holds is in here. Servers, credentials,
 //! deadlines and the data-loss policy may change between two runs of one job.
 
 use std::{collections::BTreeMap, path::Path};
@@ -8,37 +8,33 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::receipt;
-use crate::exit::Failure;
+use crate::Error;
 
 /// The version of the settings' form.
 const SETTINGS_VERSION: u32 = 1;
 
-/// Flags and what was given for them, in the words of the command line.
-pub(crate) type Flags = BTreeMap<String, String>;
+/// Names of settings and their values, in the caller's words.
+pub(crate) type Words = BTreeMap<String, String>;
 
 /// The settings of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobSettings {
     version: u32,
     /// What shapes a file: format, columns.
-    output: Flags,
-    /// What the plan was resolved from; `None` if it came from a file.
-    selection: Option<Flags>,
+    output: Words,
+    /// What the plan was resolved from; `None` if it came from a file, or if the caller did not say.
+    selection: Option<Words>,
+    /// Whether the plan was resolved up to the readable end of every partition.
+    pub(super) ends_at_latest: bool,
 }
 
 impl JobSettings {
-    pub(crate) const fn new(output: Flags, selection: Option<Flags>) -> Self {
-        Self { version: SETTINGS_VERSION, output, selection }
+    pub(crate) const fn new(output: Words, selection: Option<Words>) -> Self {
+        Self { version: SETTINGS_VERSION, output, selection, ends_at_latest: false }
     }
 
-    pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Error> {
         receipt::parse(text, path, "the settings of a job")
-    }
-
-    /// Whether the plan was resolved up to the readable end of every partition.
-    pub(crate) fn ends_at_latest(&self) -> bool {
-        let to = |flags: &Flags| flags.get("--to").is_none_or(|to| to == "latest");
-        self.selection.as_ref().is_some_and(to)
     }
 
     /// Why a run with the settings `wanted` is not a re-run of a job with these. A run that selects
@@ -57,8 +53,8 @@ impl JobSettings {
     }
 }
 
-fn first_difference(here: &Flags, wanted: &Flags) -> Option<String> {
-    let text = |flags: &Flags, flag| {
+fn first_difference(here: &Words, wanted: &Words) -> Option<String> {
+    let text = |flags: &Words, flag| {
         flags.get(flag).map_or_else(|| "not given".to_owned(), |value| format!("`{value}`"))
     };
     let mut flags = here.keys().chain(wanted.keys());
@@ -70,8 +66,8 @@ fn first_difference(here: &Flags, wanted: &Flags) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn flags(from: &str) -> Flags {
-        Flags::from([
+    fn flags(from: &str) -> Words {
+        Words::from([
             ("--from".to_owned(), from.to_owned()),
             ("--topic".to_owned(), "t".to_owned()),
         ])
@@ -79,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_named() {
-        let job = |selection| JobSettings::new(Flags::new(), selection);
+        let job = |selection| JobSettings::new(Words::new(), selection);
         let here = job(Some(flags("earliest")));
         assert_eq!(here.difference(&here), None);
         assert_eq!(

@@ -1,45 +1,60 @@
 //! Typed access to the columns a batch has.
 
+use kafka_direct::Column;
 use kafka_direct::arrow::array::{
     Array, ArrayRef, BinaryViewArray, DictionaryArray, Int8Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, StringViewArray, StructArray, TimestampMillisecondArray,
     types::Int32Type,
 };
-use kafka_direct::{Column, ErrorKind};
 
-use crate::exit::Failure;
+use crate::Error;
 
 /// The columns of one batch; those that were not read are `None`.
 #[derive(Debug)]
-pub(super) struct Rows<'a> {
-    pub(super) len: usize,
-    pub(super) topic: Option<Topics<'a>>,
-    pub(super) partition: Option<&'a Int32Array>,
-    pub(super) offset: Option<&'a Int64Array>,
-    pub(super) timestamp: Option<&'a TimestampMillisecondArray>,
-    pub(super) timestamp_type: Option<&'a Int8Array>,
-    pub(super) key: Option<&'a BinaryViewArray>,
-    pub(super) value: Option<&'a BinaryViewArray>,
-    pub(super) headers: Option<Headers<'a>>,
+#[non_exhaustive]
+pub struct Rows<'a> {
+    /// How many rows the batch has.
+    pub len: usize,
+    /// Topic names.
+    pub topic: Option<Topics<'a>>,
+    /// Partition indices.
+    pub partition: Option<&'a Int32Array>,
+    /// Offsets.
+    pub offset: Option<&'a Int64Array>,
+    /// Timestamps in milliseconds since the epoch, null where a record has none.
+    pub timestamp: Option<&'a TimestampMillisecondArray>,
+    /// 0: set by the producer, 1: by the broker.
+    pub timestamp_type: Option<&'a Int8Array>,
+    /// Keys.
+    pub key: Option<&'a BinaryViewArray>,
+    /// Values.
+    pub value: Option<&'a BinaryViewArray>,
+    /// Headers.
+    pub headers: Option<Headers<'a>>,
 }
 
 /// Topic names by index into a dictionary.
 #[derive(Debug)]
-pub(super) struct Topics<'a> {
-    pub(super) indices: &'a Int32Array,
+pub struct Topics<'a> {
+    /// The index of each row's topic.
+    pub indices: &'a Int32Array,
     names: &'a StringArray,
 }
 
 /// Headers of all rows back to back, with where each row's begin.
 #[derive(Debug)]
-pub(super) struct Headers<'a> {
+pub struct Headers<'a> {
     lists: &'a ListArray,
     keys: &'a StringViewArray,
     values: &'a BinaryViewArray,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(batch: &'a RecordBatch) -> Result<Self, Failure> {
+    /// The columns of `batch`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a column of another type than the engine builds.
+    pub fn new(batch: &'a RecordBatch) -> Result<Self, Error> {
         Ok(Self {
             len: batch.num_rows(),
             topic: column(batch, Column::Topic).map(Topics::new).transpose()?,
@@ -55,20 +70,21 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> Topics<'a> {
-    fn new(column: &'a ArrayRef) -> Result<Self, Failure> {
+    fn new(column: &'a ArrayRef) -> Result<Self, Error> {
         let topics: &DictionaryArray<Int32Type> = downcast(column, Column::Topic)?;
         Ok(Self { indices: topics.keys(), names: downcast(topics.values(), Column::Topic)? })
     }
 
     /// The topic of a row.
-    pub(super) fn name(&self, row: usize) -> &'a str {
+    #[must_use]
+    pub fn name(&self, row: usize) -> &'a str {
         let index = usize::try_from(self.indices.value(row)).ok();
         index.filter(|index| *index < self.names.len()).map_or("", |index| self.names.value(index))
     }
 }
 
 impl<'a> Headers<'a> {
-    fn new(column: &'a ArrayRef) -> Result<Self, Failure> {
+    fn new(column: &'a ArrayRef) -> Result<Self, Error> {
         let lists: &ListArray = downcast(column, Column::Headers)?;
         let items: &StructArray = downcast(lists.values(), Column::Headers)?;
         let part = |name| items.column_by_name(name).ok_or_else(|| unexpected(Column::Headers));
@@ -80,7 +96,7 @@ impl<'a> Headers<'a> {
     }
 
     /// The headers of a row in order.
-    pub(super) fn of(&self, row: usize) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
+    pub fn of(&self, row: usize) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
         let offsets = self.lists.value_offsets();
         let at =
             |row: usize| offsets.get(row).and_then(|at| usize::try_from(*at).ok()).unwrap_or(0);
@@ -95,17 +111,14 @@ fn column(batch: &RecordBatch, column: Column) -> Option<&ArrayRef> {
     batch.column_by_name(column.as_str())
 }
 
-fn typed<A: Array + 'static>(batch: &RecordBatch, which: Column) -> Result<Option<&A>, Failure> {
+fn typed<A: Array + 'static>(batch: &RecordBatch, which: Column) -> Result<Option<&A>, Error> {
     column(batch, which).map(|array| downcast(array, which)).transpose()
 }
 
-fn downcast<A: Array + 'static>(array: &ArrayRef, column: Column) -> Result<&A, Failure> {
+fn downcast<A: Array + 'static>(array: &ArrayRef, column: Column) -> Result<&A, Error> {
     array.as_any().downcast_ref().ok_or_else(|| unexpected(column))
 }
 
-fn unexpected(column: Column) -> Failure {
-    Failure::Unmet {
-        message: format!("column `{column}` has an unexpected type; report this"),
-        kind: ErrorKind::Internal,
-    }
+fn unexpected(column: Column) -> Error {
+    Error::Internal { message: format!("column `{column}` has an unexpected type") }
 }

@@ -3,17 +3,15 @@
 use kafka_direct::arrow::array::{Array as _, RecordBatch};
 
 use super::{is_full, rows::Rows};
-use crate::exit::Failure;
+use crate::Error;
 
 /// Appends the value of every row of `batch`.
-pub(super) fn encode(
-    batch: &RecordBatch,
-    from: usize,
-    out: &mut Vec<u8>,
-) -> Result<usize, Failure> {
+pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
     let rows = Rows::new(batch)?;
     let Some(values) = rows.value else {
-        return Err(Failure::usage("--format raw writes values; leave `value` among the columns"));
+        return Err(Error::invalid(
+            "the format raw writes values: leave `value` among the columns",
+        ));
     };
     for row in from..rows.len {
         if !values.is_null(row) {

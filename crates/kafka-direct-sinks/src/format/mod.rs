@@ -1,0 +1,218 @@
+//! Output formats: Arrow batches to bytes.
+//!
+//! Contract: every row of every batch comes out once, in order. Text formats hand buffers on at row
+//! boundaries before they grow, so that memory does not follow the size of a batch; Parquet holds
+//! one row group per open file, see [`Format::Parquet`].
+
+#[cfg(feature = "arrow-ipc")]
+mod arrow;
+mod buffers;
+mod csv;
+mod json_text;
+mod jsonl;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod raw;
+mod rows;
+
+use kafka_direct::{Column, Columns, arrow::array::RecordBatch};
+
+pub use self::{
+    buffers::Buffers,
+    rows::{Headers, Rows, Topics},
+};
+use crate::Error;
+
+/// A buffer is full once it holds this many bytes.
+const FULL_BYTES: usize = 256 * 1024;
+
+/// Whether a buffer is to be handed on.
+const fn is_full(out: &[u8]) -> bool {
+    out.len() >= FULL_BYTES
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// One JSON object per record and line. Bytes that are not UTF-8 make their field null, and
+    /// `<field>_base64` carries them.
+    JsonLines,
+    /// Comma-separated values with a header line. A null is an empty field, an empty text is `""`.
+    /// Headers are a JSON array. Keys and values must be UTF-8: others are an error that names the
+    /// record, since CSV has no form for them.
+    Csv,
+    /// Values only, each followed by a line feed; a null value is an empty line.
+    Raw,
+    /// An Arrow IPC stream. Needs the feature `arrow-ipc`.
+    Arrow,
+    /// Parquet, compressed with zstd: keys and values are binary, timestamps milliseconds in UTC.
+    /// A row group ends at 1,048,576 rows or 16 MiB of encoded data. Needs the feature `parquet`.
+    Parquet,
+}
+
+impl Format {
+    /// Its name in settings and flags.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.extension()
+    }
+
+    /// The extension of files in this format.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonl",
+            Self::Csv => "csv",
+            Self::Raw => "raw",
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// The columns that are written unless others are named: all, or the value alone for
+    /// [`Format::Raw`].
+    #[must_use]
+    pub fn default_columns(self) -> Columns {
+        match self {
+            Self::JsonLines | Self::Csv | Self::Arrow | Self::Parquet => Columns::all(),
+            Self::Raw => Columns::none().with(Column::Value),
+        }
+    }
+
+    /// Whether this build can write it.
+    #[must_use]
+    pub const fn is_available(self) -> bool {
+        match self {
+            Self::JsonLines | Self::Csv | Self::Raw => true,
+            Self::Arrow => cfg!(feature = "arrow-ipc"),
+            Self::Parquet => cfg!(feature = "parquet"),
+        }
+    }
+}
+
+/// Encodes one output stream.
+#[derive(Debug)]
+pub struct Encoder(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    JsonLines,
+    Csv(Columns),
+    Raw,
+    #[cfg(feature = "arrow-ipc")]
+    Arrow(Box<arrow::Stream>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<parquet::File>),
+}
+
+impl Encoder {
+    /// An encoder of batches with these columns.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a format that this build leaves out, or for columns that the format
+    /// cannot carry.
+    pub fn new(format: Format, columns: Columns) -> Result<Self, Error> {
+        let inner = match format {
+            Format::JsonLines => Inner::JsonLines,
+            Format::Csv => {
+                csv::check(columns)?;
+                Inner::Csv(columns)
+            }
+            Format::Raw if columns.contains(Column::Value) => Inner::Raw,
+            Format::Raw => {
+                return Err(Error::invalid(
+                    "the format raw writes values: leave `value` among the columns",
+                ));
+            }
+            #[cfg(feature = "arrow-ipc")]
+            Format::Arrow => Inner::Arrow(Box::new(arrow::Stream::new(columns)?)),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Inner::Parquet(Box::new(parquet::File::new(columns)?)),
+            #[cfg(not(all(feature = "arrow-ipc", feature = "parquet")))]
+            Format::Arrow | Format::Parquet => {
+                return Err(Error::invalid(format!(
+                    "the format {} is not in this build of kafka-direct-sinks: enable its feature",
+                    format.name()
+                )));
+            }
+        };
+        Ok(Self(inner))
+    }
+
+    /// Whether batches may be encoded apart from each other, each by an encoder of its own.
+    #[must_use]
+    pub const fn is_stateless(&self) -> bool {
+        match self.0 {
+            Inner::JsonLines | Inner::Csv(_) | Inner::Raw => true,
+            #[cfg(feature = "arrow-ipc")]
+            Inner::Arrow(_) => false,
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(_) => false,
+        }
+    }
+
+    /// Appends what precedes the first batch.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the format's library fails.
+    pub fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        match &mut self.0 {
+            Inner::JsonLines | Inner::Raw => {}
+            Inner::Csv(columns) => csv::header(*columns, out),
+            #[cfg(feature = "arrow-ipc")]
+            Inner::Arrow(stream) => stream.start(out),
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(file) => file.start(out),
+        }
+        Ok(())
+    }
+
+    /// Appends rows of `batch` to `out`, from row `from` until `out` is full; returns the row to
+    /// continue with, or `None` after the last. It may append nothing: formats of row groups keep
+    /// rows until a group is complete.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a record that the format cannot carry; [`Error::Io`] if the format's
+    /// library fails.
+    pub fn encode(
+        &mut self,
+        batch: &RecordBatch,
+        from: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, Error> {
+        let next = match &mut self.0 {
+            Inner::JsonLines => jsonl::encode(batch, from, out)?,
+            Inner::Csv(_) => csv::encode(batch, from, out)?,
+            Inner::Raw => raw::encode(batch, from, out)?,
+            #[cfg(feature = "arrow-ipc")]
+            Inner::Arrow(stream) => {
+                stream.encode(batch, out)?;
+                batch.num_rows()
+            }
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(file) => {
+                file.encode(batch, out)?;
+                batch.num_rows()
+            }
+        };
+        Ok((next < batch.num_rows()).then_some(next))
+    }
+
+    /// Appends what follows the last batch.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the format's library fails.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        match &mut self.0 {
+            Inner::JsonLines | Inner::Csv(_) | Inner::Raw => {
+                let _ = out;
+                Ok(())
+            }
+            #[cfg(feature = "arrow-ipc")]
+            Inner::Arrow(stream) => stream.finish(out),
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(file) => file.finish(out),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Parquet with zstd.
+//!
+//! Contract: a row group ends at [`GROUP_ROWS`] rows or [`GROUP_BYTES`] of encoded data, so that an
+//! open file holds no more than that. Readers see plain types: the views and dictionaries of the
+//! batches are not recorded in the file.
+
+use std::sync::Arc;
+
+use kafka_direct::{Columns, arrow::array::RecordBatch};
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, ZstdLevel},
+    file::properties::WriterProperties,
+};
+
+use crate::Error;
+
+/// Rows of a row group at most.
+const GROUP_ROWS: usize = 1 << 20;
+/// Bytes of encoded data that end a row group.
+const GROUP_BYTES: usize = 16 << 20;
+
+/// One file.
+pub(super) struct File {
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File").finish_non_exhaustive()
+    }
+}
+
+impl File {
+    pub(super) fn new(columns: Columns) -> Result<Self, Error> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_created_by(concat!("kafka-direct ", env!("CARGO_PKG_VERSION")).to_owned())
+            .build();
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let schema = Arc::clone(&kafka_direct::schema(columns));
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options);
+        Ok(Self { writer: writer.map_err(failed)? })
+    }
+
+    pub(super) fn start(&mut self, out: &mut Vec<u8>) {
+        self.drain(out);
+    }
+
+    pub(super) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.writer.write(batch).map_err(failed)?;
+        if self.writer.in_progress_size() >= GROUP_BYTES {
+            self.writer.flush().map_err(failed)?;
+        }
+        self.drain(out);
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.writer.finish().map_err(failed)?;
+        self.drain(out);
+        Ok(())
+    }
+
+    /// The writer counts bytes by itself: what it has written may be taken away.
+    fn drain(&mut self, out: &mut Vec<u8>) {
+        out.append(self.writer.inner_mut());
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::io("encoding Parquet", std::io::Error::other(error))
+}

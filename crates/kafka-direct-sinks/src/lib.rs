@@ -1,0 +1,55 @@
+//! Writes offset ranges of Kafka topics to files: output formats, and batch jobs that can be killed
+//! and run again.
+//!
+//! **Promises:** a file appears under its name only when it is complete and durable; a job that is
+//! killed at any moment and run again leaves one complete file per planned range, each record once;
+//! a job that is done reads nothing and asks no broker.
+//!
+//! **Does not know:** terminals, flags, schedules.
+//!
+//! ```no_run
+//! use kafka_direct::{Cluster, ClusterConfig, KafkaRdd};
+//! use kafka_direct_sinks::{BatchJob, Format};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let cluster = Cluster::connect(ClusterConfig::new(["localhost:9092"])).await?;
+//! let selection = KafkaRdd::builder(&cluster).topic("orders");
+//! let done = BatchJob::new("orders-2025-01-01", Format::JsonLines).run(selection).await?;
+//! println!("{done}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Map
+//!
+//! - `error.rs`: `Error`
+//! - `atomic_file.rs`: `AtomicFile`, a file that appears when it is complete
+//! - `format/mod.rs`: `Format`, and `Encoder`: Arrow batches to bytes
+//! - `format/jsonl.rs`, `format/csv.rs`, `format/raw.rs`, `format/arrow.rs`, `format/parquet.rs`: one
+//!   format each
+//! - `format/rows.rs`: `Rows`, typed access to the columns of a batch
+//! - `format/json_text.rs`: JSON strings and base64
+//! - `format/buffers.rs`: `Buffers`, output buffers that are used again
+//! - `job/mod.rs`: `BatchJob`, what a job promises and how it is set up
+//! - `job/run.rs`: a job from its first question to its receipt
+//! - `job/sink.rs`: `FolderSink`, the job folder as a sink of the engine
+//! - `job/plan_file.rs`: a plan in a file, written once
+//! - `job/folder.rs`: which job owns a folder, and which of its ranges are finished
+//! - `job/file_name.rs`: names of the files of ranges
+//! - `job/settings.rs`: what a re-run must agree with
+//! - `job/range_file.rs`: the file of one range while it is written
+//! - `job/receipt.rs`: receipts, and the check that a range's file is complete
+//! - `job/durable.rs`: files that survive a power cut
+//! - `job/crash_point.rs`, `job/tests.rs`: a run ended at each of its steps
+
+mod atomic_file;
+mod error;
+pub mod format;
+pub mod job;
+
+pub use self::{
+    atomic_file::AtomicFile,
+    error::Error,
+    format::Format,
+    job::{BatchJob, JobOutcome},
+};

@@ -1,0 +1,109 @@
+//! Where a batch's results go: the traits [`Sink`] and [`RangeWriter`].
+//!
+//! Contract of a run, see [`KafkaRdd::write_to`](crate::KafkaRdd::write_to): every range gets a
+//! writer per attempt; a writer makes its records durable but not yet visible and returns a receipt;
+//! once every range has a receipt, `commit` makes all of them visible at once. A failed attempt is
+//! aborted before the next one starts.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use arrow_array::RecordBatch;
+use kafka_direct_core::{BatchPlan, PlannedRange};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{BoxError, RangeSummary};
+
+/// The batch a sink receives: its plan.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct BatchContext {
+    /// The plan that is run.
+    pub plan: Arc<BatchPlan>,
+}
+
+/// One attempt at one planned range.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct WriteTask {
+    /// The batch it belongs to.
+    pub batch: BatchContext,
+    /// The index of the range in the plan.
+    pub index: usize,
+    /// The range.
+    pub range: PlannedRange,
+    /// The attempt's number, from 1. Above 1, an earlier attempt at the same records was aborted.
+    pub attempt: u32,
+}
+
+/// What was read of one range, and what the sink wrote of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct TaskReceipt<R> {
+    /// What was read.
+    pub range: RangeSummary,
+    /// The writer's receipt.
+    pub receipt: R,
+}
+
+impl<R> TaskReceipt<R> {
+    /// A receipt of `range`; for sinks that keep receipts for [`Sink::finished`].
+    #[must_use]
+    pub const fn new(range: RangeSummary, receipt: R) -> Self {
+        Self { range, receipt }
+    }
+}
+
+/// Where a batch's results go. Implemented by files, tables, topics.
+pub trait Sink: Send + Sync + 'static {
+    /// What a writer returns: enough to make its records visible, also from another process.
+    type Receipt: Serialize + DeserializeOwned + Clone + fmt::Debug + Send + Sync + 'static;
+    /// Writes one attempt at one range.
+    type Writer: RangeWriter<Receipt = Self::Receipt>;
+
+    /// The receipt of a range that an earlier run of the same plan has finished: it is not read
+    /// again. Default: none.
+    fn finished(
+        &self,
+        task: &WriteTask,
+    ) -> impl Future<Output = Result<Option<TaskReceipt<Self::Receipt>>, BoxError>> + Send {
+        let _ = task;
+        std::future::ready(Ok(None))
+    }
+
+    /// A writer for one attempt at one range.
+    fn writer(
+        &self,
+        task: &WriteTask,
+    ) -> impl Future<Output = Result<Self::Writer, BoxError>> + Send;
+
+    /// Makes the records of all receipts visible. `receipts` has one entry per range, in plan
+    /// order. It must be idempotent: it is called again if its outcome is unknown.
+    fn commit(
+        &self,
+        batch: &BatchContext,
+        receipts: &[TaskReceipt<Self::Receipt>],
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Discards what an attempt wrote. Its writer was dropped before. Default: nothing.
+    fn abort(&self, task: &WriteTask) -> impl Future<Output = Result<(), BoxError>> + Send {
+        let _ = task;
+        std::future::ready(Ok(()))
+    }
+}
+
+/// Writes one attempt at one range. Dropped before [`RangeWriter::finish`], it leaves nothing that
+/// a reader of the sink could see.
+pub trait RangeWriter: Send + 'static {
+    /// What [`RangeWriter::finish`] returns.
+    type Receipt;
+
+    /// Takes the next records of the range. The batch may be dropped or kept; while it is kept it
+    /// holds the memory it points into.
+    fn write(&mut self, batch: RecordBatch) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Makes what was written durable, not yet visible. `range` says what was read.
+    fn finish(
+        self,
+        range: &RangeSummary,
+    ) -> impl Future<Output = Result<Self::Receipt, BoxError>> + Send;
+}
