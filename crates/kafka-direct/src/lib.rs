@@ -70,7 +70,7 @@ pub use self::{
 };
 pub use kafka_direct_core::{
     BatchPlan, DataLossPolicy, ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedPartition,
-    PlannedRange, Reset, ResetCause, TopicId, TopicPartition, Watermarks,
+    PlannedRange, Reset, ResetCause, TopicId, TopicPartition, Watermarks, is_legal_topic_name,
 };
 pub use kafka_direct_driver::{EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts};
 pub use kafka_direct_wire::{
