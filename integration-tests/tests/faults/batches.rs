@@ -1,11 +1,16 @@
 //! Batches that are broken, odd or hostile.
 
-use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{
-    BatchWriter, Broker, FillOrder, Marker, RawOffsets, Record, TailBatches,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
-use super::{connect, connect_with, fill_large, offsets, whole};
+use kafka_direct::{DecodeOptions, ErrorKind, KafkaRdd, OffsetRange, TopicPartition};
+use kafka_direct_broker::{
+    ApiKey, BatchWriter, Broker, Fault, FillOrder, Marker, RawOffsets, Record, TailBatches,
+};
+
+use super::{broker, connect, connect_with, fill_large, offsets, whole};
 
 fn records(count: i64) -> Vec<Record> {
     (0..count).map(|n| Record::new(format!("value {n}"))).collect()
@@ -77,6 +82,60 @@ async fn broken_batches_are_named_by_partition_offset_and_fault() {
     broker.append_raw("t", 0, [sound(), sound()].concat(), back).unwrap();
     let rdd = whole(&connect(&broker).await).await;
     assert_eq!(offsets(&rdd).await.unwrap_err().kind(), Corrupt, "a base offset that goes back");
+}
+
+/// Changes the base offset of the batch `[10, 20)` to `base` in the first `times` responses with it.
+fn moved(base: i64, times: u64) -> Fault {
+    let left = Arc::new(AtomicU64::new(times));
+    Fault::corrupt(move |response| {
+        let is_header =
+            |at: &usize| response[*at..*at + 8] == 10i64.to_be_bytes() && response[*at + 16] == 2;
+        let Some(at) = (0..response.len().saturating_sub(61)).find(is_header) else { return };
+        let count = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if count.is_ok() {
+            response[at..at + 8].copy_from_slice(&base.to_be_bytes());
+        }
+    })
+}
+
+#[tokio::test]
+async fn batches_of_one_response_that_overlap_are_fetched_again_and_then_an_error() {
+    let broker = broker(1, 200, 10).await;
+    for base in [-1, 0, 9, 11, 19, 40, 199, i64::MAX] {
+        broker.faults().every(ApiKey::Fetch, moved(base, 1));
+        let cluster = connect(&broker).await;
+        let read = offsets(&whole(&cluster).await).await;
+        assert_eq!(read.unwrap(), (0..200).collect::<Vec<_>>(), "{base}");
+        broker.faults().every(ApiKey::Fetch, moved(base, u64::MAX));
+        let error = offsets(&whole(&cluster).await).await.expect_err("an overlap each time");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{base}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn holes_and_a_start_inside_a_batch_cost_no_request() {
+    let broker = Broker::builder().tail_batches(TailBatches::Cut).start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let mut log = Vec::new();
+    for base in [0, 30, 40, 80] {
+        let records = records(10);
+        log.extend(BatchWriter::new().base_offset(base).write(&records).unwrap());
+    }
+    broker.append_raw("t", 0, log, RawOffsets::Keep).unwrap();
+    // The number of batches that a range needs is the number of responses with one batch each.
+    for (from, until, batches) in
+        [(0, 40, 2), (0, 90, 4), (5, 90, 4), (0, 60, 4), (20, 30, 1), (35, 50, 2), (85, 90, 1)]
+    {
+        for (bytes, requests) in [(1, batches), (1 << 20, 1)] {
+            let cluster = connect_with(&broker, |config| config.partition_max_bytes(bytes)).await;
+            let range = OffsetRange::new(TopicPartition::new("t", 0), from, until).unwrap();
+            let rdd = KafkaRdd::builder(&cluster).ranges([range]).build().await.unwrap();
+            let there = (from..until).filter(|offset| [0, 3, 4, 8].contains(&(offset / 10)));
+            assert_eq!(rdd.count().await.unwrap(), there.count() as u64, "[{from}, {until})");
+            let asked = cluster.fetch_metrics().requests;
+            assert_eq!(asked, requests, "{bytes} [{from}, {until})");
+        }
+    }
 }
 
 #[tokio::test]

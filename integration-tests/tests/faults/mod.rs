@@ -7,7 +7,6 @@ mod budget;
 mod lanes;
 mod leaders;
 mod logs;
-mod places;
 mod remote;
 mod transport;
 mod truncation;

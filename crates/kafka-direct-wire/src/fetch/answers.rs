@@ -76,18 +76,11 @@ impl<'a> Answers<'a> {
             answer.last_stable.min(answer.high_watermark)
         };
         match accept(&listed.slot, listed.position, self.address, answer) {
-            Accepted::Fetched { fetched, largest_batch, claimed } => {
+            Accepted::Fetched { fetched, largest_batch } => {
                 // A hole keeps no bytes.
                 let held = if fetched.records.is_empty() { aborted } else { held };
                 let lease = grant.lease(held);
                 listed.slot.push(fetched, largest_batch, lease, self.number);
-                if let Some(base) = claimed {
-                    listed.slot.claim(base, largest_batch);
-                }
-                self.largest_batch = self.largest_batch.max(largest_batch);
-            }
-            Accepted::Claimed { base, largest_batch } => {
-                listed.slot.claim(base, largest_batch);
                 self.largest_batch = self.largest_batch.max(largest_batch);
             }
             Accepted::Stop(stop) => listed.slot.stop_after(self.before, stop),

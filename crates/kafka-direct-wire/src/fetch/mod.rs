@@ -8,14 +8,14 @@
 //!   ([`recover`]): the lane goes on with the others.
 
 mod accept;
+#[cfg(test)]
+mod accept_tests;
 mod answers;
 mod budget;
 mod frame;
 mod lane;
 mod loss;
 mod metrics;
-#[cfg(test)]
-mod places;
 mod quota;
 mod range_fetch;
 mod recover;

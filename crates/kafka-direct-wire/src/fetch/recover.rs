@@ -214,12 +214,6 @@ impl RangeFetch {
                 );
                 self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
             }
-            Stop::Moved { bases: [first, second] } => {
-                let reason = format!(
-                    "two answers disagree on where the next batch begins: at offset {first}, at {second}"
-                );
-                self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
-            }
             Stop::TooLarge { bytes } => {
                 let reason = format!(
                     "{} at offset {}: the answer has {bytes} bytes; raise the setting to read the batch",

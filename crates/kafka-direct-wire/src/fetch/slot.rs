@@ -38,8 +38,6 @@ pub(crate) enum Stop {
     AboveHighWatermark { next: Offset, high_watermark: Offset },
     /// The batch behind `[base, end)` begins below its end: one of them is not where it says it is.
     Overlap { base: Offset, end: Offset, behind: Offset },
-    /// Two answers disagree on where the batch at the position begins.
-    Moved { bases: [Offset; 2] },
     /// The answer is larger than a single batch may be.
     TooLarge { bytes: usize },
     /// The answer could not be parsed.
@@ -84,8 +82,6 @@ struct State {
     served: u64,
     /// The largest batch of the last answer, in bytes.
     largest_batch: usize,
-    /// Where the last answer said that the batch at the position begins, with nothing to bear it out.
-    claimed: Option<Offset>,
 }
 
 /// See the module's text.
@@ -137,7 +133,6 @@ impl Slot {
                 doubt,
                 served: 0,
                 largest_batch: 0,
-                claimed: None,
             }),
             arrived: Notify::new(),
         })
@@ -240,25 +235,11 @@ impl Slot {
         self.state.lock().served = number;
     }
 
-    /// Where the last answer said that the batch at the position begins, with nothing to bear it out.
-    pub(crate) fn claimed(&self) -> Option<Offset> {
-        self.state.lock().claimed
-    }
-
-    /// Keeps what an answer said of the batch at the position, for the next answer to confirm. The
-    /// slot keeps its place in line.
-    pub(crate) fn claim(&self, base: Offset, largest_batch: usize) {
-        let mut state = self.state.lock();
-        state.claimed = Some(base);
-        state.largest_batch = largest_batch;
-    }
-
     /// Queues bytes and moves the position; stops the slot when that reaches the range's end.
     /// `number` is the lane's request that brought them.
     pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease, number: u64) {
         let mut state = self.state.lock();
         state.served = number;
-        state.claimed = None;
         if state.closed || state.stop.is_some() {
             return;
         }

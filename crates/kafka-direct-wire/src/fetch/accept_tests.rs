@@ -1,0 +1,212 @@
+//! Which batches of one response are delivered, and which are a fault.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_direct_core::{
+    Fetched, HeaderError, IsolationLevel, Offset, OffsetRange, PlannedRange, TopicPartition,
+};
+use proptest::{prelude::*, sample::Index};
+
+use super::{
+    accept::{Accepted, accept},
+    response::PartitionAnswer,
+    slot::{Doubt, Slot, Stop},
+};
+use crate::code;
+
+/// A batch of offsets `[base, end)` with `body` bytes after its header.
+fn batch(base: i64, end: i64, body: usize) -> Vec<u8> {
+    let count = i32::try_from(end - base).unwrap();
+    let mut bytes = base.to_be_bytes().to_vec();
+    bytes.extend(i32::try_from(49 + body).unwrap().to_be_bytes());
+    bytes.extend([0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0]);
+    bytes.extend((count - 1).to_be_bytes());
+    bytes.extend([0; 30]);
+    bytes.extend(count.to_be_bytes());
+    bytes.resize(61 + body, 7);
+    bytes
+}
+
+fn batches(offsets: &[(i64, i64)]) -> Vec<u8> {
+    offsets.iter().flat_map(|(base, end)| batch(*base, *end, 9)).collect()
+}
+
+fn answer(records: Vec<u8>) -> PartitionAnswer {
+    PartitionAnswer {
+        partition: 0,
+        code: 0,
+        high_watermark: Offset::new(100),
+        last_stable: Offset::new(100),
+        log_start: Offset::ZERO,
+        aborted: Vec::new(),
+        records: Bytes::from(records),
+    }
+}
+
+/// What `answer` means at `position` of the range `[0, until)`.
+fn accepted((position, until): (i64, i64), answer: PartitionAnswer) -> Accepted {
+    let range = OffsetRange::new(TopicPartition::new("t", 0), 0, until).unwrap();
+    let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
+    let position = Offset::new(position);
+    let slot = Slot::new(&planned, position, None, None, Doubt::No);
+    accept(&slot, position, &Arc::from("h:1"), answer)
+}
+
+fn fetched(accepted: Accepted) -> Fetched {
+    match accepted {
+        Accepted::Fetched { fetched, .. } => fetched,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_position_moves_to_the_end_of_the_last_whole_batch() {
+    let records = [batches(&[(0, 5), (5, 8)]), batch(8, 20, 50)[..100].to_vec()].concat();
+    let delivered = fetched(accepted((0, 100), answer(records)));
+    assert_eq!((delivered.next, delivered.records.len()), (Offset::new(8), 140));
+}
+
+#[test]
+fn holes_and_a_start_inside_a_batch_are_trusted() {
+    for (position, offsets, next) in [
+        // A hole at the position, between two batches, and a single batch after a hole.
+        (0, &[(4, 5), (9, 12)][..], 12),
+        (2, &[(30, 40)], 40),
+        // The position is inside the first batch.
+        (3, &[(0, 5)], 5),
+        (3, &[(0, 5), (7, 9)], 9),
+        // The first batch ends below the position.
+        (6, &[(0, 5), (5, 6), (8, 9)], 9),
+    ] {
+        let delivered = fetched(accepted((position, 100), answer(batches(offsets))));
+        assert_eq!(delivered.next, Offset::new(next), "{position} {offsets:?}");
+        assert_eq!(delivered.records.len(), 70 * offsets.len(), "{position} {offsets:?}");
+    }
+}
+
+#[test]
+fn batches_at_and_after_the_end_of_the_range_are_cut_off() {
+    for (until, offsets, next, count) in [
+        (5, &[(0, 5), (5, 8)][..], 5, 1),
+        (7, &[(0, 5), (5, 8), (8, 9)], 8, 2),
+        // A hole reaches up to the end of the range.
+        (7, &[(0, 5), (20, 30)], 7, 1),
+        (7, &[(20, 30)], 7, 0),
+    ] {
+        let delivered = fetched(accepted((0, until), answer(batches(offsets))));
+        let expected = (Offset::new(next), 70 * count);
+        assert_eq!((delivered.next, delivered.records.len()), expected, "{until} {offsets:?}");
+    }
+}
+
+#[test]
+fn of_two_batches_that_overlap_neither_is_delivered() {
+    let cut = |offsets: &[(i64, i64)], next: i64| {
+        [batches(offsets), next.to_be_bytes().to_vec(), vec![0; 4]].concat()
+    };
+    for (records, next) in [
+        (batches(&[(0, 5), (3, 8)]), None),
+        (batches(&[(0, 5), (0, 5)]), None),
+        (batches(&[(0, 5), (5, 9), (8, 10)]), Some(5)),
+        (batches(&[(0, 5), (12, 15), (5, 9)]), Some(5)),
+        // The second of the two is cut.
+        (cut(&[(0, 5), (12, 15)], 8), Some(5)),
+        (cut(&[(12, 15)], 5), None),
+        // The first of the two is after the end of the range.
+        (batches(&[(0, 5), (80, 85), (5, 9)]), Some(5)),
+    ] {
+        match (accepted((0, 50), answer(records)), next) {
+            (Accepted::Fetched { fetched, .. }, Some(next)) => {
+                assert_eq!(fetched.next, Offset::new(next));
+                assert_eq!(fetched.records.len(), 70);
+            }
+            (Accepted::Stop(Stop::Overlap { behind, end, .. }), None) => assert!(behind < end),
+            (accepted, _) => panic!("{accepted:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_ends_above_the_high_watermark_is_not_delivered() {
+    for (position, high_watermark, next) in [(0, 10, Some(10)), (0, 9, Some(5)), (5, 9, None)] {
+        let high_watermark = Offset::new(high_watermark);
+        let records = batches(if position == 0 { &[(0, 5), (5, 10)] } else { &[(5, 10)] });
+        let answer = PartitionAnswer { high_watermark, ..answer(records) };
+        match (accepted((position, 50), answer), next) {
+            (Accepted::Fetched { fetched, .. }, Some(next)) => {
+                assert_eq!(fetched.next, Offset::new(next));
+            }
+            (Accepted::Stop(Stop::AboveHighWatermark { .. }), None) => {}
+            (accepted, _) => panic!("{accepted:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_hole_below_the_log_start_is_a_trimmed_log() {
+    let log_start = Offset::new(20);
+    let trimmed = PartitionAnswer { log_start, ..answer(batches(&[(20, 25)])) };
+    let accepted = accepted((3, 50), trimmed);
+    let out_of_range = code::OFFSET_OUT_OF_RANGE;
+    assert!(
+        matches!(accepted, Accepted::Stop(Stop::Code { code, .. }) if code == out_of_range),
+        "{accepted:?}"
+    );
+}
+
+#[test]
+fn codes_bad_headers_and_empty_responses_are_told_apart() {
+    let refused = PartitionAnswer { code: 6, ..answer(batches(&[(0, 5)])) };
+    assert!(matches!(accepted((0, 9), refused), Accepted::Stop(Stop::Code { code: 6, .. })));
+    let mut old = batches(&[(0, 5)]);
+    old[16] = 1;
+    let old_format = accepted((0, 9), answer(old));
+    let is_old = |error: &HeaderError| matches!(error, HeaderError::OldFormat { magic: 1, .. });
+    assert!(
+        matches!(&old_format, Accepted::Stop(Stop::Header(error)) if is_old(error)),
+        "{old_format:?}"
+    );
+    let below = accepted((5, 9), answer(batches(&[(0, 5)])));
+    for empty in [below, accepted((0, 9), answer(Vec::new()))] {
+        assert!(matches!(empty, Accepted::Empty), "{empty:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_log_with_holes_is_read_to_its_end_in_one_response_a_batch_at_most(
+        log in prop::collection::vec((prop_oneof![Just(0i64), 0..9i64], 1..9i64, 0..90usize), 1..12),
+        [from, until] in any::<[Index; 2]>(),
+        sizes in prop::collection::vec(prop_oneof![Just(1usize), 1..900usize], 1..5),
+    ) {
+        let mut end = 0;
+        let log: Vec<(i64, i64, usize)> = log.into_iter().map(|(hole, count, body)| {
+            let base = end + hole;
+            end = base + count;
+            (base, end, body)
+        }).collect();
+        let all = usize::try_from(end).unwrap();
+        let from = from.index(all);
+        let until = i64::try_from(from + 1 + until.index(all - from)).unwrap();
+        let mut position = i64::try_from(from).unwrap();
+        let mut responses = 0;
+        while position < until {
+            // Whole batches up to a size, the first in any case, and the beginning of the next.
+            let due = log.partition_point(|(_, end, _)| *end <= position);
+            let whole = 61 + log[due].2;
+            let mut records: Vec<u8> =
+                log[due..].iter().flat_map(|(base, end, body)| batch(*base, *end, *body)).collect();
+            records.truncate(sizes[responses % sizes.len()].max(whole));
+            let high_watermark = Offset::new(end);
+            let answer = PartitionAnswer { high_watermark, ..answer(records) };
+            let next = fetched(accepted((position, until), answer)).next.get();
+            prop_assert!(next > position);
+            let is_end = next == until || log.iter().any(|(_, end, _)| *end == next);
+            prop_assert!(is_end, "{} is no end of a batch", next);
+            position = next;
+            responses += 1;
+        }
+        prop_assert!(responses <= log.len());
+    }
+}
