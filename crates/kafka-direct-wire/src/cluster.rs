@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kafka_direct_core::{BufferPool, PlannedRange};
 use kafka_protocol::{
-    messages::{ApiKey, MetadataRequest, MetadataResponse},
-    protocol::Encodable,
+    messages::{
+        ApiKey, MetadataRequest, MetadataResponse, TopicName,
+        metadata_request::MetadataRequestTopic,
+    },
+    protocol::{Encodable, StrBytes},
 };
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
@@ -18,8 +21,6 @@ use crate::{
     response::Response,
     topology::{Broker, Topology},
 };
-
-pub(crate) use crate::{metadata::Refresh, offsets::ListOffset, topology::Leader};
 
 const NEXT: &str = "check that one of these servers is up and can be reached from here";
 
@@ -137,9 +138,11 @@ impl ClusterInner {
         let asked_at = Instant::now();
         let answer: Answer<MetadataResponse> = self
             .ask_any("asking for metadata", ApiKey::Metadata, |_| {
-                let topics = topics.map(|names| {
-                    names.iter().map(|name| crate::metadata::request_topic(name)).collect()
-                });
+                let by_name = |name: &Arc<str>| {
+                    let name = StrBytes::from_string(String::from(&**name));
+                    MetadataRequestTopic::default().with_name(Some(TopicName(name)))
+                };
+                let topics = topics.map(|names| names.iter().map(by_name).collect());
                 MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false)
             })
             .await?;

@@ -11,7 +11,7 @@ use kafka_protocol::{
 };
 use tokio::time::Instant;
 
-use crate::{Cluster, WireError, code, metadata::Refresh, pool::Answer, retry::Retry};
+use crate::{Cluster, WireError, code, pool::Answer, retry::Retry, topology::Refresh};
 
 impl Cluster {
     /// The largest epoch at or below `epoch` in the leader's log, and the offset at which that

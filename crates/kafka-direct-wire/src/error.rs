@@ -158,6 +158,15 @@ pub enum WireError {
 }
 
 impl WireError {
+    /// The error about a topic that no broker knows.
+    pub(crate) fn unknown_topic(topic: &Arc<str>, cluster_id: Option<&str>) -> Self {
+        let cluster = cluster_id.map(|id| format!(" `{id}`")).unwrap_or_default();
+        let reason = format!(
+            "it does not exist in cluster{cluster}; check the name, or create it (reading creates no topic)"
+        );
+        Self::UnknownTopic { topic: Arc::clone(topic), partition: None, reason: reason.into() }
+    }
+
     /// What the caller should do.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {

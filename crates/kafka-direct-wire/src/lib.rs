@@ -35,6 +35,6 @@ pub use cluster::Cluster;
 pub use config::ClusterConfig;
 pub use error::{Attempt, WireError};
 pub use fetch::{FetchMetrics, FetchOptions, Latency, RangeFetch};
-pub use metadata::{PartitionMetadata, TopicMetadata};
 pub use offsets::LogBounds;
+pub use topology::{PartitionMetadata, TopicMetadata};
 pub use transport::{Connecting, Stream, TcpTransport, Transport};

@@ -6,11 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use kafka_direct_core::{TopicId, TopicPartition, check_topic_name};
-use kafka_protocol::{
-    messages::{TopicName, metadata_request::MetadataRequestTopic},
-    protocol::StrBytes,
-};
+use kafka_direct_core::{TopicPartition, check_topic_name};
 use tokio::time::Instant;
 
 use crate::{
@@ -18,49 +14,8 @@ use crate::{
     cluster::{ClusterInner, FailedRefresh, nobody},
     code,
     retry::Retry,
-    topology::Leader,
+    topology::{Leader, Refresh, TopicMetadata},
 };
-
-/// A topic as the brokers describe it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicMetadata {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its id; `None` where the broker gives none. Another id means that the topic was re-created.
-    pub id: Option<TopicId>,
-    /// Whether Kafka keeps it for itself (group offsets, transaction state).
-    pub is_internal: bool,
-    /// Its partitions by rising index.
-    pub partitions: Vec<PartitionMetadata>,
-}
-
-/// A partition as the brokers describe it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PartitionMetadata {
-    /// Its index, from 0.
-    pub index: i32,
-    /// Broker id of its leader; `None` while it has none, and then its offsets cannot be asked for.
-    pub leader: Option<i32>,
-    /// `host:port` of its leader; `None` while it has none or the leader is not registered.
-    pub leader_host: Option<Arc<str>>,
-    /// Epoch of its leader, where the broker gives one. It only rises within one topic id.
-    pub leader_epoch: Option<i32>,
-    /// Broker ids of its replicas.
-    pub replicas: Vec<i32>,
-    /// Broker ids of the replicas in sync.
-    pub isr: Vec<i32>,
-}
-
-/// How fresh an answer about a leader must be.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Refresh {
-    /// What is known is good enough.
-    IfUnknown,
-    /// The question must have been sent after this moment, at which what was known proved wrong.
-    NewerThan(Instant),
-}
 
 impl Cluster {
     /// Describes `names`, freshly asked, in the order of `names` without repetitions.
@@ -87,9 +42,9 @@ impl Cluster {
                 let topology = self.inner().topology.lock();
                 let describe = |name: &Arc<str>| match errors.remove(name) {
                     Some(error) => Err(error),
-                    None => topology
-                        .describe(name)
-                        .ok_or_else(|| unknown_topic(name, topology.cluster_id.as_deref())),
+                    None => topology.describe(name).ok_or_else(|| {
+                        WireError::unknown_topic(name, topology.cluster_id.as_deref())
+                    }),
                 };
                 names.iter().map(describe).collect()
             });
@@ -174,11 +129,7 @@ impl ClusterInner {
 
     fn retain_missing(&self, missing: &mut BTreeSet<Arc<str>>, refresh: Refresh) {
         let topology = self.topology.lock();
-        missing.retain(|name| match (topology.asked_at(name), refresh) {
-            (None, _) => true,
-            (Some(_), Refresh::IfUnknown) => false,
-            (Some(asked), Refresh::NewerThan(moment)) => asked <= moment,
-        });
+        missing.retain(|name| !topology.is_known(name, refresh));
     }
 
     /// Asks for `names` and gives what is wrong with each that is not well. What one broker does
@@ -217,7 +168,9 @@ impl ClusterInner {
         let error = |name: &Arc<str>| match codes.get(&**name) {
             None => Some(answer.invalid(format!("it does not mention topic `{name}`"))),
             Some(&code::NONE) => None,
-            Some(&code::UNKNOWN_TOPIC_OR_PARTITION) => Some(unknown_topic(name, cluster_id)),
+            Some(&code::UNKNOWN_TOPIC_OR_PARTITION) => {
+                Some(WireError::unknown_topic(name, cluster_id))
+            }
             Some(&code::INVALID_TOPIC) => Some(WireError::UnknownTopic {
                 topic: Arc::clone(name),
                 partition: None,
@@ -231,25 +184,6 @@ impl ClusterInner {
             }),
         };
         Ok(names.iter().filter_map(|name| Some((Arc::clone(name), error(name)?))).collect())
-    }
-}
-
-/// A topic's place in a metadata request.
-pub(crate) fn request_topic(name: &str) -> MetadataRequestTopic {
-    MetadataRequestTopic::default()
-        .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))))
-}
-
-/// The error about a topic no broker knows.
-pub(crate) fn unknown_topic(topic: &Arc<str>, cluster_id: Option<&str>) -> WireError {
-    let cluster = cluster_id.map(|id| format!(" `{id}`")).unwrap_or_default();
-    WireError::UnknownTopic {
-        topic: Arc::clone(topic),
-        partition: None,
-        reason: format!(
-            "it does not exist in cluster{cluster}; check the name, or create it (reading creates no topic)"
-        )
-        .into(),
     }
 }
 

@@ -17,7 +17,10 @@ use kafka_protocol::{
 use tokio::time::Instant;
 
 use crate::{
-    Cluster, WireError, code, metadata::Refresh, pool::Answer, retry::Retry, topology::Leader,
+    Cluster, WireError, code,
+    pool::Answer,
+    retry::Retry,
+    topology::{Leader, Refresh},
 };
 
 /// What Kafka takes as a timestamp to mean the end and the start of a log, and the start of what of
@@ -86,8 +89,6 @@ struct Question {
     /// The timestamp asked for, by partition.
     timestamps: BTreeMap<TopicPartition, i64>,
     isolation: IsolationLevel,
-    /// The leader epoch to send instead of the known one.
-    epoch: Option<i32>,
 }
 
 /// The partitions of one leader.
@@ -159,23 +160,21 @@ impl Cluster {
                 reason: format!("{tp}: {millis} lies before 1970"),
             });
         }
-        let question = Question { timestamps: times.clone(), isolation, epoch: None };
+        let question = Question { timestamps: times.clone(), isolation };
         let found = self.list_offsets("looking up timestamps", question).await?;
         let offset = |found: Found| (found.offset >= 0).then(|| Offset::new(found.offset));
         Ok(found.into_iter().map(|(tp, found)| (tp, offset(found))).collect())
     }
 
-    /// One end of one partition, told with the leader epoch that the asker knows.
+    /// One end of one partition.
     pub(crate) async fn list_offset(
         &self,
         topic_partition: &TopicPartition,
         which: ListOffset,
-        epoch: Option<i32>,
     ) -> Result<Offset, WireError> {
         let question = Question {
             timestamps: BTreeMap::from([(topic_partition.clone(), which.timestamp())]),
             isolation: which.isolation(),
-            epoch,
         };
         let operation = format!("asking for the bounds of {topic_partition}");
         let found = self.list_offsets(operation, question).await?;
@@ -194,7 +193,7 @@ impl Cluster {
         which: ListOffset,
     ) -> Result<BTreeMap<TopicPartition, Found>, WireError> {
         let timestamps = partitions.iter().map(|tp| (tp.clone(), which.timestamp())).collect();
-        let question = Question { timestamps, isolation: which.isolation(), epoch: None };
+        let question = Question { timestamps, isolation: which.isolation() };
         self.list_offsets("asking for the bounds of partitions", question).await
     }
 
@@ -266,7 +265,7 @@ impl Cluster {
         for (tp, timestamp) in &question.timestamps {
             match topology.leader(tp) {
                 Ok(leader) => {
-                    let epoch = question.epoch.or(leader.epoch);
+                    let epoch = leader.epoch;
                     let share = shares
                         .entry(leader.node)
                         .or_insert_with(|| Share { leader, partitions: Vec::new() });

@@ -9,9 +9,48 @@ use kafka_protocol::messages::{
 };
 use tokio::time::Instant;
 
-use crate::{
-    PartitionMetadata, TopicMetadata, WireError, code, config::address, metadata::unknown_topic,
-};
+use crate::{WireError, code, config::address};
+
+/// A topic as the brokers describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicMetadata {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id; `None` where the broker gives none. Another id means that the topic was re-created.
+    pub id: Option<TopicId>,
+    /// Whether Kafka keeps it for itself (group offsets, transaction state).
+    pub is_internal: bool,
+    /// Its partitions by rising index.
+    pub partitions: Vec<PartitionMetadata>,
+}
+
+/// A partition as the brokers describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionMetadata {
+    /// Its index, from 0.
+    pub index: i32,
+    /// Broker id of its leader; `None` while it has none, and then its offsets cannot be asked for.
+    pub leader: Option<i32>,
+    /// `host:port` of its leader; `None` while it has none or the leader is not registered.
+    pub leader_host: Option<Arc<str>>,
+    /// Epoch of its leader, where the broker gives one. It only rises within one topic id.
+    pub leader_epoch: Option<i32>,
+    /// Broker ids of its replicas.
+    pub replicas: Vec<i32>,
+    /// Broker ids of the replicas in sync.
+    pub isr: Vec<i32>,
+}
+
+/// How fresh metadata about a topic must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refresh {
+    /// What is known is fresh enough.
+    IfUnknown,
+    /// The metadata request must have been sent after this moment, when known metadata proved wrong.
+    NewerThan(Instant),
+}
 
 /// Where a broker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,15 +155,18 @@ impl Topology {
         self.topics.insert(name, topic);
     }
 
-    /// When what is known of `topic` was asked for; `None` if nothing is known.
-    pub(crate) fn asked_at(&self, topic: &str) -> Option<Instant> {
-        self.topics.get(topic).map(|topic| topic.asked_at)
+    /// Whether metadata of `topic` is known, as fresh as `refresh` requires.
+    pub(crate) fn is_known(&self, topic: &str, refresh: Refresh) -> bool {
+        self.topics.get(topic).is_some_and(|known| match refresh {
+            Refresh::IfUnknown => true,
+            Refresh::NewerThan(moment) => known.asked_at > moment,
+        })
     }
 
     /// The partition's leader. A partition without one is an error that passes.
     pub(crate) fn leader(&self, topic_partition: &TopicPartition) -> Result<Leader, WireError> {
         let topic = self.topics.get(topic_partition.topic()).ok_or_else(|| {
-            unknown_topic(topic_partition.topic_arc(), self.cluster_id.as_deref())
+            WireError::unknown_topic(topic_partition.topic_arc(), self.cluster_id.as_deref())
         })?;
         let partition = topic.partitions.get(&topic_partition.partition()).ok_or_else(|| {
             WireError::UnknownTopic {

@@ -9,9 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_direct_core::{
-    BatchHeader, Batches, Fetched, HeaderError, Offset, OffsetRange, walk,
-};
+use kafka_direct_core::{BatchHeader, Batches, Fetched, HeaderError, Offset, OffsetRange, walk};
 
 use crate::code;
 

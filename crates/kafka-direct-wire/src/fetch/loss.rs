@@ -13,10 +13,7 @@
 use kafka_direct_core::{DataLossPolicy, Offset, Reset, ResetCause, TopicId};
 
 use super::range_fetch::RangeFetch;
-use crate::{
-    cluster::{Leader, ListOffset},
-    error::WireError,
-};
+use crate::{error::WireError, offsets::ListOffset, topology::Leader};
 
 /// What is known of a loss.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +49,7 @@ impl RangeFetch {
         }
         let Some(end) = self.parted_at(leader).await? else { return Ok(None) };
         let tp = self.planned.topic_partition();
-        let log_start = self.cluster.list_offset(tp, ListOffset::Earliest, None).await?;
+        let log_start = self.cluster.list_offset(tp, ListOffset::Earliest).await?;
         let loss = Loss::new(ResetCause::Truncated, Some((log_start, end.max(log_start))));
         Ok(Some(Loss { new_epoch: leader.epoch, ..loss }))
     }

@@ -12,10 +12,7 @@ use super::{
     slot::{Slot, Stop},
     streak::Streak,
 };
-use crate::{
-    cluster::{Cluster, Refresh},
-    error::WireError,
-};
+use crate::{cluster::Cluster, error::WireError, topology::Refresh};
 
 /// How one range is fetched.
 #[derive(Debug, Clone, Copy, Default)]

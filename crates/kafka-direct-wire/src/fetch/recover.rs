@@ -28,10 +28,11 @@ use super::{
     streak::{HOLE_ANSWERS, NONSENSE_LIMIT, SHORT_LIMIT, VANISHED_LIMIT},
 };
 use crate::{
-    cluster::{Leader, ListOffset, Refresh},
     code,
     error::WireError,
+    offsets::ListOffset,
     retry::Retry,
+    topology::{Leader, Refresh},
 };
 
 /// What was found out about a stop.
@@ -132,8 +133,8 @@ impl RangeFetch {
             IsolationLevel::ReadUncommitted => ListOffset::LatestUncommitted,
         };
         let bounds = async {
-            let log_start = self.cluster.list_offset(tp, ListOffset::Earliest, None).await?;
-            let end = self.cluster.list_offset(tp, which, None).await?.max(log_start);
+            let log_start = self.cluster.list_offset(tp, ListOffset::Earliest).await?;
+            let end = self.cluster.list_offset(tp, which).await?.max(log_start);
             let local_start = if self.is_last_look(stop, end) {
                 self.local_start(log_start).await?
             } else {
@@ -158,7 +159,7 @@ impl RangeFetch {
     /// Where the part of the log begins that is not in remote storage alone (KIP-405).
     async fn local_start(&self, log_start: Offset) -> Result<Offset, WireError> {
         let tp = self.planned.topic_partition();
-        match self.cluster.list_offset(tp, ListOffset::EarliestLocal, None).await {
+        match self.cluster.list_offset(tp, ListOffset::EarliestLocal).await {
             Ok(local_start) => Ok(local_start.max(log_start)),
             // A broker that counts the version and does not know the question.
             Err(WireError::Broker { code: code::UNSUPPORTED_VERSION, .. }) => Ok(log_start),

@@ -18,8 +18,9 @@ use tokio::time::Instant;
 
 use crate::{
     WireError,
-    cluster::{ListOffset, Refresh},
+    offsets::ListOffset,
     testing::{Asked, Peer, Reply, World, body},
+    topology::Refresh,
 };
 
 fn tp(partition: i32) -> TopicPartition {
@@ -134,7 +135,7 @@ async fn a_moved_leader_is_found_and_only_its_partitions_are_asked_again() {
         (partition.leader, partition.epoch) = (2, 8);
     });
     let before = peer.asked(ApiKey::ListOffsets).len();
-    let offset = cluster.list_offset(&tp(2), ListOffset::LatestUncommitted, None).await.unwrap();
+    let offset = cluster.list_offset(&tp(2), ListOffset::LatestUncommitted).await.unwrap();
     assert_eq!(offset, Offset::new(102));
     let times = tps(4).into_iter().map(|tp| (tp, 60)).collect();
     let found = cluster.offsets_for_times(&times, IsolationLevel::ReadUncommitted).await.unwrap();
