@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kafka_direct_core::{BufferPool, PlannedRange};
+use kafka_direct_core::{BufferPool, Offset, PlannedRange, TopicPartition};
 use kafka_protocol::{
     messages::{
         ApiKey, MetadataRequest, MetadataResponse, TopicName,
@@ -18,8 +18,9 @@ use crate::{
     config::host_and_port,
     fetch::{FetchMetrics, FetchOptions, Lanes, RangeFetch},
     pool::{Answer, Pool},
+    queries::{ListOffset, PartitionQueries, Query},
     response::Response,
-    topology::{Broker, Topology},
+    topology::{Broker, Leader, Refresh, Topology},
 };
 
 const NEXT: &str = "check that one of these servers is up and can be reached from here";
@@ -49,7 +50,7 @@ pub(crate) struct ClusterInner {
     /// Who answered a question to anybody last.
     preferred: Mutex<Option<Broker>>,
     runtime: Handle,
-    pub(crate) fetch: Lanes,
+    lanes: Arc<Lanes>,
 }
 
 /// A question about topics that no broker answered: who waited for it need not ask again.
@@ -71,11 +72,11 @@ impl Cluster {
     pub async fn connect(config: ClusterConfig) -> Result<Self, WireError> {
         config.validate()?;
         let runtime = config.get_runtime()?;
-        let fetch = Lanes::new(&config);
+        let config = config.runtime(runtime.clone());
         let inner = ClusterInner {
-            config: config.runtime(runtime.clone()),
+            lanes: Arc::new(Lanes::new(config.clone())),
+            config,
             runtime,
-            fetch,
             pool: Pool::default(),
             topology: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
@@ -95,13 +96,14 @@ impl Cluster {
     /// Prepares to read one planned range's bytes. Nothing is asked before the first call.
     #[must_use]
     pub fn fetch(&self, planned: PlannedRange, options: FetchOptions) -> RangeFetch {
-        RangeFetch::new(self.clone(), planned, options)
+        let queries = Arc::new(self.clone());
+        RangeFetch::new(queries, Arc::clone(&self.inner.lanes), planned, options)
     }
 
     /// What all fetches of this cluster did so far.
     #[must_use]
     pub fn fetch_metrics(&self) -> FetchMetrics {
-        self.inner.fetch.metrics()
+        self.inner.lanes.metrics()
     }
 
     /// Buffers that all reads of this cluster use again, each as soon as nobody holds bytes of it.
@@ -109,7 +111,7 @@ impl Cluster {
     /// together, and up to a third of it in any case.
     #[must_use]
     pub fn buffer_pool(&self) -> &BufferPool {
-        self.inner.fetch.pool()
+        self.inner.lanes.pool()
     }
 
     /// The runtime that fetching runs on; the place for decoding too.
@@ -126,6 +128,24 @@ impl Cluster {
 
     pub(crate) const fn inner(&self) -> &Arc<ClusterInner> {
         &self.inner
+    }
+}
+
+impl PartitionQueries for Cluster {
+    fn find_leader<'a>(&'a self, tp: &'a TopicPartition, refresh: Refresh) -> Query<'a, Leader> {
+        Box::pin(self.leader_of(tp, refresh))
+    }
+
+    fn find_offset<'a>(&'a self, tp: &'a TopicPartition, which: ListOffset) -> Query<'a, Offset> {
+        Box::pin(self.list_offset(tp, which))
+    }
+
+    fn find_epoch_end<'a>(
+        &'a self,
+        tp: &'a TopicPartition,
+        epoch: i32,
+    ) -> Query<'a, Option<(i32, Offset)>> {
+        Box::pin(self.end_offset_for_epoch(tp, epoch))
     }
 }
 

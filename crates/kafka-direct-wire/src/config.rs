@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     WireError,
+    retry::RetryPolicy,
     transport::{TcpTransport, Transport},
 };
 
@@ -197,12 +198,9 @@ impl ClusterConfig {
         self.request_timeout
     }
 
-    pub(crate) const fn get_retry_timeout(&self) -> Duration {
-        self.retry_timeout
-    }
-
-    pub(crate) const fn get_retry_backoff(&self) -> (Duration, Duration) {
-        self.retry_backoff
+    pub(crate) const fn get_retry_policy(&self) -> RetryPolicy {
+        let (first_backoff, longest_backoff) = self.retry_backoff;
+        RetryPolicy { timeout: self.retry_timeout, first_backoff, longest_backoff }
     }
 
     pub(crate) const fn get_max_frame_bytes(&self) -> usize {

@@ -22,7 +22,7 @@ impl Cluster {
         epoch: i32,
     ) -> Result<Option<(i32, Offset)>, WireError> {
         let operation = format!("asking where epoch {epoch} of {topic_partition} ends");
-        let mut retry = Retry::new(&self.inner().config, operation);
+        let mut retry = Retry::new(self.inner().config.get_retry_policy(), operation);
         let mut refresh = Refresh::IfUnknown;
         loop {
             match self.end_offset_once(topic_partition, epoch, refresh).await {

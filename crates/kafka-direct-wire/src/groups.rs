@@ -49,7 +49,7 @@ impl Cluster {
             return Ok(BTreeMap::new());
         }
         let operation = format!("asking for the offsets of group `{group}`");
-        let mut retry = Retry::new(&self.inner().config, operation);
+        let mut retry = Retry::new(self.inner().config.get_retry_policy(), operation);
         loop {
             match self.committed_once(group, partitions).await {
                 Ok(offsets) => return Ok(offsets),

@@ -20,6 +20,7 @@ mod low_water;
 mod metadata;
 mod offsets;
 mod pool;
+mod queries;
 mod response;
 mod retry;
 mod topology;

@@ -36,7 +36,7 @@ impl Cluster {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let mut retry = Retry::new(&self.inner().config, "asking for topics");
+        let mut retry = Retry::new(self.inner().config.get_retry_policy(), "asking for topics");
         loop {
             let described = self.inner().refresh(&names).await.and_then(|mut errors| {
                 let topology = self.inner().topology.lock();
@@ -60,7 +60,7 @@ impl Cluster {
     /// # Errors
     /// `Unavailable` if passing faults did not pass in time.
     pub async fn all_topics(&self) -> Result<Vec<TopicMetadata>, WireError> {
-        let mut retry = Retry::new(&self.inner().config, "asking for all topics");
+        let mut retry = Retry::new(self.inner().config.get_retry_policy(), "asking for all topics");
         let answer = loop {
             match self.inner().ask_metadata(None).await {
                 Ok(answer) => break answer,

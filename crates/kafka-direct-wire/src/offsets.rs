@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     Cluster, WireError, code,
     pool::Answer,
+    queries::ListOffset,
     retry::Retry,
     topology::{Leader, Refresh},
 };
@@ -32,20 +33,6 @@ const EARLIEST_LOCAL: i64 = -4;
 const EARLIEST_LOCAL_SINCE: i16 = 8;
 /// A reader, not a replica.
 const CONSUMER: BrokerId = BrokerId(-1);
-
-/// Which end of a log is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ListOffset {
-    /// The log start.
-    Earliest,
-    /// The first offset that need not be fetched from remote storage; the log start on a broker that
-    /// knows no remote storage.
-    EarliestLocal,
-    /// The last stable offset.
-    LatestCommitted,
-    /// The high watermark.
-    LatestUncommitted,
-}
 
 impl ListOffset {
     const fn timestamp(self) -> i64 {
@@ -204,7 +191,7 @@ impl Cluster {
         mut question: Question,
     ) -> Result<BTreeMap<TopicPartition, Found>, WireError> {
         let mut found = BTreeMap::new();
-        let mut retry = Retry::new(&self.inner().config, operation);
+        let mut retry = Retry::new(self.inner().config.get_retry_policy(), operation);
         let mut refresh = Refresh::IfUnknown;
         while !question.timestamps.is_empty() {
             let before = found.len();

@@ -4,21 +4,40 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Attempt, ClusterConfig, WireError};
+use crate::{Attempt, WireError};
 
 /// How many failures an error remembers.
 const REMEMBERED: usize = 5;
 const NEXT: &str = "check that these brokers are up and that their advertised addresses can be \
                     reached from here, then retry";
 
+/// How long passing faults are retried, and how long to wait before each retry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetryPolicy {
+    /// Longest time without progress.
+    pub(crate) timeout: Duration,
+    pub(crate) first_backoff: Duration,
+    pub(crate) longest_backoff: Duration,
+}
+
+impl RetryPolicy {
+    /// The wait after the `count`-th fault in a row, from 1: it doubles up to the longest.
+    pub(crate) const fn backoff(self, count: u32) -> Duration {
+        let factor = 2u32.saturating_pow(count.saturating_sub(1));
+        let doubled = self.first_backoff.saturating_mul(factor);
+        if doubled.as_nanos() < self.longest_backoff.as_nanos() {
+            doubled
+        } else {
+            self.longest_backoff
+        }
+    }
+}
+
 /// The patience of one operation. Ask [`Retry::pause`] after each failure.
 #[derive(Debug)]
 pub(crate) struct Retry {
     operation: String,
-    limit: Duration,
-    first_pause: Duration,
-    longest_pause: Duration,
-    pause: Duration,
+    policy: RetryPolicy,
     since: Instant,
     tries: u32,
     try_began: Instant,
@@ -26,15 +45,11 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    pub(crate) fn new(config: &ClusterConfig, operation: impl Into<String>) -> Self {
-        let (first_pause, longest_pause) = config.get_retry_backoff();
+    pub(crate) fn new(policy: RetryPolicy, operation: impl Into<String>) -> Self {
         let now = Instant::now();
         Self {
             operation: operation.into(),
-            limit: config.get_retry_timeout(),
-            first_pause,
-            longest_pause,
-            pause: first_pause,
+            policy,
             since: now,
             tries: 0,
             try_began: now,
@@ -45,7 +60,6 @@ impl Retry {
     /// Something was achieved: patience starts anew.
     pub(crate) fn progress(&mut self) {
         self.since = Instant::now();
-        self.pause = self.first_pause;
         self.tries = 0;
         self.failures.clear();
     }
@@ -73,7 +87,8 @@ impl Retry {
         self.tries = self.tries.saturating_add(1);
         self.remember(error);
         let elapsed = self.since.elapsed();
-        if elapsed.saturating_add(self.pause) > self.limit {
+        let backoff = self.policy.backoff(self.tries);
+        if elapsed.saturating_add(backoff) > self.policy.timeout {
             return Err(WireError::Unavailable {
                 operation: std::mem::take(&mut self.operation),
                 tries: self.tries,
@@ -88,9 +103,7 @@ impl Retry {
             failure = self.failures.back().map(tracing::field::display),
             "retrying"
         );
-        let pause = self.pause;
-        self.pause = pause.saturating_mul(2).min(self.longest_pause);
-        Ok(pause)
+        Ok(backoff)
     }
 
     fn remember(&mut self, error: WireError) {
@@ -111,6 +124,7 @@ mod tests {
     use kafka_direct_core::ErrorKind;
 
     use super::*;
+    use crate::ClusterConfig;
 
     fn fault() -> WireError {
         let source = io::Error::from(io::ErrorKind::ConnectionReset);
@@ -119,7 +133,7 @@ mod tests {
 
     fn patient(seconds: u64) -> Retry {
         let config = ClusterConfig::new(["h:1"]).retry_timeout(Duration::from_secs(seconds));
-        Retry::new(&config, "the question")
+        Retry::new(config.get_retry_policy(), "the question")
     }
 
     #[tokio::test(start_paused = true)]

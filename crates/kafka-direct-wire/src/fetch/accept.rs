@@ -13,10 +13,7 @@ use kafka_direct_core::{BatchHeader, Batches, Fetched, HeaderError, Offset, Offs
 
 use crate::code;
 
-use super::{
-    response::PartitionAnswer,
-    slot::{Slot, Stop},
-};
+use super::{response::PartitionAnswer, slot::Slot, stop::Stop};
 
 /// The outcome of walking the batch headers of a response.
 #[derive(Debug)]
@@ -51,9 +48,9 @@ struct Last {
     before: Extent,
 }
 
-/// The base offset of the batch that follows, also where that batch is cut or out of order.
+/// The base offset of a batch, also where that batch is cut or out of order.
 #[inline]
-fn next_base(
+fn base_of(
     item: Option<&Result<(BatchHeader, &[u8]), HeaderError>>,
     batches: &Batches<'_>,
 ) -> Option<Offset> {
@@ -114,10 +111,10 @@ fn walk_headers(
     loop {
         let item = batches.next();
         if let Some(Last { base, end, before }) = last
-            && let Some(behind) = next_base(item.as_ref(), &batches)
-            && behind < end
+            && let Some(next_base) = base_of(item.as_ref(), &batches)
+            && next_base < end
         {
-            return (before, Some(Stop::Overlap { base, end, behind }));
+            return (before, Some(Stop::Overlap { base, end, next_base }));
         }
         let header = match item {
             None => return (extent, None),

@@ -11,7 +11,8 @@ use proptest::{prelude::*, sample::Index};
 use super::{
     accept::{Accepted, accept},
     response::PartitionAnswer,
-    slot::{Doubt, Slot, Stop},
+    slot::{Doubt, Slot},
+    stop::Stop,
 };
 use crate::code;
 
@@ -121,7 +122,9 @@ fn of_two_batches_that_overlap_neither_is_delivered() {
                 assert_eq!(fetched.next, Offset::new(next));
                 assert_eq!(fetched.records.len(), 70);
             }
-            (Accepted::Stop(Stop::Overlap { behind, end, .. }), None) => assert!(behind < end),
+            (Accepted::Stop(Stop::Overlap { next_base, end, .. }), None) => {
+                assert!(next_base < end)
+            }
             (accepted, _) => panic!("{accepted:?}"),
         }
     }

@@ -11,7 +11,8 @@ use super::{
     metrics::Metrics,
     request::Turn,
     response::PartitionAnswer,
-    slot::{Doubt, Stop},
+    slot::Doubt,
+    stop::Stop,
 };
 
 /// The running account of one answer.

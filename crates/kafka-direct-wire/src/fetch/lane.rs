@@ -22,7 +22,8 @@ use super::{
     quota::Quota,
     request::{Shares, Turn},
     response::{BY_ID, Expected, FetchResponse},
-    slot::{Doubt, QUEUE_LENGTH, Slot, Stop},
+    slot::{Doubt, QUEUE_LENGTH, Slot},
+    stop::Stop,
 };
 use crate::{config::ClusterConfig, connection::Connection, error::WireError};
 
@@ -73,7 +74,7 @@ impl Lane {
         let mut inbox = self.inbox.lock();
         if inbox.closed {
             drop(inbox);
-            slot.stop(gone());
+            slot.stop(Stop::lane_ended());
             return;
         }
         inbox.slots.push(slot);
@@ -96,15 +97,6 @@ impl Lane {
     pub(super) fn close(&self) {
         self.inbox.lock().closed = true;
         self.wake();
-    }
-}
-
-/// What readers of a lane are told whose task ended.
-fn gone() -> Stop {
-    Stop::Connection {
-        address: "the lane".into(),
-        kind: std::io::ErrorKind::Interrupted,
-        reason: "its task ended: the runtime it ran on was shut down".into(),
     }
 }
 
@@ -139,7 +131,7 @@ impl Drop for LaneTask {
         let waiting = std::mem::take(&mut inbox.slots);
         drop(inbox);
         for slot in waiting.iter().chain(&self.slots) {
-            slot.stop(gone());
+            slot.stop(Stop::lane_ended());
         }
     }
 }
@@ -185,7 +177,7 @@ impl LaneTask {
             // Before budget is taken: a broker that is down or throttles holds none.
             if let Err(error) = self.connection().await {
                 self.connection = None;
-                self.hand_back(&turn, &Fault::from(error));
+                self.hand_back(&turn, &Stop::from(error));
                 continue;
             }
             if self.waited_out_throttle().await {
@@ -199,9 +191,9 @@ impl LaneTask {
             let Self { lane, config, budget, all, stalled, .. } = &mut self;
             let afforded = Self::afford(lane, config, budget, all, stalled, &turn, most).await;
             let Some(grant) = afforded else { continue };
-            if let Err(fault) = self.fetch(&turn, grant, shares).await {
+            if let Err(stop) = self.fetch(&turn, grant, shares).await {
                 self.connection = None;
-                self.hand_back(&turn, &fault);
+                self.hand_back(&turn, &stop);
             }
         }
     }
@@ -303,7 +295,7 @@ impl LaneTask {
     }
 
     /// One request and its whole answer.
-    async fn fetch(&mut self, turn: &Turn, mut grant: Grant, shares: Shares) -> Result<(), Fault> {
+    async fn fetch(&mut self, turn: &Turn, mut grant: Grant, shares: Shares) -> Result<(), Stop> {
         let (idle, asked_bytes) = (self.config.get_request_timeout(), grant.bytes());
         let max_batch_bytes = self.config.get_max_batch_bytes();
         let metrics = Arc::clone(&self.metrics);
@@ -331,7 +323,7 @@ impl LaneTask {
             .saturating_add(turn.listed.len().saturating_mul(PARTITION_FIELDS_BYTES));
         let expected = Expected { correlation, version, limit, idle };
         let opening = FetchResponse::open(&mut *connection.stream, &mut buffer, pool, expected);
-        let mut response = opening.await.map_err(|error| Fault::new(&address, error))?;
+        let mut response = opening.await.map_err(|error| Stop::unreadable(&address, error))?;
         Metrics::add(&metrics.requests, 1);
         Metrics::add(&metrics.response_bytes, response.left());
         let throttle = response.throttle;
@@ -341,11 +333,11 @@ impl LaneTask {
         answers.before = answered;
         let mut unshared = 0usize;
         while let Some((topic, answer)) =
-            response.partition().await.map_err(|error| Fault::new(&address, error))?
+            response.partition().await.map_err(|error| Stop::unreadable(&address, error))?
         {
             let Some(at) = turn.find(topic, answer.partition, version, answers.cursor) else {
                 let reason = "the answer names a partition that was not asked for";
-                return Err(Fault::new(&address, FrameError::Malformed(reason)));
+                return Err(Stop::unreadable(&address, FrameError::Malformed(reason)));
             };
             unshared = unshared.saturating_add(answer.records.len());
             answers.take(at, answer, &mut grant);
@@ -355,7 +347,7 @@ impl LaneTask {
                 give_way().await;
             }
         }
-        response.finish().await.map_err(|error| Fault::new(&address, error))?;
+        response.finish().await.map_err(|error| Stop::unreadable(&address, error))?;
         metrics.answered_after(sent.elapsed());
         let is_refused = answers.throttled && answers.largest_batch == 0;
         // Nothing, and at once: that broker did not wait.
@@ -378,8 +370,8 @@ impl LaneTask {
 
     /// Gives slots back to their readers after a fault of the connection: those of the request, and
     /// the rest of the lane too, since all of them depend on it.
-    fn hand_back(&mut self, turn: &Turn, fault: &Fault) {
-        if let Fault::TooLarge { bytes } = fault {
+    fn hand_back(&mut self, turn: &Turn, stop: &Stop) {
+        if let Stop::TooLarge { bytes } = stop {
             // Only the first partition of a request can bring more than was asked for, unless the
             // broker fills in another order.
             match turn.listed.as_slice() {
@@ -390,7 +382,7 @@ impl LaneTask {
             return;
         }
         for slot in self.slots.drain(..) {
-            slot.stop_after(self.answered, fault.stop());
+            slot.stop_after(self.answered, stop.clone());
         }
     }
 }
@@ -411,62 +403,4 @@ pub(super) async fn give_way() {
         Poll::Pending
     })
     .await;
-}
-
-/// Why a request has no answer.
-#[derive(Debug)]
-enum Fault {
-    Connection { address: Arc<str>, kind: std::io::ErrorKind, reason: Arc<str> },
-    Protocol { address: Arc<str>, reason: Arc<str> },
-    Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
-    TooLarge { bytes: usize },
-}
-
-impl Fault {
-    fn new(address: &Arc<str>, error: FrameError) -> Self {
-        let address = Arc::clone(address);
-        match error {
-            FrameError::Io(error) => {
-                Self::Connection { address, kind: error.kind(), reason: error.to_string().into() }
-            }
-            FrameError::TooLarge { bytes, .. }
-                if i32::try_from(bytes).is_ok_and(|b| b < 1 << 30) =>
-            {
-                Self::TooLarge { bytes }
-            }
-            other => Self::Protocol { address, reason: other.to_string().into() },
-        }
-    }
-
-    fn stop(&self) -> Stop {
-        match self {
-            Self::Connection { address, kind, reason } => Stop::Connection {
-                address: Arc::clone(address),
-                kind: *kind,
-                reason: Arc::clone(reason),
-            },
-            Self::Protocol { address, reason } => {
-                Stop::Protocol { address: Arc::clone(address), reason: Arc::clone(reason) }
-            }
-            Self::Version { address, api, broker, ours } => {
-                Stop::Version { address: Arc::clone(address), api, broker: *broker, ours: *ours }
-            }
-            Self::TooLarge { bytes } => Stop::TooLarge { bytes: *bytes },
-        }
-    }
-}
-
-impl From<WireError> for Fault {
-    fn from(error: WireError) -> Self {
-        let address = error.address().map_or_else(|| "the broker".into(), Arc::clone);
-        match error {
-            WireError::Connection { source, .. } => {
-                Self::Connection { address, kind: source.kind(), reason: source.to_string().into() }
-            }
-            WireError::UnsupportedVersion { api, broker, ours, .. } => {
-                Self::Version { address, api, broker, ours }
-            }
-            other => Self::Protocol { address, reason: other.to_string().into() },
-        }
-    }
 }

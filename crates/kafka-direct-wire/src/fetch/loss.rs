@@ -12,8 +12,12 @@
 
 use kafka_direct_core::{DataLossPolicy, Offset, Reset, ResetCause, TopicId};
 
-use super::range_fetch::RangeFetch;
-use crate::{error::WireError, offsets::ListOffset, topology::Leader};
+use super::range_state::RangeState;
+use crate::{
+    error::WireError,
+    queries::{ListOffset, PartitionQueries},
+    topology::Leader,
+};
 
 /// What is known of a loss.
 #[derive(Debug, Clone, Copy)]
@@ -34,45 +38,23 @@ impl Loss {
         let loss = Self::new(ResetCause::Recreated, None);
         Self { new_topic_id: Some(id), ..loss }
     }
-}
-
-impl RangeFetch {
-    /// The leader's topic id, if it is another than the one this range was planned or read under.
-    pub(super) fn other_id(&self, leader: &Leader) -> Option<TopicId> {
-        leader.topic_id.filter(|id| self.topic_id.is_some_and(|own| own != *id))
-    }
 
     /// What `leader` has lost of the range, if it is not the leader that was asked before.
-    pub(super) async fn loss_under(&self, leader: &Leader) -> Result<Option<Loss>, WireError> {
-        if let Some(id) = self.other_id(leader) {
-            return Ok(Some(Loss::recreated(id)));
+    pub(super) async fn under(
+        leader: &Leader,
+        range: &RangeState,
+        queries: &dyn PartitionQueries,
+    ) -> Result<Option<Self>, WireError> {
+        if let Some(id) = range.other_topic_id(leader) {
+            return Ok(Some(Self::recreated(id)));
         }
-        let Some(end) = self.parted_at(leader).await? else { return Ok(None) };
-        let tp = self.planned.topic_partition();
-        let log_start = self.cluster.list_offset(tp, ListOffset::Earliest).await?;
-        let loss = Loss::new(ResetCause::Truncated, Some((log_start, end.max(log_start))));
-        Ok(Some(Loss { new_epoch: leader.epoch, ..loss }))
-    }
-
-    /// After a change of leader: where the log parted from what was read or planned of it.
-    async fn parted_at(&self, leader: &Leader) -> Result<Option<Offset>, WireError> {
-        if leader.epoch.is_none() || leader.epoch == self.leader_epoch {
+        if !range.is_new_epoch(leader) {
             return Ok(None);
         }
-        let tp = self.planned.topic_partition();
-        if let Some(read) = self.read_epoch
-            && let Some((epoch, end)) = self.cluster.end_offset_for_epoch(tp, read).await?
-            && (end < self.position || epoch < read)
-        {
-            return Ok(Some(end.min(self.position)));
-        }
-        if let Some(planned) = self.planned.leader_epoch()
-            && let Some((_, end)) = self.cluster.end_offset_for_epoch(tp, planned).await?
-            && end < self.until
-        {
-            return Ok(Some(end));
-        }
-        Ok(None)
+        let Some(end) = parted_at(range, queries).await? else { return Ok(None) };
+        let log_start = queries.find_offset(range.topic_partition(), ListOffset::Earliest).await?;
+        let loss = Self::new(ResetCause::Truncated, Some((log_start, end.max(log_start))));
+        Ok(Some(Self { new_epoch: leader.epoch, ..loss }))
     }
 
     /// Applies the data-loss policy.
@@ -80,40 +62,62 @@ impl RangeFetch {
     /// Under `resume` a trimmed log is read on from its start. In all other cases the range ends at
     /// what is left of it, once that is read, and the next plan begins there: what comes behind are
     /// other records.
-    pub(super) fn lost(&mut self, loss: Loss) -> Result<(), WireError> {
-        let Loss { cause, bounds, new_epoch, new_topic_id } = loss;
+    ///
+    /// # Errors
+    /// [`WireError::OffsetLost`] under `fail`.
+    pub(super) fn apply(
+        self,
+        range: &mut RangeState,
+        policy: DataLossPolicy,
+    ) -> Result<(), WireError> {
+        let Self { cause, bounds, new_epoch, new_topic_id } = self;
         let left = match (cause, bounds) {
-            (ResetCause::Truncated, Some((_, end))) => end.clamp(self.range().from(), self.until),
-            _ => self.position,
+            (ResetCause::Truncated, Some((_, end))) => {
+                end.clamp(range.range().from(), range.until())
+            }
+            _ => range.position(),
         };
-        let from = self.position.max(left);
-        if self.options.on_data_loss == DataLossPolicy::Fail {
-            let range = self.range().clone();
+        let from = range.position().max(left);
+        if policy == DataLossPolicy::Fail {
+            let range = range.range().clone();
             return Err(WireError::OffsetLost { range, position: from, cause, bounds });
         }
         let to = match (cause, bounds) {
-            (ResetCause::Trimmed, Some((log_start, _))) => log_start.min(self.until),
-            _ => self.range().until(),
+            (ResetCause::Trimmed, Some((log_start, _))) => log_start.min(range.until()),
+            _ => range.range().until(),
         };
-        let mut reset = Reset::new(self.planned.topic_partition().clone(), cause, from, to);
-        reset.old_epoch = self.read_epoch.or_else(|| self.planned.leader_epoch());
+        let mut reset = Reset::new(range.topic_partition().clone(), cause, from, to);
+        reset.old_epoch = range.read_epoch().or_else(|| range.planned_epoch());
         reset.new_epoch = new_epoch;
-        reset.old_topic_id = new_topic_id.and(self.topic_id);
+        reset.old_topic_id = new_topic_id.and_then(|_| range.topic_id());
         reset.new_topic_id = new_topic_id;
-        tracing::warn!(range = %self.range(), ?cause, %from, %to, "offsets were lost");
-        self.resets.push(reset);
-        self.streak.clear();
+        tracing::warn!(range = %range.range(), ?cause, %from, %to, "offsets were lost");
         if cause == ResetCause::Trimmed {
-            self.position = to;
-            // It says nothing of the log here: a leader that still knows it may end it before.
-            self.read_epoch = None;
+            range.skip(reset);
         } else {
-            self.until = left;
-            self.position = self.position.min(left);
-            // The next registration need not ask the same again.
-            self.leader_epoch = new_epoch.or(self.leader_epoch);
+            range.shorten(left, reset);
         }
-        self.ended = self.position >= self.until;
         Ok(())
     }
+}
+
+/// After a change of leader: where the log parted from what was read or planned of it.
+async fn parted_at(
+    range: &RangeState,
+    queries: &dyn PartitionQueries,
+) -> Result<Option<Offset>, WireError> {
+    let tp = range.topic_partition();
+    if let Some(read) = range.read_epoch()
+        && let Some((epoch, end)) = queries.find_epoch_end(tp, read).await?
+        && (end < range.position() || epoch < read)
+    {
+        return Ok(Some(end.min(range.position())));
+    }
+    if let Some(planned) = range.planned_epoch()
+        && let Some((_, end)) = queries.find_epoch_end(tp, planned).await?
+        && end < range.until()
+    {
+        return Ok(Some(end));
+    }
+    Ok(None)
 }

@@ -4,25 +4,35 @@
 //!   partition's leader and takes bytes from the slot's queue.
 //! - A [`lane`] is one connection with one Fetch in flight for all its slots that have room.
 //! - The [`budget`] bounds what lanes have in flight and queues hold.
-//! - Whatever is out of the ordinary stops the slot and is looked into by its own reader
+//! - Whatever is out of the ordinary stops the slot ([`stop`]) and is looked into by its own reader
 //!   ([`recover`]): the lane goes on with the others.
+//!
+//! Nothing here knows the cluster connection: its questions go through
+//! [`PartitionQueries`](crate::queries::PartitionQueries).
 
 mod accept;
 #[cfg(test)]
 mod accept_tests;
 mod answers;
 mod budget;
+mod examine;
+mod fault_counters;
 mod frame;
 mod lane;
 mod loss;
 mod metrics;
 mod quota;
 mod range_fetch;
+mod range_state;
 mod recover;
+#[cfg(test)]
+mod recover_tests;
 mod request;
 mod response;
+#[cfg(test)]
+mod scripted;
 mod slot;
-mod streak;
+mod stop;
 #[cfg(test)]
 mod waking;
 
@@ -44,11 +54,12 @@ pub use self::{
     metrics::{FetchMetrics, Latency},
     range_fetch::{FetchOptions, RangeFetch},
 };
-use crate::config::ClusterConfig;
+use crate::{config::ClusterConfig, topology::Leader};
 
 /// All lanes of a cluster, by leader. Dropping it ends their tasks.
 #[derive(Debug)]
 pub(crate) struct Lanes {
+    config: ClusterConfig,
     budget: Arc<Budget>,
     pool: BufferPool,
     metrics: Arc<Metrics>,
@@ -84,58 +95,47 @@ impl AllSlots {
     }
 }
 
-/// Where a slot is to be served.
-#[derive(Debug, Clone)]
-pub(crate) struct Seat {
-    pub(crate) node: i32,
-    pub(crate) host: Arc<str>,
-    pub(crate) port: u16,
-}
-
 impl Lanes {
-    pub(crate) fn new(config: &ClusterConfig) -> Self {
+    pub(crate) fn new(config: ClusterConfig) -> Self {
         Self {
             budget: Budget::new(config.get_memory_budget_bytes()),
             pool: BufferPool::new(config.get_memory_budget_bytes()),
             metrics: Arc::new(Metrics::default()),
             all: Arc::default(),
             lanes: Mutex::new(HashMap::new()),
+            config,
         }
     }
 
-    /// Puts `slot` on a lane of the leader; starts the lane if it does not run.
-    fn register(&self, config: &ClusterConfig, seat: &Seat, slot: Arc<Slot>) -> Arc<Lane> {
-        let lane_count = config.get_lanes_per_leader().max(1);
+    /// Puts `slot` on a lane of `leader`; starts the lane if it does not run.
+    fn register(&self, leader: &Leader, slot: Arc<Slot>) -> Arc<Lane> {
+        let lane_count = self.config.get_lanes_per_leader().max(1);
         let partition = slot.range().topic_partition().partition();
         let number = usize::try_from(partition).unwrap_or(0).checked_rem(lane_count).unwrap_or(0);
         self.all.add(&slot);
         let mut lanes = self.lanes.lock();
         // A lane whose task is gone, with the runtime it ran on, serves nobody.
         lanes.retain(|_, lane| !lane.is_closed());
-        let lane = lanes.entry((seat.node, number)).or_insert_with(|| {
-            let lane = Lane::new(&seat.host, seat.port);
+        let lane = lanes.entry((leader.node, number)).or_insert_with(|| {
+            let lane = Lane::new(&leader.host, leader.port);
             let task = LaneTask::new(
                 Arc::clone(&lane),
-                config.clone(),
+                self.config.clone(),
                 Arc::clone(&self.budget),
                 self.pool.clone(),
                 Arc::clone(&self.metrics),
                 Arc::clone(&self.all),
             );
-            config.spawn(task.run());
+            self.config.spawn(task.run());
             lane
         });
-        lane.register(slot, &seat.host, seat.port);
+        lane.register(slot, &leader.host, leader.port);
         Arc::clone(lane)
     }
 
     /// Buffers for record sets and for what is made of them.
     pub(crate) const fn pool(&self) -> &BufferPool {
         &self.pool
-    }
-
-    fn count_recovery(&self) {
-        Metrics::add(&self.metrics.recoveries, 1);
     }
 
     pub(crate) fn metrics(&self) -> FetchMetrics {

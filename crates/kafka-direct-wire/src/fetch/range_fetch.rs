@@ -1,18 +1,21 @@
 //! The reader's end of one range: bytes in order, faults mended out of sight.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kafka_direct_core::{
-    BufferPool, DataLossPolicy, Fetched, Offset, OffsetRange, PlannedRange, Reset, TopicId,
+    BufferPool, DataLossPolicy, Fetched, Offset, OffsetRange, PlannedRange, Reset,
 };
 use tokio::time::Instant;
 
 use super::{
+    Lanes,
     lane::{Lane, give_way},
-    slot::{Slot, Stop},
-    streak::Streak,
+    range_state::RangeState,
+    recover::Recovery,
+    slot::Slot,
+    stop::Stop,
 };
-use crate::{cluster::Cluster, error::WireError, topology::Refresh};
+use crate::{error::WireError, queries::PartitionQueries};
 
 /// How one range is fetched.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,9 +52,9 @@ impl FetchOptions {
 
 /// A slot at work and the lane that serves it.
 #[derive(Debug)]
-pub(super) struct Attached {
-    pub(super) slot: Arc<Slot>,
-    pub(super) lane: Arc<Lane>,
+struct Attached {
+    slot: Arc<Slot>,
+    lane: Arc<Lane>,
 }
 
 impl Drop for Attached {
@@ -86,56 +89,32 @@ impl Drop for Starving<'_> {
 /// next call tries again from the position.
 #[derive(Debug)]
 pub struct RangeFetch {
-    pub(super) cluster: Cluster,
-    pub(super) planned: PlannedRange,
-    pub(super) options: FetchOptions,
-    /// Where the range ends, exclusive: before its planned end where a truncated log ends first.
-    pub(super) until: Offset,
-    /// Next offset to hand out.
-    pub(super) position: Offset,
-    pub(super) topic_id: Option<TopicId>,
-    /// Epoch of the leader that the last slot was registered with; the planned one before the first.
-    pub(super) leader_epoch: Option<i32>,
-    /// Epoch under which the last bytes handed out were appended.
-    pub(super) read_epoch: Option<i32>,
-    pub(super) attached: Option<Attached>,
-    /// What made the last slot stop and is not mended yet.
-    pub(super) pending: Option<Stop>,
-    /// When it was found.
-    pub(super) stopped_at: Instant,
-    /// How long slots had waited for their turn before they stopped, which is no fault's time.
-    pub(super) waited: Duration,
-    /// How fresh metadata must be for the next registration.
-    pub(super) refresh: Refresh,
-    /// A pause that is not over yet.
-    pub(super) not_before: Option<Instant>,
-    pub(super) resets: Vec<Reset>,
-    pub(super) ended: bool,
-    pub(super) streak: Streak,
+    queries: Arc<dyn PartitionQueries>,
+    lanes: Arc<Lanes>,
+    deadline: Option<Instant>,
+    range: RangeState,
+    recovery: Recovery,
+    attached: Option<Attached>,
     /// Bytes were taken, and the lane has not been let by since.
     has_taken: bool,
 }
 
 impl RangeFetch {
-    pub(crate) fn new(cluster: Cluster, planned: PlannedRange, options: FetchOptions) -> Self {
+    pub(crate) fn new(
+        queries: Arc<dyn PartitionQueries>,
+        lanes: Arc<Lanes>,
+        planned: PlannedRange,
+        options: FetchOptions,
+    ) -> Self {
+        let policy = lanes.config.get_retry_policy();
+        let metrics = Arc::clone(&lanes.metrics);
         Self {
-            position: planned.range().from(),
-            until: planned.range().until(),
-            topic_id: planned.topic_id(),
-            leader_epoch: planned.leader_epoch(),
-            read_epoch: None,
-            ended: planned.range().is_empty_span(),
-            cluster,
-            planned,
-            options,
+            queries,
+            lanes,
+            deadline: options.deadline,
+            range: RangeState::new(planned),
+            recovery: Recovery::new(policy, options.on_data_loss, metrics),
             attached: None,
-            pending: None,
-            stopped_at: Instant::now(),
-            waited: Duration::ZERO,
-            refresh: Refresh::IfUnknown,
-            not_before: None,
-            resets: Vec::new(),
-            streak: Streak::default(),
             has_taken: false,
         }
     }
@@ -143,25 +122,25 @@ impl RangeFetch {
     /// The range this fetch reads.
     #[must_use]
     pub const fn range(&self) -> &OffsetRange {
-        self.planned.range()
+        self.range.range()
     }
 
     /// The buffers its bytes stand in, and those of all reads of the cluster.
     #[must_use]
     pub fn buffer_pool(&self) -> &BufferPool {
-        self.cluster.buffer_pool()
+        self.lanes.pool()
     }
 
     /// The next offset that would be handed out; the range's achieved end once it has ended.
     #[must_use]
     pub fn position(&self) -> Offset {
-        self.position.min(self.until)
+        self.range.position().min(self.range.until())
     }
 
     /// The jumps made so far under [`DataLossPolicy::Resume`].
     #[must_use]
     pub fn resets(&self) -> &[Reset] {
-        &self.resets
+        self.range.resets()
     }
 
     /// Starts over at `position` inside the range; what is queued is dropped.
@@ -170,23 +149,8 @@ impl RangeFetch {
     /// more.
     pub fn seek(&mut self, position: Offset) {
         self.attached = None;
-        self.pending = None;
-        self.not_before = None;
-        self.position = position.max(self.range().from());
-        self.read_epoch = None;
-        self.waited = Duration::ZERO;
-        // Empty answers were at another position.
-        self.streak.empty = 0;
-        self.ended = self.position >= self.until;
-    }
-
-    /// The range up to where it ends.
-    pub(super) fn wanted(&self) -> PlannedRange {
-        let range = self.range();
-        match OffsetRange::new(range.topic_partition().clone(), range.from(), self.until) {
-            Ok(range) => PlannedRange::new(range, self.planned.isolation()),
-            Err(_) => self.planned.clone(),
-        }
+        self.recovery.seek();
+        self.range.seek(position);
     }
 
     /// Bytes that have already arrived, without waiting; none once the deadline has passed.
@@ -197,10 +161,8 @@ impl RangeFetch {
         let attached = self.attached.as_ref()?;
         let fetched = attached.slot.take()?;
         attached.lane.wake();
-        self.position = fetched.next;
-        self.read_epoch = fetched.leader_epoch.or(self.read_epoch);
-        self.streak.clear();
-        self.waited = Duration::ZERO;
+        self.range.advance(&fetched);
+        self.recovery.progressed();
         self.has_taken = true;
         Some(fetched)
     }
@@ -230,7 +192,7 @@ impl RangeFetch {
     /// # Cancel safety
     /// Safe: no bytes are lost when the future is dropped.
     pub async fn ready(&mut self) -> Result<bool, WireError> {
-        let Some(deadline) = self.options.deadline else { return self.ready_at_last().await };
+        let Some(deadline) = self.deadline else { return self.ready_at_last().await };
         match tokio::time::timeout_at(deadline, self.ready_at_last()).await {
             Ok(result) => result,
             Err(_) => Err(self.past_deadline()),
@@ -241,10 +203,12 @@ impl RangeFetch {
         loop {
             if let Some(attached) = &self.attached {
                 if let Some(stop) = attached.slot.stopped() {
-                    self.pending = Some(stop);
-                    self.stopped_at = Instant::now();
-                    self.waited = self.waited.saturating_add(attached.slot.waited());
+                    let waited = attached.slot.waited();
                     self.attached = None;
+                    match stop {
+                        Stop::Done => self.range.finish(),
+                        stop => self.recovery.stopped(stop, waited),
+                    }
                 } else if attached.slot.has_news() {
                     return if self.is_past_deadline() {
                         Err(self.past_deadline())
@@ -258,11 +222,14 @@ impl RangeFetch {
                     continue;
                 }
             }
-            if self.ended || matches!(self.pending, Some(Stop::Done)) {
-                self.ended = true;
+            if self.range.has_ended() {
                 return Ok(false);
             }
-            self.recover().await?;
+            if let Some(leader) = self.recovery.step(&mut self.range, &*self.queries).await? {
+                let slot = self.range.open_slot(&leader, self.recovery.doubt());
+                let lane = self.lanes.register(&leader, Arc::clone(&slot));
+                self.attached = Some(Attached { slot, lane });
+            }
         }
     }
 
@@ -283,10 +250,10 @@ impl RangeFetch {
     }
 
     fn is_past_deadline(&self) -> bool {
-        self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     fn past_deadline(&self) -> WireError {
-        WireError::Deadline { range: self.range().clone(), position: self.position }
+        WireError::Deadline { range: self.range().clone(), position: self.range.position() }
     }
 }

@@ -8,328 +8,284 @@
 //!   where records lie in remote storage, which may be late (KIP-405).
 //! - Offsets that are gone fall under the data-loss policy: see [`loss`](super::loss).
 //!
-//! Cancel safety: a stop is looked into (`examine`, which changes nothing), then decided on without
-//! waiting (`decide`), and a pause is a moment kept in the reader. A future dropped at any point
+//! [`Recovery`] asks the cluster through [`PartitionQueries`] and registers no slot itself, so that
+//! these rules are tested without a cluster (`recover_tests.rs`).
+//!
+//! Cancel safety: a stop is looked into ([`examine`], which changes nothing), then decided on without
+//! waiting (`decide`), and a pause is a moment kept in [`Recovery`]. A future dropped at any point
 //! counts nothing twice and starts no pause over.
 //!
 //! # References
 //! - KIP-207 (offsets after an election), KIP-405 (remote storage), KIP-516 (topic ids)
 
-use std::{io, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use kafka_direct_core::{ErrorKind, HeaderError, IsolationLevel, Offset, ResetCause, TopicId};
+use kafka_direct_core::{DataLossPolicy, ErrorKind, Offset, ResetCause};
 use tokio::time::Instant;
 
 use super::{
-    Seat,
+    examine::{Bounds, Finding, examine},
+    fault_counters::{FaultCounters, Repeatable},
     loss::Loss,
-    range_fetch::{Attached, RangeFetch},
-    slot::{Doubt, Slot, Stop},
-    streak::{HOLE_ANSWERS, NONSENSE_LIMIT, SHORT_LIMIT, VANISHED_LIMIT},
+    metrics::Metrics,
+    range_state::RangeState,
+    slot::Doubt,
+    stop::{Stop, Verdict},
 };
 use crate::{
-    code,
     error::WireError,
-    offsets::ListOffset,
-    retry::Retry,
+    queries::PartitionQueries,
+    retry::RetryPolicy,
     topology::{Leader, Refresh},
 };
 
-/// What was found out about a stop.
-enum Finding {
-    /// Nothing had to be asked.
-    Plain,
-    Bounds(Bounds),
-    /// The topic's name has another id.
-    Recreated(TopicId),
-    /// The topic cannot be found, for this reason.
-    NoTopic(WireError),
+/// What made the last slot of a range stop, what was counted since, and when to go on.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    on_data_loss: DataLossPolicy,
+    metrics: Arc<Metrics>,
+    /// The stop that is not decided on yet.
+    pending: Option<Stop>,
+    /// When it was found.
+    stopped_at: Instant,
+    /// Time that does not count towards the retry timeout: slots waited for their turn, or nobody
+    /// polled the reader.
+    uncounted: Duration,
+    /// How fresh metadata must be for the next registration.
+    refresh: Refresh,
+    /// The end of a pause that is not over yet.
+    not_before: Option<Instant>,
+    faults: FaultCounters,
 }
 
-/// The bounds of a log.
-struct Bounds {
-    log_start: Offset,
-    /// Below it records lie in remote storage only.
-    local_start: Offset,
-    /// The readable end.
-    end: Offset,
-}
+impl Recovery {
+    pub(super) fn new(
+        retry_policy: RetryPolicy,
+        on_data_loss: DataLossPolicy,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            on_data_loss,
+            metrics,
+            pending: None,
+            stopped_at: Instant::now(),
+            uncounted: Duration::ZERO,
+            refresh: Refresh::IfUnknown,
+            not_before: None,
+            faults: FaultCounters::new(retry_policy),
+        }
+    }
 
-impl RangeFetch {
-    /// Takes one step of mending: waits, looks into the pending stop, or registers a new slot.
-    pub(super) async fn recover(&mut self) -> Result<(), WireError> {
-        let step = self.step().await;
+    /// Takes in why a slot stopped. `waited` is how long the slot waited before, for its turn.
+    pub(super) fn stopped(&mut self, stop: Stop, waited: Duration) {
+        self.pending = Some(stop);
+        self.stopped_at = Instant::now();
+        self.uncounted = self.uncounted.saturating_add(waited);
+    }
+
+    /// Forgets all faults: bytes were handed out.
+    pub(super) fn progressed(&mut self) {
+        self.faults.clear();
+        self.uncounted = Duration::ZERO;
+    }
+
+    /// Forgets what was about another position.
+    pub(super) fn seek(&mut self) {
+        self.pending = None;
+        self.not_before = None;
+        self.uncounted = Duration::ZERO;
+        self.faults.clear_empty();
+    }
+
+    /// How the next slot is treated.
+    pub(super) const fn doubt(&self) -> Doubt {
+        if self.faults.empty() > 0 { Doubt::Suspect } else { Doubt::No }
+    }
+
+    /// Takes one step: waits out a pause, decides on the pending stop, or looks up the leader to fetch
+    /// from. Returns the leader if the range is to go on there, and `None` if there is another step or
+    /// the range has ended.
+    ///
+    /// # Errors
+    /// What retrying cannot mend. A call after an error starts over: no fault is counted any more.
+    pub(super) async fn step(
+        &mut self,
+        range: &mut RangeState,
+        queries: &dyn PartitionQueries,
+    ) -> Result<Option<Leader>, WireError> {
+        let step = self.try_step(range, queries).await;
         if step.is_err() {
-            // A caller that tries again means it: nothing old is held against the next try.
             self.pending = None;
-            self.streak.clear();
+            self.faults.clear();
         }
         step
     }
 
-    async fn step(&mut self) -> Result<(), WireError> {
+    async fn try_step(
+        &mut self,
+        range: &mut RangeState,
+        queries: &dyn PartitionQueries,
+    ) -> Result<Option<Leader>, WireError> {
         if let Some(moment) = self.not_before {
             tokio::time::sleep_until(moment).await;
             self.not_before = None;
-            // A reader that nobody polls loses no patience.
+            // Time in which nobody polled this future does not count.
             let late = Instant::now().saturating_duration_since(moment);
-            self.waited = self.waited.saturating_add(late);
+            self.uncounted = self.uncounted.saturating_add(late);
         }
         if let Some(stop) = self.pending.clone() {
-            let finding = self.examine(&stop).await?;
-            self.cluster.inner().fetch.count_recovery();
+            let fresh = Refresh::NewerThan(self.stopped_at);
+            let is_last_empty = self.faults.empty().saturating_add(1) >= Repeatable::Empty.limit();
+            let finding = examine(&stop, range, queries, fresh, is_last_empty).await?;
+            Metrics::add(&self.metrics.recoveries, 1);
             self.pending = None;
-            return self.decide(stop, finding);
+            return self.decide(range, stop, finding).map(|()| None);
         }
-        match self.cluster.leader_of(self.planned.topic_partition(), self.refresh).await {
-            Err(error) => self.no_leader(error),
+        match queries.find_leader(range.topic_partition(), self.refresh).await {
+            Err(error) => self.no_leader(range, error).map(|()| None),
             Ok(leader) => {
-                let loss = match self.loss_under(&leader).await {
-                    Err(error @ WireError::UnknownTopic { .. }) => return self.no_leader(error),
+                let loss = match Loss::under(&leader, range, queries).await {
+                    Err(error @ WireError::UnknownTopic { .. }) => {
+                        return self.no_leader(range, error).map(|()| None);
+                    }
                     loss => loss?,
                 };
                 self.refresh = Refresh::IfUnknown;
                 match loss {
-                    Some(loss) => self.lost(loss),
-                    None => {
-                        self.attach(&leader);
-                        Ok(())
-                    }
+                    Some(loss) => self.lost(range, loss).map(|()| None),
+                    None => Ok(Some(leader)),
                 }
             }
-        }
-    }
-
-    fn attach(&mut self, leader: &Leader) {
-        self.topic_id = self.topic_id.or(leader.topic_id);
-        self.leader_epoch = leader.epoch.or(self.leader_epoch);
-        let doubt = if self.streak.empty > 0 { Doubt::Suspect } else { Doubt::No };
-        let wanted = self.wanted();
-        let slot = Slot::new(&wanted, self.position, leader.topic_id, leader.epoch, doubt);
-        let seat = Seat { node: leader.node, host: Arc::clone(&leader.host), port: leader.port };
-        let inner = self.cluster.inner();
-        let lane = inner.fetch.register(&inner.config, &seat, Arc::clone(&slot));
-        self.attached = Some(Attached { slot, lane });
-    }
-
-    /// Asks the cluster what must be known to decide on a stop. Changes nothing.
-    async fn examine(&self, stop: &Stop) -> Result<Finding, WireError> {
-        if !matches!(stop, Stop::Empty { .. } | Stop::Code { code: code::OFFSET_OUT_OF_RANGE, .. })
-        {
-            return Ok(Finding::Plain);
-        }
-        let tp = self.planned.topic_partition();
-        let fresh = Refresh::NewerThan(self.stopped_at);
-        match self.cluster.leader_of(tp, fresh).await {
-            Ok(leader) => {
-                if let Some(id) = self.other_id(&leader) {
-                    return Ok(Finding::Recreated(id));
-                }
-            }
-            Err(error) => return Ok(Finding::NoTopic(error)),
-        }
-        let which = match self.planned.isolation() {
-            IsolationLevel::ReadCommitted => ListOffset::LatestCommitted,
-            IsolationLevel::ReadUncommitted => ListOffset::LatestUncommitted,
-        };
-        let bounds = async {
-            let log_start = self.cluster.list_offset(tp, ListOffset::Earliest).await?;
-            let end = self.cluster.list_offset(tp, which).await?.max(log_start);
-            let local_start = if self.is_last_look(stop, end) {
-                self.local_start(log_start).await?
-            } else {
-                log_start
-            };
-            Ok(Bounds { log_start, local_start, end })
-        };
-        match bounds.await {
-            Ok(bounds) => Ok(Finding::Bounds(bounds)),
-            Err(error @ WireError::UnknownTopic { .. }) => Ok(Finding::NoTopic(error)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether `stop` is the empty answer that makes the rest of the range a hole.
-    fn is_last_look(&self, stop: &Stop, end: Offset) -> bool {
-        let complete = |answered: Offset| answered.min(end) >= self.until;
-        matches!(stop, Stop::Empty { end: answered } if complete(*answered))
-            && self.streak.empty.saturating_add(1) >= HOLE_ANSWERS
-    }
-
-    /// Where the part of the log begins that is not in remote storage alone (KIP-405).
-    async fn local_start(&self, log_start: Offset) -> Result<Offset, WireError> {
-        let tp = self.planned.topic_partition();
-        match self.cluster.list_offset(tp, ListOffset::EarliestLocal).await {
-            Ok(local_start) => Ok(local_start.max(log_start)),
-            // A broker that counts the version and does not know the question.
-            Err(WireError::Broker { code: code::UNSUPPORTED_VERSION, .. }) => Ok(log_start),
-            Err(error) => Err(error),
         }
     }
 
     /// Decides what a stop means. Waits for nothing.
-    fn decide(&mut self, stop: Stop, finding: Finding) -> Result<(), WireError> {
+    fn decide(
+        &mut self,
+        range: &mut RangeState,
+        stop: Stop,
+        finding: Finding,
+    ) -> Result<(), WireError> {
         if !matches!(stop, Stop::Done | Stop::Evicted) {
             self.refresh = Refresh::NewerThan(self.stopped_at);
         }
-        match finding {
-            Finding::Plain => self.decide_plain(stop),
-            Finding::Recreated(id) => self.lost(Loss::recreated(id)),
-            Finding::NoTopic(error) => self.no_leader(error),
-            Finding::Bounds(bounds) => match stop {
-                Stop::Empty { end: answered } => self.decide_empty(&bounds, answered),
-                _ => self.decide_out_of_range(&bounds),
-            },
-        }
-    }
-
-    fn decide_plain(&mut self, stop: Stop) -> Result<(), WireError> {
-        match stop {
-            Stop::Done => self.ended = true,
-            Stop::Evicted => {}
-            Stop::Connection { address, kind, reason } => {
-                let source = io::Error::new(kind, reason.to_string());
-                self.retry(WireError::Connection { address, action: "Fetch", source })?;
-            }
-            Stop::Protocol { address, reason } => {
-                let reason = reason.to_string().into();
-                self.ask_again(WireError::Protocol { address, api: "Fetch", reason })?;
-            }
-            Stop::Version { address, api, broker, ours } => {
-                return Err(WireError::UnsupportedVersion { address, api, broker, ours });
-            }
-            Stop::Header(source @ HeaderError::OldFormat { .. }) => {
-                return Err(self.bad_batch(source.to_string(), ErrorKind::Invalid));
-            }
-            Stop::Header(source) => {
-                self.ask_again(self.bad_batch(source.to_string(), ErrorKind::Corrupt))?;
-            }
-            Stop::AboveHighWatermark { next, high_watermark } => {
-                let reason =
-                    format!("the batch ends at {next}, above the high watermark {high_watermark}");
-                self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
-            }
-            Stop::Overlap { base, end, behind } => {
-                let reason = format!(
-                    "the batch at offset {base} ends at {end}, the one behind it begins at {behind}"
-                );
-                self.ask_again(self.bad_batch(reason, ErrorKind::Corrupt))?;
-            }
-            Stop::TooLarge { bytes } => {
-                let reason = format!(
-                    "{} at offset {}: the answer has {bytes} bytes; raise the setting to read the batch",
-                    self.range(),
-                    self.position
-                );
-                return Err(WireError::Config { setting: "max_batch_bytes", reason });
-            }
-            Stop::Code { code, address } => {
-                let topic_partition = Some(self.planned.topic_partition().clone());
-                let error = WireError::Broker { address, api: "Fetch", code, topic_partition };
-                if code == code::CORRUPT_MESSAGE {
-                    self.ask_again(error)?;
-                } else {
-                    self.retry(error)?;
+        match (finding, stop) {
+            (Finding::Plain, stop) => match stop.verdict(range) {
+                Verdict::GoOn => Ok(()),
+                Verdict::Retry(error) => self.retry(range, error),
+                Verdict::Invalid(error) => self.repeat_invalid(range, error),
+                Verdict::Fail(error) => Err(error),
+                Verdict::End => {
+                    range.finish();
+                    Ok(())
                 }
-            }
-            Stop::Empty { .. } => {}
+            },
+            (Finding::Recreated(id), _) => self.lost(range, Loss::recreated(id)),
+            (Finding::NoTopic(error), _) => self.no_leader(range, error),
+            (Finding::Bounds(bounds), Stop::Empty { end }) => self.decide_empty(range, bounds, end),
+            (Finding::Bounds(bounds), _) => self.decide_out_of_range(range, bounds),
         }
-        Ok(())
     }
 
-    /// First in the request, with nobody served in its place, not throttled, and yet no batch came at
-    /// the position.
-    fn decide_empty(&mut self, bounds: &Bounds, answered_end: Offset) -> Result<(), WireError> {
-        let Bounds { log_start, local_start, end } = *bounds;
-        let until = self.until;
-        if self.position < log_start {
-            return self.lost(Loss::new(ResetCause::Trimmed, Some((log_start, end))));
+    /// The range was first in the request, no other brought bytes, there was no throttle, and yet no
+    /// batch came at the position. `answered_end` is the readable end that the response named.
+    fn decide_empty(
+        &mut self,
+        range: &mut RangeState,
+        bounds: Bounds,
+        answered_end: Offset,
+    ) -> Result<(), WireError> {
+        let Bounds { log_start, local_start, end } = bounds;
+        let (position, until) = (range.position(), range.until());
+        if position < log_start {
+            let loss = Loss::new(ResetCause::Trimmed, Some((log_start, end)));
+            return self.lost(range, loss);
         }
         if end >= until && answered_end >= until {
-            if self.position < local_start {
+            if position < local_start {
                 let reason = format!(
                     "an empty answer although the log reaches {end}: up to {local_start} it lies in \
                      remote storage, which is late or out of reach of the broker"
                 );
-                return self.retry(self.bad_batch(reason, ErrorKind::Unavailable));
+                return self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable));
             }
-            self.streak.empty = self.streak.empty.saturating_add(1);
-            if self.streak.empty < HOLE_ANSWERS {
-                self.pause(self.streak.empty);
-            } else {
-                self.position = until;
-                self.ended = true;
+            if !self.pause_before_next(Repeatable::Empty) {
+                range.finish_in_hole();
             }
             return Ok(());
         }
-        if self.position >= end {
+        if position >= end {
             // A new leader may lag behind for a moment; a truncated log stays short.
-            self.streak.short = self.streak.short.saturating_add(1);
-            if self.streak.short < SHORT_LIMIT {
-                self.pause(self.streak.short);
+            if self.pause_before_next(Repeatable::ShortLog) {
                 return Ok(());
             }
-            return self.lost(Loss::new(ResetCause::Truncated, Some((log_start, end))));
+            let loss = Loss::new(ResetCause::Truncated, Some((log_start, end)));
+            return self.lost(range, loss);
         }
         let reason = format!("an empty answer although the log reaches {end}");
-        self.retry(self.bad_batch(reason, ErrorKind::Unavailable))
+        self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable))
     }
 
-    fn decide_out_of_range(&mut self, bounds: &Bounds) -> Result<(), WireError> {
-        let Bounds { log_start, end, .. } = *bounds;
-        if self.position < log_start {
-            return self.lost(Loss::new(ResetCause::Trimmed, Some((log_start, end))));
-        }
-        if self.position > end {
-            return self.lost(Loss::new(ResetCause::Truncated, Some((log_start, end))));
-        }
-        let reason = format!("the broker says out of range, the log has [{log_start}, {end})");
-        self.retry(self.bad_batch(reason, ErrorKind::Unavailable))
+    /// The broker answered OFFSET_OUT_OF_RANGE: a loss, unless the log's bounds contradict it.
+    fn decide_out_of_range(
+        &mut self,
+        range: &mut RangeState,
+        bounds: Bounds,
+    ) -> Result<(), WireError> {
+        let Bounds { log_start, end, .. } = bounds;
+        let cause = if range.position() < log_start {
+            ResetCause::Trimmed
+        } else if range.position() > end {
+            ResetCause::Truncated
+        } else {
+            let reason = format!("the broker says out of range, the log has [{log_start}, {end})");
+            return self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable));
+        };
+        self.lost(range, Loss::new(cause, Some((log_start, end))))
     }
 
     /// No leader could be named: it may be elected soon, or the topic may be gone.
-    fn no_leader(&mut self, error: WireError) -> Result<(), WireError> {
+    fn no_leader(&mut self, range: &mut RangeState, error: WireError) -> Result<(), WireError> {
         self.refresh = Refresh::NewerThan(Instant::now());
         if !matches!(error, WireError::UnknownTopic { .. }) {
-            return self.retry(error);
+            return self.retry(range, error);
         }
-        self.streak.vanished = self.streak.vanished.saturating_add(1);
-        if self.streak.vanished < VANISHED_LIMIT {
-            self.pause(self.streak.vanished);
+        if self.pause_before_next(Repeatable::MissingTopic) {
             return Ok(());
         }
-        self.lost(Loss::new(ResetCause::Deleted, None))
+        self.lost(range, Loss::new(ResetCause::Deleted, None))
     }
 
-    /// Notes a passing fault and the moment to go on; an error once the retry time-out has passed.
-    fn retry(&mut self, error: WireError) -> Result<(), WireError> {
-        let config = &self.cluster.inner().config;
-        let operation = || format!("reading {} at offset {}", self.planned.range(), self.position);
-        let retry = self.streak.retry.get_or_insert_with(|| Retry::new(config, operation()));
-        retry.excuse(std::mem::take(&mut self.waited));
-        self.not_before = Some(Instant::now() + retry.note(error)?);
+    /// Applies the data-loss policy. A loss that is recorded is progress.
+    fn lost(&mut self, range: &mut RangeState, loss: Loss) -> Result<(), WireError> {
+        loss.apply(range, self.on_data_loss)?;
+        self.faults.clear();
         Ok(())
     }
 
-    /// The same for answers that make no sense: asked again once or twice, then believed.
-    fn ask_again(&mut self, error: WireError) -> Result<(), WireError> {
-        self.streak.nonsense = self.streak.nonsense.saturating_add(1);
-        if self.streak.nonsense >= NONSENSE_LIMIT {
+    /// Counts a passing fault and pauses; an error after the retry timeout.
+    fn retry(&mut self, range: &RangeState, error: WireError) -> Result<(), WireError> {
+        let operation = || format!("reading {} at offset {}", range.range(), range.position());
+        let backoff = self.faults.retry(error, std::mem::take(&mut self.uncounted), operation)?;
+        self.not_before = Some(Instant::now() + backoff);
+        Ok(())
+    }
+
+    /// Counts a response that makes no sense and pauses; `error` if there were too many in a row.
+    fn repeat_invalid(&mut self, range: &RangeState, error: WireError) -> Result<(), WireError> {
+        if !self.pause_before_next(Repeatable::Invalid) {
             return Err(error);
         }
-        tracing::debug!(range = %self.range(), %error, "asking again");
-        self.pause(self.streak.nonsense);
+        tracing::debug!(range = %range.range(), %error, "asking again");
         Ok(())
     }
 
-    /// Keeps the moment to go on after the `count`-th fault of its kind: pauses double.
-    fn pause(&mut self, count: u32) {
-        let (first, longest) = self.cluster.inner().config.get_retry_backoff();
-        let doubled = first.saturating_mul(2u32.saturating_pow(count.saturating_sub(1).min(16)));
-        self.not_before = Some(Instant::now() + doubled.min(longest));
-    }
-
-    fn bad_batch(&self, reason: String, kind: ErrorKind) -> WireError {
-        WireError::BadBatch { range: self.range().clone(), position: self.position, reason, kind }
+    /// Counts `fault` and pauses. Returns `false`, without a pause, if its limit is reached.
+    fn pause_before_next(&mut self, fault: Repeatable) -> bool {
+        let backoff = self.faults.count(fault);
+        if let Some(backoff) = backoff {
+            self.not_before = Some(Instant::now() + backoff);
+        }
+        backoff.is_some()
     }
 }

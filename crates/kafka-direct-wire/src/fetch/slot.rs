@@ -6,45 +6,17 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use kafka_direct_core::{Fetched, HeaderError, Offset, OffsetRange, PlannedRange, TopicId};
+use kafka_direct_core::{Fetched, Offset, OffsetRange, PlannedRange, TopicId};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, futures::Notified},
     time::Instant,
 };
 
-use super::budget::Lease;
+use super::{budget::Lease, stop::Stop};
 
 /// Record sets a reader may have waiting; one is being decoded, one is ready, one is on the wire.
 pub(super) const QUEUE_LENGTH: usize = 2;
-
-/// Why a lane no longer serves a slot.
-#[derive(Debug, Clone)]
-pub(crate) enum Stop {
-    /// The position reached the end of the range.
-    Done,
-    /// The queued bytes were given up for readers that starved.
-    Evicted,
-    /// The connection failed; every range of the lane is told the same.
-    Connection { address: Arc<str>, kind: std::io::ErrorKind, reason: Arc<str> },
-    /// The broker answered with an error code for this partition.
-    Code { address: Arc<str>, code: i16 },
-    /// First in the request, not throttled, nothing for others either, and yet nothing came: `end` is
-    /// the readable end the answer named.
-    Empty { end: Offset },
-    /// The batch headers make no sense.
-    Header(HeaderError),
-    /// A batch ends above the high watermark.
-    AboveHighWatermark { next: Offset, high_watermark: Offset },
-    /// The batch behind `[base, end)` begins below its end: one of them is not where it says it is.
-    Overlap { base: Offset, end: Offset, behind: Offset },
-    /// The answer is larger than a single batch may be.
-    TooLarge { bytes: usize },
-    /// The answer could not be parsed.
-    Protocol { address: Arc<str>, reason: Arc<str> },
-    /// The broker and this build have no version of a request in common.
-    Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
-}
 
 /// What was seen of a slot that has nothing to show for its requests, and how the next one treats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

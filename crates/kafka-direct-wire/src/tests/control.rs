@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     WireError,
-    offsets::ListOffset,
+    queries::ListOffset,
     testing::{Asked, Peer, Reply, World, body},
     topology::Refresh,
 };
