@@ -18,11 +18,12 @@ use super::{
     answers::Answers,
     budget::{Budget, Grant},
     frame::FrameError,
+    limits::{FetchLimits, GrantLimits, PartitionLimits},
     metrics::Metrics,
     quota::Quota,
-    request::{Shares, Turn},
+    request::Turn,
     response::{BY_ID, Expected, FetchResponse},
-    slot::{Doubt, QUEUE_LENGTH, Slot},
+    slot::{Doubt, Slot},
     stop::Stop,
 };
 use crate::{config::ClusterConfig, connection::Connection, error::WireError};
@@ -31,23 +32,10 @@ use crate::{config::ClusterConfig, connection::Connection, error::WireError};
 const IDLE_CLOSE: Duration = Duration::from_secs(60);
 /// How long nothing may be given back to the budget while a reader starves.
 const STALL: Duration = Duration::from_secs(1);
-/// Fewest bytes asked for one partition: less makes requests, not progress.
-const LEAST_PARTITION_BYTES: usize = 512 << 10;
-/// Answers of a slot that hold budget when it is served as fast as it can be: those in its queue,
-/// and one under way.
-const ANSWERS_PER_SLOT: usize = QUEUE_LENGTH + 1;
 /// After so many queued bytes the lane gives way, see [`give_way`].
 const SHARE_BYTES: usize = 256 << 10;
-/// How many partitions are asked for where an answer has room for one's share: most have less left
-/// than their share. More would cost both sides work for partitions that this answer cannot serve.
-const LISTED_PER_SERVED: usize = 4;
 /// The first version whose throttle the client waits out: before, the broker has (KIP-219).
 const CLIENT_WAITS: i16 = 8;
-/// Room in an answer for one partition's fields.
-const PARTITION_FIELDS_BYTES: usize = 1 << 10;
-/// Room in an answer for everything else, lists of aborted transactions included.
-const ANSWER_FIELDS_BYTES: usize = 4 << 20;
-
 /// What readers see of a lane.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -166,10 +154,9 @@ impl LaneTask {
     /// Serves slots until the lane is closed.
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
-            let bearable = self.quota.most_bytes(self.config.get_fetch_max_bytes());
-            let most = bearable / LEAST_PARTITION_BYTES;
-            let most = most.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED);
-            let turn = Turn::choose(&self.slots, most).assuming(self.largest_batch);
+            let limits = FetchLimits::new(&self.config, self.quota.refusals());
+            let turn = Turn::choose(&self.slots, limits.max_partitions());
+            let turn = turn.assuming(self.largest_batch);
             if turn.listed.is_empty() {
                 self.idle().await;
                 continue;
@@ -183,15 +170,12 @@ impl LaneTask {
             if self.waited_out_throttle().await {
                 continue;
             }
-            let queued = self.all.count().max(1).saturating_mul(ANSWERS_PER_SLOT);
-            let fair = self.config.get_memory_budget_bytes() / queued;
-            let shares =
-                Shares { due: usize::MAX, fair, most: self.config.get_partition_max_bytes() };
-            let most = turn.most_bytes(shares).min(bearable);
-            let Self { lane, config, budget, all, stalled, .. } = &mut self;
-            let afforded = Self::afford(lane, config, budget, all, stalled, &turn, most).await;
+            let partition = limits.partition(self.all.count());
+            let wanted = limits.grant(partition, turn.largest_batches());
+            let Self { lane, budget, all, stalled, .. } = &mut self;
+            let afforded = Self::afford(lane, budget, all, stalled, &turn, wanted).await;
             let Some(grant) = afforded else { continue };
-            if let Err(stop) = self.fetch(&turn, grant, shares).await {
+            if let Err(stop) = self.fetch(&turn, grant, limits, partition).await {
                 self.connection = None;
                 self.hand_back(&turn, &stop);
             }
@@ -242,12 +226,11 @@ impl LaneTask {
     /// being read: the largest such queue is evicted.
     async fn afford(
         lane: &Lane,
-        config: &ClusterConfig,
         budget: &Arc<Budget>,
         all: &AllSlots,
         stalled: &mut Option<Instant>,
         turn: &Turn,
-        most: usize,
+        wanted: GrantLimits,
     ) -> Option<Grant> {
         if budget.is_waited_for() {
             // What this lane has just given back is not taken again before others could have it.
@@ -256,9 +239,7 @@ impl LaneTask {
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        let most = most.min(config.get_fetch_max_bytes());
-        let least = LEAST_PARTITION_BYTES.min(most).min(config.get_memory_budget_bytes());
-        let grant = budget.try_grant(least, most);
+        let grant = budget.try_grant(wanted.min, wanted.max);
         if grant.is_some() || !turn.is_starving {
             *stalled = None;
         }
@@ -295,9 +276,14 @@ impl LaneTask {
     }
 
     /// One request and its whole answer.
-    async fn fetch(&mut self, turn: &Turn, mut grant: Grant, shares: Shares) -> Result<(), Stop> {
+    async fn fetch(
+        &mut self,
+        turn: &Turn,
+        mut grant: Grant,
+        limits: FetchLimits,
+        partition: PartitionLimits,
+    ) -> Result<(), Stop> {
         let (idle, asked_bytes) = (self.config.get_request_timeout(), grant.bytes());
-        let max_batch_bytes = self.config.get_max_batch_bytes();
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
         let pool = self.pool.clone();
@@ -306,9 +292,8 @@ impl LaneTask {
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
         let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
-        let due = grant.bytes().checked_div(turn.listed.len()).unwrap_or(0);
-        let shares = Shares { due: due.max(LEAST_PARTITION_BYTES), ..shares };
-        let request = turn.request(version, grant.bytes(), shares, idle);
+        let partition = partition.sharing(asked_bytes, turn.listed.len());
+        let request = turn.request(version, asked_bytes, partition, idle);
         let sent = Instant::now();
         let address = Arc::clone(connection.address());
         let before = connection.sent_bytes();
@@ -317,10 +302,7 @@ impl LaneTask {
             .await
             .unwrap_or_else(|_| Err(WireError::timeout(&address, "Fetch", idle)))?;
         Metrics::add(&metrics.request_bytes, connection.sent_bytes().saturating_sub(before));
-        let limit = ANSWER_FIELDS_BYTES
-            .saturating_add(grant.bytes())
-            .saturating_add(max_batch_bytes)
-            .saturating_add(turn.listed.len().saturating_mul(PARTITION_FIELDS_BYTES));
+        let limit = limits.max_response_bytes(asked_bytes, turn.listed.len());
         let expected = Expected { correlation, version, limit, idle };
         let opening = FetchResponse::open(&mut *connection.stream, &mut buffer, pool, expected);
         let mut response = opening.await.map_err(|error| Stop::unreadable(&address, error))?;

@@ -19,6 +19,7 @@ mod examine;
 mod fault_counters;
 mod frame;
 mod lane;
+mod limits;
 mod loss;
 mod metrics;
 mod quota;

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No less than this is asked for: a batch comes whole anyway.
-const LEAST_BYTES: usize = 256 << 10;
-/// From an answer's usual 16 MiB down to the least. Not more: each is taken back by an answer.
-const MOST_HALVINGS: u32 = 6;
+/// As many refusals as there are halvings between the usual 16 MiB and the least. Not more: each takes
+/// one answer to take back.
+const MAX_REFUSALS: u32 = 6;
 /// Refusals for so long are told of. Brokers count over some ten seconds.
 const TOLD: Duration = Duration::from_secs(60);
 
@@ -26,9 +25,9 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// How much to ask for where `most` is usual.
-    pub(super) fn most_bytes(&self, most: usize) -> usize {
-        most.checked_shr(self.refused).unwrap_or(0).max(LEAST_BYTES)
+    /// How many times [`FetchLimits`](super::limits::FetchLimits) halves what is asked for.
+    pub(super) const fn refusals(&self) -> u32 {
+        self.refused
     }
 
     /// Counts an answer; `true` if somebody should be told, once a minute while nothing comes through.
@@ -38,7 +37,7 @@ impl Quota {
             self.since = None;
             return false;
         }
-        self.refused = self.refused.saturating_add(1).min(MOST_HALVINGS);
+        self.refused = self.refused.saturating_add(1).min(MAX_REFUSALS);
         let is_told = self.since.get_or_insert_with(Instant::now).elapsed() >= TOLD;
         if is_told {
             self.since = Some(Instant::now());
@@ -52,19 +51,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_halve_what_is_asked_for_and_other_answers_double_it_again() {
+    fn refusals_are_counted_up_to_a_limit_and_other_answers_take_them_back() {
         let mut quota = Quota::default();
-        let most = 16 << 20;
-        let mut asked = Vec::new();
+        let mut counted = Vec::new();
         for is_refused in [true, true, false, false, false] {
             quota.count(is_refused);
-            asked.push(quota.most_bytes(most));
+            counted.push(quota.refusals());
         }
-        assert_eq!(asked, [most / 2, most / 4, most / 2, most, most]);
+        assert_eq!(counted, [1, 2, 1, 0, 0]);
         for _ in 0..1000 {
             quota.count(true);
         }
-        assert_eq!(quota.most_bytes(most), LEAST_BYTES);
+        assert_eq!(quota.refusals(), MAX_REFUSALS);
     }
 
     #[tokio::test(start_paused = true)]

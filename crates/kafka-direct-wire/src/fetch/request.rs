@@ -18,6 +18,7 @@ use kafka_protocol::{
 };
 
 use super::{
+    limits::PartitionLimits,
     response::{BY_ID, TopicKey},
     slot::{Doubt, Slot, Wanted},
 };
@@ -25,16 +26,6 @@ use super::{
 /// With no least size an answer comes at once; the wait is what a broker may take for records that
 /// lie in remote storage (KIP-405).
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// So many batches of a partition an answer is to have room for, if there is memory. Its end cuts
-/// one, half of which on average is thrown away and fetched again: of two batches that is a quarter,
-/// of sixteen 3 %.
-const BATCHES: usize = 16;
-/// Room for fewer batches is not made less, where it would be a lot less.
-const FEWEST_ROUNDED: usize = 3;
-/// Room behind each batch for the marker that ends a transaction, a batch of 78 bytes: without it the
-/// last of a whole number of batches would be cut.
-const MARKER_BYTES: usize = 128;
-
 /// One slot's place in a request.
 #[derive(Debug)]
 pub(super) struct Listed {
@@ -43,35 +34,6 @@ pub(super) struct Listed {
     /// The largest batch of the partition's answer before, or what is taken for it, in bytes; 0 if
     /// nothing is known.
     pub(super) largest_batch: usize,
-}
-
-/// How much may be asked for one partition, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shares {
-    /// What is due to each partition of the request.
-    pub(super) due: usize,
-    /// So much that what is queued and under way of every partition fits the memory budget.
-    pub(super) fair: usize,
-    /// Never more than this; half of it, unless batches are large.
-    pub(super) most: usize,
-}
-
-impl Shares {
-    /// How much to ask for where batches are as large as `largest_batch`: room for one of them at
-    /// least, since one that is larger comes only as the first of an answer.
-    fn of(self, largest_batch: usize) -> usize {
-        let Self { due, fair, most } = self;
-        let for_batches = largest_batch.saturating_mul(BATCHES).min(fair).max(largest_batch);
-        let bytes = due.min(most / 2).max(for_batches).clamp(1, most.max(1));
-        // Full batches are equally large: what is more than some of them would be cut.
-        match bytes.checked_rem(largest_batch) {
-            Some(cut) if bytes / FEWEST_ROUNDED >= largest_batch => {
-                let markers = (bytes / largest_batch).saturating_mul(MARKER_BYTES);
-                bytes.saturating_sub(cut).saturating_add(markers).min(most.max(1))
-            }
-            _ => bytes,
-        }
-    }
 }
 
 /// The slots of one request, in request order.
@@ -127,10 +89,9 @@ impl Turn {
         self
     }
 
-    /// How many bytes are worth asking for.
-    pub(super) fn most_bytes(&self, shares: Shares) -> usize {
-        let bytes = self.listed.iter().map(|listed| shares.of(listed.largest_batch));
-        bytes.fold(0, usize::saturating_add)
+    /// The largest batch of each partition, in bytes; 0 if nothing is known.
+    pub(super) fn largest_batches(&self) -> impl Iterator<Item = usize> + '_ {
+        self.listed.iter().map(|listed| listed.largest_batch)
     }
 
     /// The request for `max_bytes` over a connection that may be silent for as long as `idle`.
@@ -138,7 +99,7 @@ impl Turn {
         &self,
         version: i16,
         max_bytes: usize,
-        shares: Shares,
+        limits: PartitionLimits,
         idle: Duration,
     ) -> FetchRequest {
         // A broker that waits is not to be taken for one that died.
@@ -164,7 +125,7 @@ impl Turn {
                 .with_partition(tp.partition())
                 .with_current_leader_epoch(listed.slot.leader_epoch().unwrap_or(-1))
                 .with_fetch_offset(listed.position.get())
-                .with_partition_max_bytes(int(shares.of(listed.largest_batch)));
+                .with_partition_max_bytes(int(limits.bytes(listed.largest_batch)));
             if let Some(topic) = topics.last_mut() {
                 topic.partitions.push(partition);
             }
@@ -227,6 +188,7 @@ mod tests {
     use kafka_direct_core::{IsolationLevel, OffsetRange, PlannedRange, TopicPartition};
 
     use super::*;
+    use crate::{config::ClusterConfig, fetch::limits::FetchLimits};
 
     const IDLE: Duration = Duration::from_secs(30);
 
@@ -312,36 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn large_batches_are_asked_for_by_the_dozen_and_no_partition_for_more_than_its_most() {
-        const MIB: usize = 1 << 20;
-        let mut turn = Turn::choose(&[slot(0, 0), slot(1, 0), slot(2, 0)], 9);
-        for (listed, largest_batch) in turn.listed.iter_mut().zip([0, 100 << 10, MIB]) {
-            listed.largest_batch = largest_batch;
-        }
-        let asked = |due, fair, most| {
-            let request = turn.request(12, 16 * MIB, Shares { due, fair, most }, IDLE);
-            let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
-            let bytes = partitions.map(|asked| usize::try_from(asked.partition_max_bytes).unwrap());
-            bytes.collect::<Vec<_>>()
-        };
-        // So many batches of 100 KiB or of a MiB, with room for a marker behind each.
-        let of_100_kib = |count| ((100 << 10) + MARKER_BYTES) * count;
-        let of_a_mib = |count| (MIB + MARKER_BYTES) * count;
-        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, of_100_kib(20), 4 * MIB]);
-        let much = [16 * MIB, of_100_kib(163), of_a_mib(16)];
-        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), much);
-        // A whole number of batches, unless that is a lot less.
-        assert_eq!(asked(0, 4 * MIB - 1, 4 * MIB), [1, of_100_kib(16), of_a_mib(3)]);
-        assert_eq!(asked(0, 3 * MIB - 1, 4 * MIB), [1, of_100_kib(16), 3 * MIB - 1]);
-        // Where many share the memory there is room for one batch still.
-        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, of_100_kib(10), MIB]);
-        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, of_100_kib(5), MIB]);
-        assert_eq!(asked(MIB, MIB, 1000), [500, 1000, 1000]);
-        assert_eq!(asked(MIB, MIB, 1), [1; 3]);
-        let shares = Shares { due: usize::MAX, fair: usize::MAX, most: 4 * MIB };
-        assert_eq!(turn.most_bytes(shares), 6 * MIB + of_100_kib(20));
+    fn each_partition_is_asked_for_room_for_its_batches() {
+        let mut turn = Turn::choose(&[slot(0, 0), slot(1, 0)], 9);
+        turn.listed[1].largest_batch = 3 << 20;
+        let limits = FetchLimits::new(&ClusterConfig::new(["h:1"]), 0).partition(2);
+        let request = turn.request(12, 1 << 20, limits, IDLE);
+        let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+        let asked: Vec<_> = partitions.map(|asked| asked.partition_max_bytes).collect();
+        assert_eq!((request.max_bytes, asked), (1 << 20, vec![2 << 20, 4 << 20]));
         // What is known of others stands in for what is not known yet.
-        assert_eq!(turn.assuming(MIB).most_bytes(shares), 8 * MIB + of_100_kib(20));
+        let assumed = turn.assuming(100);
+        assert_eq!(assumed.largest_batches().collect::<Vec<_>>(), [100, 3 << 20]);
     }
 
     #[test]
