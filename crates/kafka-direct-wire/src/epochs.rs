@@ -9,9 +9,8 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use tokio::time::Instant;
 
-use crate::{Cluster, WireError, code, pool::Answer, retry::Retry, topology::Refresh};
+use crate::{Cluster, WireError, code, pool::Answer, topology::Refresh};
 
 impl Cluster {
     /// The largest epoch at or below `epoch` in the leader's log, and the offset at which that
@@ -22,17 +21,8 @@ impl Cluster {
         epoch: i32,
     ) -> Result<Option<(i32, Offset)>, WireError> {
         let operation = format!("asking where epoch {epoch} of {topic_partition} ends");
-        let mut retry = Retry::new(self.inner().config.get_retry_policy(), operation);
-        let mut refresh = Refresh::IfUnknown;
-        loop {
-            match self.end_offset_once(topic_partition, epoch, refresh).await {
-                Ok(end) => return Ok(end),
-                Err(error) => {
-                    refresh = Refresh::NewerThan(Instant::now());
-                    retry.pause(error).await?;
-                }
-            }
-        }
+        let policy = self.inner().config.get_retry_policy();
+        policy.run(operation, |refresh| self.end_offset_once(topic_partition, epoch, refresh)).await
     }
 
     async fn end_offset_once(

@@ -17,7 +17,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use crate::{Cluster, WireError, code, pool::Answer, retry::Retry, topology::Broker};
+use crate::{Cluster, WireError, code, pool::Answer, topology::Broker};
 
 /// What `key_type` is for a consumer group.
 const GROUP: i8 = 0;
@@ -49,13 +49,8 @@ impl Cluster {
             return Ok(BTreeMap::new());
         }
         let operation = format!("asking for the offsets of group `{group}`");
-        let mut retry = Retry::new(self.inner().config.get_retry_policy(), operation);
-        loop {
-            match self.committed_once(group, partitions).await {
-                Ok(offsets) => return Ok(offsets),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
+        let policy = self.inner().config.get_retry_policy();
+        policy.run(operation, |_| self.committed_once(group, partitions)).await
     }
 
     async fn committed_once(

@@ -13,7 +13,6 @@ use crate::{
     Cluster, WireError,
     cluster::{ClusterInner, FailedRefresh, nobody},
     code,
-    retry::Retry,
     topology::{Leader, Refresh, TopicMetadata},
 };
 
@@ -36,23 +35,8 @@ impl Cluster {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let mut retry = Retry::new(self.inner().config.get_retry_policy(), "asking for topics");
-        loop {
-            let described = self.inner().refresh(&names).await.and_then(|mut errors| {
-                let topology = self.inner().topology.lock();
-                let describe = |name: &Arc<str>| match errors.remove(name) {
-                    Some(error) => Err(error),
-                    None => topology.describe(name).ok_or_else(|| {
-                        WireError::unknown_topic(name, topology.cluster_id.as_deref())
-                    }),
-                };
-                names.iter().map(describe).collect()
-            });
-            match described {
-                Ok(topics) => return Ok(topics),
-                Err(error) => retry.pause(error).await?,
-            }
-        }
+        let policy = self.inner().config.get_retry_policy();
+        policy.run("asking for topics", |_| self.inner().describe(&names)).await
     }
 
     /// Describes every topic this user may see, internal ones included, by rising name.
@@ -60,13 +44,9 @@ impl Cluster {
     /// # Errors
     /// `Unavailable` if passing faults did not pass in time.
     pub async fn all_topics(&self) -> Result<Vec<TopicMetadata>, WireError> {
-        let mut retry = Retry::new(self.inner().config.get_retry_policy(), "asking for all topics");
-        let answer = loop {
-            match self.inner().ask_metadata(None).await {
-                Ok(answer) => break answer,
-                Err(error) => retry.pause(error).await?,
-            }
-        };
+        let policy = self.inner().config.get_retry_policy();
+        let answer =
+            policy.run("asking for all topics", |_| self.inner().ask_metadata(None)).await?;
         let names = answer.body.topics.iter().filter(|topic| topic.error_code == code::NONE);
         let names: BTreeSet<&str> =
             names.filter_map(|topic| Some(topic.name.as_deref()?.as_str())).collect();
@@ -87,6 +67,19 @@ impl Cluster {
 }
 
 impl ClusterInner {
+    /// Describes `names`, freshly asked; the first one that cannot be described is an error.
+    async fn describe(&self, names: &[Arc<str>]) -> Result<Vec<TopicMetadata>, WireError> {
+        let mut errors = self.refresh(names).await?;
+        let topology = self.topology.lock();
+        let describe = |name: &Arc<str>| match errors.remove(name) {
+            Some(error) => Err(error),
+            None => topology
+                .describe(name)
+                .ok_or_else(|| WireError::unknown_topic(name, topology.cluster_id.as_deref())),
+        };
+        names.iter().map(describe).collect()
+    }
+
     /// Makes sure that `topics` are known as freshly as asked. One question for all of them, and
     /// for everybody who waits at the same time.
     pub(crate) async fn know<'a>(

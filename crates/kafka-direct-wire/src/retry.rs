@@ -1,10 +1,22 @@
 //! How long passing faults are retried, and what is said when they do not pass.
+//!
+//! [`RetryPolicy`] has the settings. Its uses:
+//!
+//! - [`RetryPolicy::run`] repeats a whole operation until it succeeds.
+//! - [`Retry`] is for operations that keep partial results between attempts: `list_offsets`, and
+//!   recovery, which must not lose its count when a future is dropped.
+//! - [`RetryPolicy::backoff`] alone is for faults that are counted instead of timed
+//!   (`fetch/fault_counters.rs`).
+//!
+//! Not retries, and therefore not here: a broken idle connection is replaced at once (`pool.rs`), an
+//! unknown topic is asked of a second broker once (`metadata.rs`), and a refused quota makes the next
+//! request smaller (`fetch/quota.rs`).
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Attempt, WireError};
+use crate::{Attempt, WireError, topology::Refresh};
 
 /// How many failures an error remembers.
 const REMEMBERED: usize = 5;
@@ -21,6 +33,33 @@ pub(crate) struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// Calls `attempt` until it succeeds. `operation` names what is tried. The first attempt may use
+    /// known metadata, each later one needs metadata that is newer than the failure before it.
+    ///
+    /// # Errors
+    /// The error of an attempt if it does not pass by itself; [`WireError::Unavailable`] after the
+    /// timeout.
+    pub(crate) async fn run<T, F>(
+        self,
+        operation: impl Into<String>,
+        mut attempt: impl FnMut(Refresh) -> F,
+    ) -> Result<T, WireError>
+    where
+        F: Future<Output = Result<T, WireError>>,
+    {
+        let mut retry = Retry::new(self, operation);
+        let mut refresh = Refresh::IfUnknown;
+        loop {
+            match attempt(refresh).await {
+                Ok(done) => return Ok(done),
+                Err(error) => {
+                    refresh = Refresh::NewerThan(Instant::now());
+                    retry.pause(error).await?;
+                }
+            }
+        }
+    }
+
     /// The wait after the `count`-th fault in a row, from 1: it doubles up to the longest.
     pub(crate) const fn backoff(self, count: u32) -> Duration {
         let factor = 2u32.saturating_pow(count.saturating_sub(1));
@@ -153,6 +192,23 @@ mod tests {
         assert_eq!(end.kind(), ErrorKind::Unavailable);
         let text = end.to_string();
         assert!(text.contains("the question") && text.contains("h:1"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_is_run_with_fresh_metadata_after_each_failure() {
+        let policy = ClusterConfig::new(["h:1"]).get_retry_policy();
+        let began = Instant::now();
+        let mut moments = Vec::new();
+        let done = policy.run("the question", |refresh| {
+            moments.push(match refresh {
+                Refresh::IfUnknown => None,
+                Refresh::NewerThan(moment) => Some((moment - began).as_millis()),
+            });
+            let is_last = moments.len() == 3;
+            async move { if is_last { Ok(7) } else { Err(fault()) } }
+        });
+        assert_eq!(done.await.unwrap(), 7);
+        assert_eq!(moments, [None, Some(0), Some(100)]);
     }
 
     #[tokio::test(start_paused = true)]
