@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
-    Attempt, ClusterConfig, WireError, code,
-    config::host_and_port,
+    Attempt, ClusterConfig, WireError,
+    address::host_and_port,
+    code,
     fetch::{FetchMetrics, FetchOptions, Lanes, RangeFetch},
     pool::{Answer, Pool},
     queries::{ListOffset, PartitionQueries, Query},

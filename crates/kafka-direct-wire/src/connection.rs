@@ -20,9 +20,9 @@ use tokio::{
 };
 
 use crate::{
-    ClusterConfig, WireError, code,
-    config::address,
-    guard,
+    ClusterConfig, WireError,
+    address::address,
+    code, guard,
     response::Response,
     transport::Stream,
     versions::{self, BrokerVersions},

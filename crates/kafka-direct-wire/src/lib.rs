@@ -7,6 +7,7 @@
 //! **Does not know:** what is inside a Kafka batch behind its header, what a batch plan is for, or
 //! where results go.
 
+mod address;
 mod cluster;
 mod code;
 mod config;

@@ -9,7 +9,8 @@ use kafka_protocol::{messages::ApiKey, protocol::Encodable};
 use parking_lot::Mutex;
 
 use crate::{
-    ClusterConfig, WireError, config::address, connection::Connection, response::Response, versions,
+    ClusterConfig, WireError, address::address, connection::Connection, response::Response,
+    versions,
 };
 
 /// How many unused connections to one broker are kept.

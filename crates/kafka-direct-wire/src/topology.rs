@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use tokio::time::Instant;
 
-use crate::{WireError, code, config::address};
+use crate::{WireError, address::address, code};
 
 /// A topic as the brokers describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,7 +26,7 @@ use super::{
     slot::{Doubt, Slot},
     stop::Stop,
 };
-use crate::{config::ClusterConfig, connection::Connection, error::WireError};
+use crate::{address::address, config::ClusterConfig, connection::Connection, error::WireError};
 
 /// An idle lane closes its connection after this.
 const IDLE_CLOSE: Duration = Duration::from_secs(60);
@@ -265,7 +265,7 @@ impl LaneTask {
             let inbox = self.lane.inbox.lock();
             (Arc::clone(&inbox.host), inbox.port)
         };
-        let wanted = crate::config::address(&host, port);
+        let wanted = address(&host, port);
         let kept = self.connection.take().filter(|kept| *kept.address() == wanted);
         let opened = match kept {
             Some(kept) => kept,

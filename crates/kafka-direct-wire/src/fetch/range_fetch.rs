@@ -226,7 +226,9 @@ impl RangeFetch {
                 return Ok(false);
             }
             if let Some(leader) = self.recovery.step(&mut self.range, &*self.queries).await? {
-                let slot = self.range.open_slot(&leader, self.recovery.doubt());
+                let rest = self.range.continue_under(&leader);
+                let (position, doubt) = (self.range.position(), self.recovery.doubt());
+                let slot = Slot::new(&rest, position, leader.topic_id, leader.epoch, doubt);
                 let lane = self.lanes.register(&leader, Arc::clone(&slot));
                 self.attached = Some(Attached { slot, lane });
             }

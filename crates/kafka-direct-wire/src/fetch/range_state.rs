@@ -3,14 +3,11 @@
 //! [`RangeState`] is the only owner of the fetch position: bytes handed out move it, a declared loss
 //! moves it or shortens the range, and a seek sets it back.
 
-use std::sync::Arc;
-
 use kafka_direct_core::{
     ErrorKind, Fetched, IsolationLevel, Offset, OffsetRange, PlannedRange, Reset, TopicId,
     TopicPartition,
 };
 
-use super::slot::{Doubt, Slot};
 use crate::{error::WireError, topology::Leader};
 
 /// The state of one range between its reader and its recovery.
@@ -102,15 +99,15 @@ impl RangeState {
         WireError::BadBatch { range, position, reason, kind }
     }
 
-    /// A slot that fetches the rest of the range from `leader`.
-    pub(super) fn open_slot(&mut self, leader: &Leader, doubt: Doubt) -> Arc<Slot> {
+    /// Goes on under `leader`. Returns the range up to where it ends now.
+    pub(super) fn continue_under(&mut self, leader: &Leader) -> PlannedRange {
         self.topic_id = self.topic_id.or(leader.topic_id);
         self.leader_epoch = leader.epoch.or(self.leader_epoch);
         let (tp, from) = (self.topic_partition().clone(), self.range().from());
-        let rest = OffsetRange::new(tp, from, self.until)
-            .map(|range| PlannedRange::new(range, self.isolation()));
-        let rest = rest.as_ref().unwrap_or(&self.planned);
-        Slot::new(rest, self.position, leader.topic_id, leader.epoch, doubt)
+        match OffsetRange::new(tp, from, self.until) {
+            Ok(range) => PlannedRange::new(range, self.isolation()),
+            Err(_) => self.planned.clone(),
+        }
     }
 
     /// Moves the position past bytes that were handed out.

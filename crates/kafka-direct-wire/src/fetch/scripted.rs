@@ -134,8 +134,8 @@ impl Reading {
         while !self.range.has_ended() {
             let step = self.recovery.step(&mut self.range, &self.cluster).await?;
             if let Some(leader) = step {
-                let slot = self.range.open_slot(&leader, self.recovery.doubt());
-                assert_eq!(slot.leader_epoch(), leader.epoch);
+                let rest = self.range.continue_under(&leader);
+                assert_eq!(rest.range().until(), self.range.until());
                 return Ok(Some(leader));
             }
         }
