@@ -1,11 +1,10 @@
 //! Every source file of a crate has a line in a map, and no map names a file that does not exist.
 //!
-//! The map is the section `# Map` of the crate's documentation, in `lib.rs` or `main.rs`. A crate
-//! without such a section has its map in ARCHITECTURE.md, below the heading with its name.
+//! The map is the section `# Map` of the crate's documentation, in `lib.rs` or `main.rs`.
 
 use std::path::Path;
 
-use super::{check, crate_root, crates, files_below, folder_name, read, root, shown};
+use super::{check, crate_root, crates, files_below, read, shown};
 
 /// Where a crate's map is, and its text.
 struct CodeMap {
@@ -24,14 +23,8 @@ fn map_section(source: &str) -> Option<String> {
 
 fn code_map(folder: &Path) -> Result<CodeMap, String> {
     let own = crate_root(folder);
-    if let Some(text) = map_section(&read(&own)) {
-        return Ok(CodeMap { place: shown(&own), text });
-    }
-    let name = folder_name(folder);
-    let all = read(&root().join("ARCHITECTURE.md"));
-    let section = all.split(&format!("\n### {name}\n")).nth(1);
-    let text = section.and_then(|rest| rest.split("\n#").next()).map(str::to_owned);
-    text.map(|text| CodeMap { place: format!("ARCHITECTURE.md: {name}"), text })
+    let text = map_section(&read(&own));
+    text.map(|text| CodeMap { place: shown(&own), text })
         .ok_or_else(|| format!("{}: no section `# Map`", shown(&own)))
 }
 
