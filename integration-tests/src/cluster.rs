@@ -52,9 +52,9 @@ pub async fn commit(cluster: &impl TestCluster, group: &str, topic: &str, p: i32
         let mut stream = TcpStream::connect(&cluster.bootstrap()[0]).await.unwrap();
         stream.write_all(&frame).await.unwrap();
         let size = stream.read_u32().await.unwrap();
-        let mut answer = vec![0; size as usize];
-        stream.read_exact(&mut answer).await.unwrap();
-        match *answer.last_chunk::<2>().unwrap() {
+        let mut response = vec![0; size as usize];
+        stream.read_exact(&mut response).await.unwrap();
+        match *response.last_chunk::<2>().unwrap() {
             [0, 0] => return,
             // The coordinator loads.
             [0, 14..=16] => tokio::time::sleep(Duration::from_millis(50)).await,

@@ -13,8 +13,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka_direct::{
-    Cluster, ClusterConfig, Columns, Connecting, DecodeOptions, IsolationLevel, KafkaRdd, Stream,
-    Transport,
+    Cluster, ClusterConfig, Columns, Connecting, DecodeOptions, IsolationLevel, KafkaRdd,
+    Transport, TransportStream,
 };
 use kafka_direct_broker::{
     ApiKey, BatchWriter, Broker, Fault, FillOrder, Marker, RawOffsets, Record, TailBatches,
@@ -45,7 +45,7 @@ struct InMemory(Arc<Broker>);
 impl Transport for InMemory {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         let stream = self.0.connect_in_memory(host, port);
-        Box::pin(async move { stream.map(|s| Box::new(s) as Box<dyn Stream>) })
+        Box::pin(async move { stream.map(|s| Box::new(s) as Box<dyn TransportStream>) })
     }
 }
 
@@ -119,7 +119,7 @@ fn elect(random: &mut Random, broker: &Broker, partition: i32) {
 }
 
 fn plan_faults(random: &mut Random, broker: &Broker) {
-    // An empty answer that claims a complete log is a lie, and so is rubbish; no client can tell many
+    // An empty response that claims a complete log is a lie, and so is rubbish; no client can tell many
     // of them in a row from a hole or a broken broker. Two are within what is asked again.
     let mut lies = 2;
     for _ in 0..random.below(30) {
@@ -132,7 +132,7 @@ fn plan_faults(random: &mut Random, broker: &Broker) {
             }
             3 => Fault::Delay(Duration::from_millis(random.below(40_000))),
             4 => Fault::Throttle(Duration::from_millis(random.below(2000))),
-            // Behind the fields of a small answer: in the records, where a checksum is.
+            // Behind the fields of a small response: in the records, where a checksum is.
             5 => Fault::ErrorCode([3, 5, 6, 9, 56, 74, 75, 78, 100][random.below(9) as usize]),
             6 if lies > 0 => {
                 lies -= 1;
@@ -167,7 +167,7 @@ async fn run(seed: u64) {
         .memory_budget_bytes(1 + random.below(4000) as usize)
         .partition_max_bytes(1 + random.below(1000) as usize)
         .fetch_max_bytes(1 + random.below(4000) as usize)
-        .lanes_per_leader(1 + random.below(3) as usize);
+        .fetch_connections_per_broker(1 + random.below(3) as usize);
     let cluster = Cluster::connect(config).await.unwrap();
     let isolation = if random.chance(70) {
         IsolationLevel::ReadCommitted

@@ -23,7 +23,7 @@ const ARCHITECTURE_LINES: usize = 150;
 const ADR_LINES: usize = 60;
 
 /// Crates in floor order: a crate depends only on crates of lower floors.
-const FLOORS: &[&[&str]] = &[
+const LAYERS: &[&[&str]] = &[
     &["kafka-direct-core"],
     &["kafka-direct-driver", "kafka-direct-wire", "kafka-direct-worker", "kafka-direct-broker"],
     &["kafka-direct"],
@@ -219,8 +219,8 @@ fn a_crates_folder_is_its_name_and_its_root_says_what_it_promises() {
 }
 
 #[test]
-fn crates_depend_only_on_lower_floors() {
-    let floor = |name: &str| FLOORS.iter().position(|crates| crates.contains(&name));
+fn crates_depend_only_on_lower_layers() {
+    let floor = |name: &str| LAYERS.iter().position(|crates| crates.contains(&name));
     let mut broken = Vec::new();
     for folder in crates() {
         let name = folder_name(&folder);

@@ -1,7 +1,7 @@
 //! `floor BOOTSTRAP TOPIC drain|views [ROUNDS]`: the bar that the reader is measured against.
 //!
 //! One thread, blocking sockets, one connection per leader, the next Fetch sent before the last
-//! answer is decoded. `drain` walks batch headers and throws the bytes away. `views` checks the
+//! response is decoded. `drain` walks batch headers and throws the bytes away. `views` checks the
 //! CRC, decompresses, parses every record and builds offset and timestamp columns plus 16-byte
 //! Arrow views of key and value. Headers are stepped over, nothing is projected, aborted
 //! transactions are not left out.
@@ -324,9 +324,9 @@ fn round(bootstrap: &str, topic: &str, decode: bool) {
             let mut frame = conn.recv(ApiKey::Fetch, FETCH);
             wire += frame.len() as u64;
             requests += 1;
-            let answer = FetchResponse::decode(&mut frame, FETCH).expect("fetch");
+            let response = FetchResponse::decode(&mut frame, FETCH).expect("fetch");
             let mut sets = Vec::new();
-            for p in answer.responses.into_iter().flat_map(|t| t.partitions) {
+            for p in response.responses.into_iter().flat_map(|t| t.partitions) {
                 assert_eq!(p.error_code, 0, "partition {}", p.partition_index);
                 let set = p.records.unwrap_or_default();
                 let mut at = 0;

@@ -1,7 +1,7 @@
 //! The kernels by time: plan, decode by codec and size, projections, many decoders, two threads.
 //!
 //! `just bench` runs all, `just bench decode` those with the word in their name. Inputs lie in the
-//! caches of the processor, as an answer does that was read from a socket a moment ago.
+//! caches of the processor, as a response does that was read from a socket a moment ago.
 
 use divan::{
     Bencher,
@@ -10,15 +10,15 @@ use divan::{
 use kafka_direct_core::Codec;
 use kafka_direct_driver::Selection;
 use kafka_direct_kernels::{
-    answers::Answer,
+    responses::Response,
     batches::Recipe,
     partitions::{partitions, plan_all},
     values::Values,
 };
 use kafka_direct_worker::{Column, Columns, DecodeOptions};
 
-/// About as much as one partition brings in one answer, before compression.
-const ANSWER_BYTES: usize = 1 << 20;
+/// About as much as one partition brings in one response, before compression.
+const RESPONSE_BYTES: usize = 1 << 20;
 /// A full batch of the loads of `benches/compare`, before compression.
 const BATCH_BYTES: usize = 128 << 10;
 
@@ -48,11 +48,11 @@ const fn bytes_of(values: Values) -> usize {
     }
 }
 
-/// An answer of about `bytes` in full batches.
-fn answer(values: Values, codec: Codec, bytes: usize) -> Answer {
+/// A response of about `bytes` in full batches.
+fn response(values: Values, codec: Codec, bytes: usize) -> Response {
     let records_per_batch = BATCH_BYTES / bytes_of(values);
     let recipe = Recipe { values, codec, records_per_batch };
-    Answer::new(recipe.write(bytes / bytes_of(values)).unwrap(), 0)
+    Response::new(recipe.write(bytes / bytes_of(values)).unwrap(), 0)
 }
 
 /// With records and bytes of records (before compression) a second.
@@ -60,11 +60,11 @@ fn counted<'a, 'b>(bencher: Bencher<'a, 'b>, records: usize, bytes: usize) -> Be
     bencher.counter(ItemsCount::new(records)).counter(BytesCount::new(bytes))
 }
 
-fn decode(bencher: Bencher<'_, '_>, answer: &Answer, columns: Columns) {
+fn decode(bencher: Bencher<'_, '_>, response: &Response, columns: Columns) {
     let options = DecodeOptions::new().with_columns(columns);
-    assert_eq!(answer.decode(&options).unwrap(), answer.records);
-    counted(bencher, answer.records, answer.plain_bytes)
-        .bench(|| divan::black_box(answer).decode(&options).unwrap());
+    assert_eq!(response.decode(&options).unwrap(), response.records);
+    counted(bencher, response.records, response.plain_bytes)
+        .bench(|| divan::black_box(response).decode(&options).unwrap());
 }
 
 /// A plan, items are partitions: time grows as they do.
@@ -95,42 +95,42 @@ mod decode {
 
     #[divan::bench(args = CODECS)]
     fn letters_100(bencher: Bencher<'_, '_>, name: &str) {
-        decode(bencher, &answer(LETTERS_100, codec(name), ANSWER_BYTES), Columns::default());
+        decode(bencher, &response(LETTERS_100, codec(name), RESPONSE_BYTES), Columns::default());
     }
 
     #[divan::bench(args = CODECS)]
     fn json_232(bencher: Bencher<'_, '_>, name: &str) {
-        decode(bencher, &answer(JSON_232, codec(name), ANSWER_BYTES), Columns::default());
+        decode(bencher, &response(JSON_232, codec(name), RESPONSE_BYTES), Columns::default());
     }
 
     #[divan::bench(args = CODECS)]
     fn letters_1024(bencher: Bencher<'_, '_>, name: &str) {
-        decode(bencher, &answer(LETTERS_1024, codec(name), ANSWER_BYTES), Columns::default());
+        decode(bencher, &response(LETTERS_1024, codec(name), RESPONSE_BYTES), Columns::default());
     }
 
     /// Batches of one record of 100 B.
     #[divan::bench(args = CODECS)]
     fn tiny(bencher: Bencher<'_, '_>, name: &str) {
         let recipe = Recipe { values: LETTERS_100, codec: codec(name), records_per_batch: 1 };
-        let answer = Answer::new(recipe.write(ANSWER_BYTES / 10 / 100).unwrap(), 0);
-        decode(bencher, &answer, Columns::default());
+        let response = Response::new(recipe.write(RESPONSE_BYTES / 10 / 100).unwrap(), 0);
+        decode(bencher, &response, Columns::default());
     }
 }
 
 /// 232 B of JSON, not compressed: what is asked for decides what is done.
 #[divan::bench(args = ["checksums", "count", "no columns", "offset, timestamp", "value views", "key, value views", "default"])]
 fn columns(bencher: Bencher<'_, '_>, asked: &str) {
-    let answer = answer(JSON_232, Codec::None, ANSWER_BYTES);
+    let response = response(JSON_232, Codec::None, RESPONSE_BYTES);
     let of = |columns: &[Column]| columns.iter().copied().collect();
     let columns = match asked {
         "checksums" => {
-            return counted(bencher, answer.records, answer.plain_bytes)
-                .bench(|| divan::black_box(&answer).checksums());
+            return counted(bencher, response.records, response.plain_bytes)
+                .bench(|| divan::black_box(&response).checksums());
         }
         "count" => {
             let options = DecodeOptions::new();
-            return counted(bencher, answer.records, answer.plain_bytes)
-                .bench(|| divan::black_box(&answer).scan(&options).unwrap());
+            return counted(bencher, response.records, response.plain_bytes)
+                .bench(|| divan::black_box(&response).scan(&options).unwrap());
         }
         "no columns" => Columns::none(),
         "offset, timestamp" => of(&[Column::Offset, Column::Timestamp]),
@@ -138,16 +138,16 @@ fn columns(bencher: Bencher<'_, '_>, asked: &str) {
         "key, value views" => of(&[Column::Key, Column::Value]),
         _ => Columns::default(),
     };
-    decode(bencher, &answer, columns);
+    decode(bencher, &response, columns);
 }
 
-/// 16 MiB of 232 B JSON in as many answers, each with a decoder of its own.
+/// 16 MiB of 232 B JSON in as many responses, each with a decoder of its own.
 #[divan::bench(args = [1, 10, 100, 1_000])]
-fn answers(bencher: Bencher<'_, '_>, partitions: usize) {
-    let one = answer(JSON_232, Codec::None, (16 << 20) / partitions);
+fn responses(bencher: Bencher<'_, '_>, partitions: usize) {
+    let one = response(JSON_232, Codec::None, (16 << 20) / partitions);
     let options = DecodeOptions::new();
     // Bytes of their own, as each partition has them.
-    let answers: Vec<Answer> = (0..partitions)
+    let responses: Vec<Response> = (0..partitions)
         .map(|_| {
             let mut own = one.clone();
             own.fetched.records = own.fetched.records.to_vec().into();
@@ -155,15 +155,15 @@ fn answers(bencher: Bencher<'_, '_>, partitions: usize) {
         })
         .collect();
     counted(bencher, one.records * partitions, one.plain_bytes * partitions).bench(|| {
-        let answers = divan::black_box(&answers).iter();
-        answers.map(|answer| answer.decode(&options).unwrap()).sum::<usize>()
+        let responses = divan::black_box(&responses).iter();
+        responses.map(|response| response.decode(&options).unwrap()).sum::<usize>()
     });
 }
 
-/// One thread, and two at once on answers of their own: as long as decoders share nothing, both
+/// One thread, and two at once on responses of their own: as long as decoders share nothing, both
 /// take the time that one takes, and together do twice as much.
 #[divan::bench(args = ["none", "lz4", "zstd"], threads = [1, 2])]
 fn threads(bencher: Bencher<'_, '_>, name: &str) {
-    let answer = answer(JSON_232, codec(name), ANSWER_BYTES);
-    decode(bencher, &answer, Columns::default());
+    let response = response(JSON_232, codec(name), RESPONSE_BYTES);
+    decode(bencher, &response, Columns::default());
 }

@@ -26,7 +26,7 @@ pub struct Recipe {
     pub records_per_batch: usize,
 }
 
-/// Batches back to back, as one partition's part of a Fetch answer.
+/// Batches back to back, as one partition's part of a Fetch response.
 #[derive(Debug, Clone)]
 pub struct Batches {
     pub bytes: Bytes,

@@ -1,9 +1,9 @@
-//! What the kernels run on: Kafka batches, fetched answers and partitions, the same on every machine.
+//! What the kernels run on: Kafka batches, fetched responses and partitions, the same on every machine.
 //!
 //! Nothing here talks to a broker. Whoever wants to know what a change costs on a wire asks
 //! `benches/compare`.
 
-pub mod answers;
+pub mod responses;
 pub mod batches;
 pub mod partitions;
 pub mod values;

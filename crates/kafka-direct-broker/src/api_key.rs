@@ -141,7 +141,7 @@ impl Versions {
         }
     }
 
-    /// The versions named in an ApiVersions answer; `None` if the API is capped away. Apache Kafka
+    /// The versions named in an ApiVersions response; `None` if the API is capped away. Apache Kafka
     /// 4 names Produce from 0 for old clients that look for it, and serves it from 3.
     pub(crate) fn advertised(&self, api: ApiKey) -> Option<RangeInclusive<i16>> {
         let served = self.of(api);

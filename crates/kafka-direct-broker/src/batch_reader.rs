@@ -13,7 +13,7 @@ pub(crate) struct Stamped {
 }
 
 /// The first record of `batch` with a timestamp of at least `timestamp` and an offset of at least
-/// `from`. A compressed batch is not opened: its base offset answers for all of it.
+/// `from`. A compressed batch is not opened: its base offset responses for all of it.
 pub(crate) fn first_at_or_after(
     header: &BatchHeader,
     batch: &[u8],
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn markers_are_told_apart() {
+    fn markers_are_distinguished() {
         for kind in [Marker::Abort, Marker::Commit] {
             let bytes = BatchWriter::new().transaction(1, 0).marker(kind).unwrap();
             assert_eq!(marker(&bytes), Some(kind));

@@ -147,7 +147,7 @@ impl Broker {
         self.shared.cluster.lock().topics.get(topic).map(|topic| topic.id)
     }
 
-    /// Appends `records` as one batch that is not compressed; answers its base offset.
+    /// Appends `records` as one batch that is not compressed; responses its base offset.
     ///
     /// # Errors
     /// [`BrokerError::Unencodable`] for no record, or more than fit one batch.
@@ -161,7 +161,7 @@ impl Broker {
     }
 
     /// Appends batches as they are, recorded from Apache Kafka or made with
-    /// [`BatchWriter`](crate::BatchWriter); answers the first base offset. CRCs are not checked.
+    /// [`BatchWriter`](crate::BatchWriter); responses the first base offset. CRCs are not checked.
     /// Last stable offset and aborted transactions follow from the batches. An empty `batches`
     /// appends nothing.
     ///
@@ -264,7 +264,7 @@ impl Broker {
     }
 
     /// Makes `node` the leader of a partition, or nobody, and begins the next leader epoch, also if
-    /// the leader stays the same. Nodes that do not lead answer NOT_LEADER_OR_FOLLOWER, or
+    /// the leader stays the same. Nodes that do not lead response NOT_LEADER_OR_FOLLOWER, or
     /// FENCED_LEADER_EPOCH to a client that sends the old epoch.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    /// Whether `node` may answer for the partition to a client that knows `client_epoch` (−1: none).
+    /// Whether `node` may respond for the partition to a client that knows `client_epoch` (−1: none).
     ///
     /// The epoch is judged first, as Apache Kafka does.
     pub(crate) fn admit(&self, node: i32, client_epoch: i32) -> Result<(), ResponseError> {
@@ -152,7 +152,7 @@ impl Cluster {
         Some(topic)
     }
 
-    /// The partition, if `node` may answer for it.
+    /// The partition, if `node` may respond for it.
     pub(crate) fn led(
         &mut self,
         topic: &str,

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     ApiKey,
-    api::{self, Call, Mode, Unanswerable},
+    api::{self, Call, Mode, NoResponse},
     faults::Fault,
     frame::{self, FrameReader},
     guard,
@@ -33,7 +33,7 @@ enum Reply {
     Frame(Vec<Bytes>),
     /// These bytes as they are; then the connection closes if so told.
     Bytes(Bytes, Then),
-    /// The client wants no answer.
+    /// The client wants no response.
     Nothing,
 }
 
@@ -50,7 +50,7 @@ where
 {
     let (from, to) = tokio::io::split(stream);
     let reader = FrameReader::new(from, shared.settings.max_frame_bytes);
-    if let Err(Unanswerable(reason)) = run(shared, node, idle, reader, to).await {
+    if let Err(NoResponse(reason)) = run(shared, node, idle, reader, to).await {
         tracing::debug!(node, reason, "connection closed");
     }
 }
@@ -61,7 +61,7 @@ async fn run<R, W>(
     idle: Option<Duration>,
     mut reader: FrameReader<R>,
     mut to: W,
-) -> Result<(), Unanswerable>
+) -> Result<(), NoResponse>
 where
     R: AsyncRead + Unpin + Send,
     W: AsyncWrite + Unpin + Send,
@@ -115,8 +115,8 @@ async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T> + Send
     }
 }
 
-fn lost(error: &io::Error) -> Unanswerable {
-    Unanswerable(error.to_string())
+fn lost(error: &io::Error) -> NoResponse {
+    NoResponse(error.to_string())
 }
 
 /// A request's fixed beginning.
@@ -140,9 +140,9 @@ impl Head {
 }
 
 /// Serves one request, faults included.
-async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, Unanswerable> {
+async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, NoResponse> {
     let head = Head::read(&frame)
-        .ok_or_else(|| Unanswerable("no request of an API this broker serves".to_owned()))?;
+        .ok_or_else(|| NoResponse("no request of an API this broker serves".to_owned()))?;
     shared.count(head.api);
     tracing::trace!(node, api = ?head.api, version = head.version, "request");
     let mut call = Call { shared, node, version: head.version, mode: Mode::Serve, throttle_ms: 0 };
@@ -158,7 +158,7 @@ async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, Unansw
         Some(Fault::Cut) => return Ok(Reply::Bytes(Bytes::new(), Then::Close)),
         Some(Fault::Raw(bytes)) => return Ok(Reply::Bytes(bytes.clone(), Then::GoOn)),
     }
-    let Some(parts) = answer(&call, head, frame).await? else {
+    let Some(parts) = response(&call, head, frame).await? else {
         return Ok(match fault {
             Some(Fault::CutAfter(_)) => Reply::Bytes(Bytes::new(), Then::Close),
             _ => Reply::Nothing,
@@ -172,7 +172,7 @@ async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, Unansw
         }
         Some(Fault::CutAfter(bytes)) => {
             let mut whole = Vec::new();
-            // A write into memory cannot fail but for an answer of more than 2 GiB.
+            // A write into memory cannot fail but for a response of more than 2 GiB.
             frame::write(&mut whole, &parts).await.map_err(|error| lost(&error))?;
             whole.truncate(bytes);
             Ok(Reply::Bytes(Bytes::from(whole), Then::Close))
@@ -181,30 +181,30 @@ async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, Unansw
     }
 }
 
-/// The parts of the answer, header included; `None` if the client wants none.
-async fn answer(
+/// The parts of the response, header included; `None` if the client wants none.
+async fn response(
     call: &Call<'_>,
     head: Head,
     frame: Bytes,
-) -> Result<Option<Vec<Bytes>>, Unanswerable> {
+) -> Result<Option<Vec<Bytes>>, NoResponse> {
     let Head { api, version, correlation } = head;
     let served = call.shared.versions.of(api).contains(&version);
     let (body, header_version) = if served {
         let header = guard::header_bytes(api.request_header_version(version), &frame)
-            .map_err(|refused| Unanswerable(format!("a hostile request header: {refused}")))?;
-        let body = call.answer(api, frame.slice(header..)).await?;
+            .map_err(|refused| NoResponse(format!("a hostile request header: {refused}")))?;
+        let body = call.response(api, frame.slice(header..)).await?;
         (body, api.response_header_version(version))
     } else if api == ApiKey::ApiVersions {
         (api::unknown_api_versions(call.shared)?, 0)
     } else {
-        return Err(Unanswerable(format!("{api:?} v{version} is not served")));
+        return Err(NoResponse(format!("{api:?} v{version} is not served")));
     };
     let Some(mut parts) = body else { return Ok(None) };
     let mut first = BytesMut::new();
     ResponseHeader::default()
         .with_correlation_id(correlation)
         .encode(&mut first, header_version)
-        .map_err(|error| Unanswerable(error.to_string()))?;
+        .map_err(|error| NoResponse(error.to_string()))?;
     if let Some(head) = parts.first_mut() {
         first.extend_from_slice(head);
         *head = first.freeze();

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn truncation_forgets_epochs_that_began_behind_it() {
+    fn truncation_drops_epochs_that_began_after_it() {
         let mut epochs = Epochs::default();
         epochs.begin(0, 0);
         epochs.begin(1, 10);

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::ApiKey;
 
-/// How an answer, given without its size prefix, is changed before it goes out.
+/// How a response, given without its size prefix, is changed before it goes out.
 pub type Corruption = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
 
 /// What happens to a request.
@@ -21,39 +21,39 @@ pub type Corruption = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
 pub enum Fault {
     /// Waits, then serves it as usual. Later requests of the connection wait behind it.
     Delay(Duration),
-    /// Nothing is done; a well-formed answer carries this Kafka error code in every place that has
+    /// Nothing is done; a well-formed response carries this Kafka error code in every place that has
     /// one. In Fetch the session errors (70, 71, 106) stand at the top, others at each partition.
     ErrorCode(i16),
-    /// Nothing is done; a well-formed answer without errors says nothing. A Fetch answer has every
+    /// Nothing is done; a well-formed response without errors says nothing. A Fetch response has every
     /// partition with its watermarks and no records.
     Empty,
-    /// Nothing is done; the connection closes without an answer.
+    /// Nothing is done; the connection closes without a response.
     Cut,
-    /// It is served, and the connection closes after this many bytes of the answer, its size
+    /// It is served, and the connection closes after this many bytes of the response, its size
     /// prefix included. 0 is a request that took effect and was never answered.
     CutAfter(usize),
-    /// It is served, and the answer without its size prefix is changed by this function.
+    /// It is served, and the response without its size prefix is changed by this function.
     Corrupt(Corruption),
-    /// Nothing is done; these bytes, size prefix included, are the answer.
+    /// Nothing is done; these bytes, size prefix included, are the response.
     Raw(Bytes),
-    /// It is served, and the answer names this throttle time (in whole milliseconds). A Fetch is not
-    /// served: its answer names no partition, as Apache Kafka's under a quota.
+    /// It is served, and the response names this throttle time (in whole milliseconds). A Fetch is not
+    /// served: its response names no partition, as Apache Kafka's under a quota.
     Throttle(Duration),
 }
 
 impl Fault {
-    /// Serves the request and changes its answer, given without the size prefix.
+    /// Serves the request and changes its response, given without the size prefix.
     pub fn corrupt(change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
         Self::Corrupt(Arc::new(change))
     }
 
-    /// Serves the request and flips every bit of byte `at` of its answer, counted from the
+    /// Serves the request and flips every bit of byte `at` of its response, counted from the
     /// correlation id's first byte; from the end if `at` lies behind it.
     #[must_use]
     pub fn flip_byte(at: usize) -> Self {
-        Self::corrupt(move |answer| {
-            let at = at.min(answer.len().saturating_sub(1));
-            if let Some(byte) = answer.get_mut(at) {
+        Self::corrupt(move |response| {
+            let at = at.min(response.len().saturating_sub(1));
+            if let Some(byte) = response.get_mut(at) {
                 *byte = !*byte;
             }
         })

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_without_bytes_behind_them_are_refused() {
+    fn counts_without_bytes_after_them_are_refused() {
         // Metadata v1: 2^31 − 1 topics in four bytes; v9: 2^32 − 2 in five.
         let refused = Err(Malformed::Count);
         assert_eq!(check(ApiKey::Metadata, 1, &[0x7f, 0xff, 0xff, 0xff]), refused);

@@ -22,7 +22,7 @@
 //! }
 //! ```
 //!
-//! **Promises:** it speaks the versions that [`ApiKey::versions`] names and answers as Apache Kafka
+//! **Promises:** it speaks the versions that [`ApiKey::versions`] names and responses as Apache Kafka
 //! does: whole batches, limits, watermarks, sessions, isolation, leader epochs, topic ids. A
 //! partition holds no more than its cap. No request makes it panic or reserve more than the request
 //! is long, times a constant. Its only clock is tokio's and it draws no random numbers, so under
@@ -50,7 +50,7 @@
 //! - `api_key.rs`: the APIs served, their versions, and caps on these
 //! - `guard.rs`, `guard_schemas.rs`: check a request against its schema before a codec decodes it
 //! - `api/mod.rs`: from a request's bytes to a response's bytes; one file per API: `api/*`
-//! - `api/fetch_answer.rs`: encodes a Fetch response without copying batches
+//! - `api/fetch_response.rs`: encodes a Fetch response without copying batches
 //!
 //! What it keeps:
 //! - `shared.rs`: what nodes, connections and the handle have in common

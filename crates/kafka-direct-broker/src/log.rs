@@ -104,7 +104,7 @@ impl Log {
         self.local_start = offset;
     }
 
-    /// Gives `batches` the next offsets and the leader's epoch, and appends them. Answers the
+    /// Gives `batches` the next offsets and the leader's epoch, and appends them. Responses the
     /// first offset.
     pub(crate) fn append(&mut self, batches: Vec<Unplaced>, epoch: i32) -> i64 {
         let base = self.end;
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn truncation_forgets_batches_and_transactions_behind_it() {
+    fn truncation_drops_batches_and_transactions_after_it() {
         let mut log = Log::new(usize::MAX);
         append(&mut log, 5);
         let writer = BatchWriter::new().transaction(9, 0).base_offset(5);

@@ -97,7 +97,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Without it small answers wait for acknowledgements; it works either way.
+                // Without it small responses wait for acknowledgements; it works either way.
                 drop(stream.set_nodelay(true));
                 return stream;
             }

@@ -1,5 +1,5 @@
 //! Fetch sessions (KIP-227): the broker remembers which partitions a connection wants, and an
-//! incremental answer leaves out those with nothing new.
+//! incremental response leaves out those with nothing new.
 //!
 //! A cache belongs to one node. Sessions idle for two minutes give way to new ones; while all
 //! slots are in use, a client that asks for a session is told 0 and stays on full fetches.
@@ -39,7 +39,7 @@ pub(crate) struct Want {
 
 type Key = (TopicRef, i32);
 
-/// What an incremental answer last said about a partition.
+/// What an incremental response last said about a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) high_watermark: i64,
@@ -97,7 +97,7 @@ pub(crate) struct Asked {
 /// How a request is to be answered.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The id for the answer; 0 for none.
+    /// The id for the response; 0 for none.
     pub(crate) session_id: i32,
     /// Whether partitions with nothing new are left out.
     pub(crate) incremental: bool,
@@ -171,7 +171,7 @@ impl Sessions {
         self.last_id
     }
 
-    /// Notes what is about to be said of a partition; `said` is `None` for an error. Answers
+    /// Notes what is about to be said of a partition; `said` is `None` for an error. Responses
     /// whether it must be said. A partition that gave records goes to the end of the order.
     pub(crate) fn say(
         &mut self,
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_remembers_moves_and_forgets_partitions() {
+    async fn a_session_keeps_moves_and_drops_partitions() {
         let mut sessions = Sessions::new(10);
         let full = sessions.open(ask(0, 0, vec![want(0, 5), want(1, 6), want(0, 7)])).unwrap();
         assert_eq!(

@@ -10,7 +10,7 @@ pub enum AutoCreate {
     Partitions(i32),
 }
 
-/// What stands at the end of a partition's bytes in a Fetch answer when the next batch does not
+/// What stands at the end of a partition's bytes in a Fetch response when the next batch does not
 /// fit. It never concerns the first batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TailBatches {
@@ -21,7 +21,7 @@ pub enum TailBatches {
     Cut,
 }
 
-/// Which partition of a Fetch has the first claim on the bytes an answer may hold.
+/// Which partition of a Fetch has the first claim on the bytes a response may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FillOrder {
     /// The first of the request, as Apache Kafka does (KIP-74). The default.

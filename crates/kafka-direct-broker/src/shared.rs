@@ -38,7 +38,7 @@ pub struct FetchSeen {
     pub session_epoch: i32,
     /// How long it would wait for `min_bytes`, in milliseconds.
     pub max_wait_ms: i32,
-    /// Its limit for the whole answer.
+    /// Its limit for the whole response.
     pub max_bytes: i32,
     /// The partitions it names, in order, with the offset asked for. A topic id that is unknown
     /// stands as its text.

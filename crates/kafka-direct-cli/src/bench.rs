@@ -10,9 +10,9 @@ mod limit;
 mod measure;
 mod plots;
 mod report;
+mod results;
 mod stop;
 mod table;
-mod tell;
 mod usage;
 
 use std::{sync::OnceLock, time::Duration};
@@ -25,15 +25,15 @@ use self::{
     figures::{Figures, Round},
     generate::Topic,
     measure::Reading,
+    results::Files,
     stop::Bounds,
-    tell::Files,
 };
 use crate::{
     cli::{BenchArgs, ConnectionArgs},
     connect,
     exit::Failure,
     output,
-    remarks::tell_plan,
+    remarks::note_plan,
     selection, signal,
 };
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Failure> {
         done = bench.measure() => done,
     };
     output::clear_progress();
-    let told = bench.tell(outcome.is_ok());
+    let told = bench.show(outcome.is_ok());
     let done = outcome.and(told);
     let Some(topic) = bench.doomed() else { return done };
     match (done, topic.delete().await) {
@@ -174,7 +174,7 @@ impl Bench {
             builder = builder.concurrency(concurrency);
         }
         let rdd = builder.build().await?;
-        tell_plan(rdd.plan());
+        note_plan(rdd.plan());
         let mut topics: Vec<String> =
             rdd.partitions().iter().map(|p| p.topic_partition().topic().to_owned()).collect();
         topics.dedup();

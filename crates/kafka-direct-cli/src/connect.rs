@@ -37,7 +37,7 @@ struct ConfigFile {
     partition_max_bytes: Option<usize>,
     #[serde(deserialize_with = "bytes")]
     max_batch_bytes: Option<usize>,
-    lanes: Option<usize>,
+    fetch_connections: Option<usize>,
 }
 
 /// Connects as the flags, the environment and the config file say.
@@ -108,7 +108,7 @@ fn filled(args: &ConnectionArgs, file: ConfigFile) -> ConnectionArgs {
         fetch_max_bytes: args.fetch_max_bytes.or(file.fetch_max_bytes),
         partition_max_bytes: args.partition_max_bytes.or(file.partition_max_bytes),
         max_batch_bytes: args.max_batch_bytes.or(file.max_batch_bytes),
-        lanes: args.lanes.or(file.lanes),
+        fetch_connections: args.fetch_connections.or(file.fetch_connections),
     }
 }
 
@@ -145,8 +145,8 @@ fn config(args: &ConnectionArgs) -> Result<ClusterConfig, Failure> {
     if let Some(bytes) = args.max_batch_bytes {
         config = config.max_batch_bytes(bytes);
     }
-    if let Some(lanes) = args.lanes {
-        config = config.lanes_per_leader(lanes);
+    if let Some(fetch_connections) = args.fetch_connections {
+        config = config.fetch_connections_per_broker(fetch_connections);
     }
     // A response holds at least one whole batch, and never more than the largest of these allows.
     let sizes = [args.fetch_max_bytes, args.partition_max_bytes, args.max_batch_bytes];
@@ -217,7 +217,7 @@ mod tests {
             fetch-max-bytes = 5
             partition-max-bytes = "6k"
             max-batch-bytes = "200MiB"
-            lanes = 2
+            fetch-connections = 2
         "#;
         let args = filled(&ConnectionArgs::default(), file(text).unwrap());
         assert_eq!(args.brokers.as_deref(), Some("a:1,b:2"));
@@ -233,7 +233,7 @@ mod tests {
             "180s",
             "4194304",
             "6144",
-            "lanes_per_leader: 2",
+            "fetch_connections_per_broker: 2",
             "209715200",
         ] {
             assert!(shown.contains(expected), "{expected} in {shown}");
@@ -244,16 +244,16 @@ mod tests {
     #[test]
     fn a_flag_goes_before_the_file() {
         let flags = ConnectionArgs { brokers: Some("flag:1".into()), ..ConnectionArgs::default() };
-        let args = filled(&flags, file("brokers = \"file:1\"\nlanes = 3").unwrap());
+        let args = filled(&flags, file("brokers = \"file:1\"\nfetch-connections = 3").unwrap());
         assert_eq!(args.brokers.as_deref(), Some("flag:1"));
-        assert_eq!(args.lanes, Some(3));
+        assert_eq!(args.fetch_connections, Some(3));
     }
 
     #[test]
     fn what_the_file_must_not_hold_is_named() {
         for (text, named) in [
             ("broker = \"a:1\"", "broker"),
-            ("lanes = \"many\"", "lanes"),
+            ("fetch-connections = \"many\"", "fetch-connections"),
             ("memory-budget = \"lots\"", "`lots` is no size"),
             ("brokers = ", "config.toml"),
         ] {

@@ -24,7 +24,7 @@
 //! - `bench.rs`: `bench`; `bench/generate.rs`: the topic it may write first
 //! - `bench/measure.rs`: one round; `bench/stop.rs`, `bench/limit.rs`: when it ends early, how fast it
 //!   may go; `bench/usage.rs`: CPU and memory
-//! - `bench/figures.rs`: names, units, medians; `bench/table.rs`, `bench/tell.rs`: as tables, and where
+//! - `bench/figures.rs`: names, units, medians; `bench/table.rs`, `bench/results.rs`: as tables, and where
 //!   they are shown
 //! - `bench/report.rs`, `bench/plots.rs`: the page with everything on it, and its plots
 //! - `remarks.rs`: remarks on a plan; `progress.rs`: bars; `output.rs`: the only place that prints

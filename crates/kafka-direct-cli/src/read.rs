@@ -20,7 +20,7 @@ use crate::{
     connect,
     exit::Failure,
     output,
-    remarks::tell_resets,
+    remarks::note_resets,
     selection,
 };
 
@@ -64,7 +64,7 @@ async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
     let cluster = connect::connect(&args.connection).await?;
     let mut display = Display::new(args.output.quiet);
     display.without_bars = args.output.output.is_none() && output::stdout_is_terminal();
-    display.tell_resets = args.output.limit.is_none();
+    display.note_resets = args.output.limit.is_none();
     let shown = display.clone();
     let rdd = planned(&cluster, args, move |event| shown.show(event)).await?;
     let read = async {
@@ -101,7 +101,7 @@ async fn first(
             left = left.saturating_sub(u64::try_from(rows).unwrap_or(u64::MAX));
         }
         if !display.quiet {
-            tell_resets(batches.resets());
+            note_resets(batches.resets());
         }
         if left == 0 {
             break;

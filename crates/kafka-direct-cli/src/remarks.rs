@@ -5,7 +5,7 @@ use kafka_direct::{BatchPlan, IsolationLevel, Reset, ResetCause};
 use crate::output;
 
 /// Says which offsets open transactions withhold, and which the plan skips.
-pub(crate) fn tell_plan(plan: &BatchPlan) {
+pub(crate) fn note_plan(plan: &BatchPlan) {
     if plan.isolation() == IsolationLevel::ReadCommitted {
         for partition in plan.partitions() {
             let marks = partition.watermarks;
@@ -20,11 +20,11 @@ pub(crate) fn tell_plan(plan: &BatchPlan) {
             }
         }
     }
-    tell_resets(plan.resets());
+    note_resets(plan.resets());
 }
 
 /// Says which offsets were skipped and why.
-pub(crate) fn tell_resets(resets: &[Reset]) {
+pub(crate) fn note_resets(resets: &[Reset]) {
     for reset in resets {
         let why = match reset.cause {
             ResetCause::Trimmed => "were trimmed off the log",

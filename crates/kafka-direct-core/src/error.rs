@@ -21,7 +21,7 @@ pub enum ErrorKind {
     Fenced,
     /// Credentials or ACLs are missing: fix them.
     Unauthorized,
-    /// The input is wrong: fix it; a retry answers the same.
+    /// The input is wrong: fix it; a retry responses the same.
     Invalid,
     /// Stored or received bytes are broken: stop; topic, partition and offset are named.
     Corrupt,

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use crate::Offset;
 
-/// A transaction that ended in an abort, as one Fetch answer lists it.
+/// A transaction that ended in an abort, as one Fetch response lists it.
 ///
-/// It is valid for the bytes of that answer only. The list is ordered by abort marker, not by
+/// It is valid for the bytes of that response only. The list is ordered by abort marker, not by
 /// `first_offset`; the same producer may appear more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AbortedTransaction {
@@ -16,7 +16,7 @@ pub struct AbortedTransaction {
     pub first_offset: Offset,
 }
 
-/// Whole Kafka batches of one partition from one Fetch answer.
+/// Whole Kafka batches of one partition from one Fetch response.
 ///
 /// Wire has walked the batch headers: `records` ends on a batch boundary, bases rise, and
 /// [`Fetched::next`] lies above [`Fetched::fetch_offset`]. Nothing behind the headers was looked
@@ -31,7 +31,7 @@ pub struct Fetched {
     pub next: Offset,
     /// Whole batches, back to back. Its own buffer: it pins no other partition's bytes.
     pub records: Bytes,
-    /// Aborted transactions of this answer (read_committed only).
+    /// Aborted transactions of this response (read_committed only).
     pub aborted: Vec<AbortedTransaction>,
     /// High watermark the broker named, exclusive.
     pub high_watermark: Offset,

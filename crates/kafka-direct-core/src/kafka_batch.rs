@@ -1,6 +1,6 @@
 //! The 61-byte header of a Kafka record batch (format v2), and the walk from one to the next.
 //!
-//! Wire walks to know the position after an answer, the worker to decode, the broker to store. Base
+//! Wire walks to know the position after a response, the worker to decode, the broker to store. Base
 //! offset, length and leader epoch are not under the batch's CRC, so the walk trusts none of them:
 //! a length must fit what is there, the base must rise, and deltas must not run backwards.
 //!
@@ -123,7 +123,7 @@ fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
 
 impl BatchHeader {
     /// Reads the header at the start of `records`. `Ok(None)` means that the bytes end before the
-    /// batch does: a broker may cut the last batch of an answer.
+    /// batch does: a broker may cut the last batch of a response.
     ///
     /// # Errors
     /// [`HeaderError`] if the batch is no v2 batch or its length cannot be true.
@@ -253,7 +253,7 @@ impl BatchHeader {
 /// The batches in a record set, header and whole bytes each. Ends after the last complete batch or
 /// after the first error.
 #[derive(Debug, Clone)]
-pub struct Batches<'a> {
+pub struct BatchWalker<'a> {
     rest: &'a [u8],
     expected: Offset,
 }
@@ -261,11 +261,11 @@ pub struct Batches<'a> {
 /// Walks `records` from their first byte. Bases must rise, from 0 for the first: a broker sends
 /// whole batches, so the first may start below the offset that was asked for.
 #[must_use]
-pub const fn walk(records: &[u8]) -> Batches<'_> {
-    Batches { rest: records, expected: Offset::ZERO }
+pub const fn walk(records: &[u8]) -> BatchWalker<'_> {
+    BatchWalker { rest: records, expected: Offset::ZERO }
 }
 
-impl Batches<'_> {
+impl BatchWalker<'_> {
     /// How many bytes are left behind the last complete batch.
     #[must_use]
     pub const fn rest_bytes(&self) -> usize {
@@ -280,7 +280,7 @@ impl Batches<'_> {
     }
 }
 
-impl<'a> Iterator for Batches<'a> {
+impl<'a> Iterator for BatchWalker<'a> {
     type Item = Result<(BatchHeader, &'a [u8]), HeaderError>;
 
     #[inline]

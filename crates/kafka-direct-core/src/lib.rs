@@ -38,7 +38,7 @@ mod watermarks;
 pub use error::{CoreError, ErrorKind};
 pub use fetched::{AbortedTransaction, Fetched};
 pub use isolation::IsolationLevel;
-pub use kafka_batch::{BATCH_HEADER_BYTES, BatchHeader, Batches, Codec, HeaderError, walk};
+pub use kafka_batch::{BATCH_HEADER_BYTES, BatchHeader, BatchWalker, Codec, HeaderError, walk};
 pub use offset::{Offset, OffsetRange};
 pub use plan::{BatchPlan, PLAN_VERSION, PlannedPartition, pieces_are_contiguous};
 pub use planned_range::PlannedRange;

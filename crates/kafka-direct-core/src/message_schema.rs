@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_lengths_without_bytes_behind_them_are_refused() {
+    fn counts_and_lengths_without_bytes_after_them_are_refused() {
         check(0, &[0, 0, 0, 7, 0, 9, b'a'], Err(Malformed::Length));
         check(0, &[0, 0, 0, 7, 0, 0, 127, 255, 255, 255], Err(Malformed::Count));
         // Three numbers are claimed and two are there.

@@ -6,7 +6,7 @@ use crate::{IsolationLevel, Offset};
 
 /// Bounds of one partition's log at the moments they were asked for.
 ///
-/// The three come from separate answers, so `log_start` may lie above `last_stable` when a log was
+/// The three come from separate responses, so `log_start` may lie above `last_stable` when a log was
 /// trimmed in between; [`Watermarks::end`] copes by never lying below `log_start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermarks {

@@ -116,10 +116,10 @@ pub enum DriverError {
         /// The indices.
         indices: Vec<i32>,
     },
-    /// An answer that [`lookups_needed`](crate::lookups_needed) asked for is not among the
+    /// A response that [`lookups_needed`](crate::lookups_needed) asked for is not among the
     /// [`Lookups`](crate::Lookups).
     #[error("{lookup} was not looked up; answer everything that `lookups_needed` names")]
-    MissingAnswer {
+    MissingResponse {
         /// The question.
         lookup: Lookup,
     },
@@ -146,7 +146,7 @@ impl DriverError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::OutOfBounds { .. } => ErrorKind::OffsetLost,
-            Self::MissingAnswer { .. } => ErrorKind::Internal,
+            Self::MissingResponse { .. } => ErrorKind::Internal,
             Self::Plan { source } => source.kind(),
             Self::Backwards { .. }
             | Self::BadNumber { .. }

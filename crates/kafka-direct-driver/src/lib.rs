@@ -1,6 +1,6 @@
 //! Pure planning for kafka-direct: watermarks, a selection and limits become a batch plan.
 //!
-//! The way through: [`lookups_needed`] says which questions only the cluster can answer (offsets by
+//! The way through: [`lookups_needed`] says which questions only the cluster can respond (offsets by
 //! timestamp, committed offsets); the caller asks them and fills [`Lookups`]; [`plan`] turns
 //! everything into a [`BatchPlan`](kafka_direct_core::BatchPlan). Ranges that are known already go
 //! through [`plan_ranges`].
@@ -18,7 +18,7 @@
 //! - `selection.rs`: `Selection`: starts, ends, isolation, policy and limits, also by partition
 //! - `numbers.rs`: checks the numbers a caller gave for one partition
 //! - `partition_state.rs`: `PartitionState`, what the cluster says about a partition before a plan
-//! - `lookups.rs`: `lookups_needed`, the questions only the cluster can answer; `Lookups`, the answers
+//! - `lookups.rs`: `lookups_needed`, the questions only the cluster can respond; `Lookups`, the answers
 //! - `resolve.rs`: one partition's start and end become offsets inside its log, or a data loss
 //! - `split.rs`: `split` cuts large ranges into pieces, as Spark does
 //! - `plan.rs`: `plan` and `plan_ranges` put the steps together

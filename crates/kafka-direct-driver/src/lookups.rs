@@ -1,4 +1,4 @@
-//! The questions that only the cluster can answer, and their answers.
+//! The questions that only the cluster can respond, and their answers.
 //!
 //! Planning does no I/O: it names what it must know beyond watermarks, the caller asks (one batched
 //! request per leader or coordinator is enough), and planning runs with the answers.
@@ -46,7 +46,7 @@ impl fmt::Display for Lookup {
     }
 }
 
-/// The cluster's answers. An answer that nobody asked for does no harm.
+/// The cluster's answers. A response that nobody asked for does no harm.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lookups {
     by_time: BTreeMap<i64, BTreeMap<TopicPartition, Option<Offset>>>,
@@ -90,7 +90,7 @@ impl Lookups {
         millis: i64,
     ) -> Result<Option<Offset>, DriverError> {
         let answer = self.by_time.get(&millis).and_then(|answers| answers.get(topic_partition));
-        answer.copied().ok_or_else(|| DriverError::MissingAnswer {
+        answer.copied().ok_or_else(|| DriverError::MissingResponse {
             lookup: Lookup::Timestamp { topic_partition: topic_partition.clone(), millis },
         })
     }
@@ -101,7 +101,7 @@ impl Lookups {
         topic_partition: &TopicPartition,
     ) -> Result<Option<Offset>, DriverError> {
         let answer = self.by_group.get(group).and_then(|answers| answers.get(topic_partition));
-        answer.copied().ok_or_else(|| DriverError::MissingAnswer {
+        answer.copied().ok_or_else(|| DriverError::MissingResponse {
             lookup: Lookup::Committed {
                 group: group.to_owned(),
                 topic_partition: topic_partition.clone(),

@@ -15,7 +15,7 @@ use crate::{
 /// arrived, never changes it.
 ///
 /// - `cluster` is the cluster's id, where it has one: the plan is refused elsewhere.
-/// - `lookups` must answer what [`lookups_needed`](crate::lookups_needed) names.
+/// - `lookups` must respond what [`lookups_needed`](crate::lookups_needed) names.
 /// - Offsets outside the log fail, or are clamped and recorded in [`BatchPlan::resets`], as the
 ///   data-loss policy says.
 /// - Partitions with nothing to read have no range, and are in [`BatchPlan::partitions`].
@@ -28,7 +28,7 @@ use crate::{
 /// - `OffsetLost`: an offset that was asked for or committed lies outside the log (policy `fail`).
 /// - `Invalid`: a start after an end, a map that does not fit the partitions, a timestamp without a
 ///   record, a number out of range, a split into more than [`MAX_PLANNED_RANGES`](crate::MAX_PLANNED_RANGES).
-/// - `Internal`: an answer is missing.
+/// - `Internal`: a response is missing.
 pub fn plan(
     selection: &Selection,
     cluster: Option<String>,

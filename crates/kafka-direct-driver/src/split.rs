@@ -89,7 +89,7 @@ fn cut_all(
         return Ok(pieces);
     };
     let total = total_span(&pieces);
-    let is_small = |planned: &PlannedRange| share(span(planned.range()), total, min) == 1;
+    let is_small = |planned: &PlannedRange| piece_count(span(planned.range()), total, min) == 1;
     let small: Vec<&PlannedRange> = pieces.iter().filter(|planned| is_small(planned)).collect();
     let small_total = small
         .iter()
@@ -105,7 +105,7 @@ fn cut_all(
         let count = if small.contains(whole.topic_partition()) {
             1
         } else {
-            share(span(whole.range()), large_total, large_min)
+            piece_count(span(whole.range()), large_total, large_min)
         };
         cuts.cut(whole, count)?;
     }
@@ -174,7 +174,7 @@ fn pieces_of_at_most(span: u64, max: NonZeroU64) -> u64 {
 
 /// How many of `wanted` pieces a range of `span` offsets out of `total` gets, at least 1: rounded
 /// half up in f64, as Spark does.
-fn share(span: u64, total: u128, wanted: u64) -> u64 {
+fn piece_count(span: u64, total: u128, wanted: u64) -> u64 {
     let pieces = (span as f64 / total as f64 * wanted as f64).round();
     #[expect(
         clippy::cast_possible_truncation,

@@ -129,7 +129,7 @@ fn starts_and_ends_resolve_against_the_end_of_their_isolation_level() {
 }
 
 #[test]
-fn a_timestamp_answer_from_outside_the_log_is_kept_inside() {
+fn an_offset_by_time_from_outside_the_log_is_clamped() {
     let found = timestamps(&[(1, Some(3)), (2, Some(500))]);
     reads(&Selection::new().starts(since(1)), &found, &[(10, 100)]);
     reads(&Selection::new().starts(since(2)), &found, &[]);
@@ -156,7 +156,7 @@ fn a_group_without_commit_starts_at_its_fallback_however_deep() {
 }
 
 #[test]
-fn a_group_that_stands_behind_the_end_has_nothing_left_to_read() {
+fn a_group_whose_commit_is_after_the_end_has_nothing_left_to_read() {
     reads(&Selection::new().starts(group(at(10))).ends(until(20)), &committed(Some(30)), &[]);
 }
 
@@ -241,7 +241,7 @@ fn a_start_after_the_end_is_invalid_and_says_both() {
 }
 
 #[test]
-fn timestamps_in_order_whose_answers_cross_read_nothing() {
+fn timestamps_in_order_whose_offsets_cross_read_nothing() {
     let crossed = timestamps(&[(5, Some(60)), (8, Some(30))]);
     let selection = Selection::new().starts(since(5)).ends(EndOffset::Timestamp { millis: 8 });
     reads(&selection, &crossed, &[]);

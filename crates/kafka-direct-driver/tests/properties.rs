@@ -159,7 +159,7 @@ proptest! {
         if needed.is_err() {
             prop_assert!(planned.is_err());
         } else {
-            let missing = matches!(planned, Err(DriverError::MissingAnswer { .. }));
+            let missing = matches!(planned, Err(DriverError::MissingResponse { .. }));
             prop_assert!(!missing, "{:?}", planned);
         }
         if let Ok(plan) = planned {

@@ -1,4 +1,4 @@
-//! The cluster as the rest of the project sees it: finding a broker that answers, and asking it.
+//! The cluster as the rest of the project sees it: finding a broker that responds, and asking it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     address::host_and_port,
     code,
     fetch::{FetchMetrics, FetchOptions, Lanes, RangeFetch},
-    pool::{Answer, Pool},
+    pool::{BrokerResponse, Pool},
     queries::{ListOffset, PartitionQueries, Query},
     response::Response,
     topology::{Broker, Leader, Refresh, Topology},
@@ -29,7 +29,7 @@ const NEXT: &str = "check that one of these servers is up and can be reached fro
 /// A connection to a Kafka cluster. Cheap to clone; clones share connections and metadata.
 ///
 /// Every operation retries passing faults (a leader that moves, a coordinator that loads, a broken
-/// connection, no answer in time) with fresh metadata and growing pauses until
+/// connection, no response in time) with fresh metadata and growing pauses until
 /// [`ClusterConfig::retry_timeout`] went by without progress, and then ends as `Unavailable`.
 ///
 /// **Cancel safety:** every future here can be dropped at any moment.
@@ -54,7 +54,7 @@ pub(crate) struct ClusterInner {
     lanes: Arc<Lanes>,
 }
 
-/// A question about topics that no broker answered: who waited for it need not ask again.
+/// A question about topics that no broker responded: who waited for it need not ask again.
 #[derive(Debug)]
 pub(crate) struct FailedRefresh {
     pub(crate) began: Instant,
@@ -62,7 +62,7 @@ pub(crate) struct FailedRefresh {
 }
 
 impl Cluster {
-    /// Connects through the first bootstrap server that answers, in the order given, and learns the
+    /// Connects through the first bootstrap server that responds, in the order given, and learns the
     /// brokers.
     ///
     /// # Errors
@@ -151,13 +151,13 @@ impl PartitionQueries for Cluster {
 }
 
 impl ClusterInner {
-    /// Asks for metadata of `topics`, or of all, and takes in the answer. No topic is created.
+    /// Asks for metadata of `topics`, or of all, and takes in the response. No topic is created.
     pub(crate) async fn ask_metadata(
         &self,
         topics: Option<&[Arc<str>]>,
-    ) -> Result<Answer<MetadataResponse>, WireError> {
+    ) -> Result<BrokerResponse<MetadataResponse>, WireError> {
         let asked_at = Instant::now();
-        let answer: Answer<MetadataResponse> = self
+        let response: BrokerResponse<MetadataResponse> = self
             .ask_any("asking for metadata", ApiKey::Metadata, |_| {
                 let by_name = |name: &Arc<str>| {
                     let name = StrBytes::from_string(String::from(&**name));
@@ -167,28 +167,28 @@ impl ClusterInner {
                 MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false)
             })
             .await?;
-        if answer.body.error_code != code::NONE {
-            return Err(answer.error(answer.body.error_code));
+        if response.body.error_code != code::NONE {
+            return Err(response.error(response.body.error_code));
         }
         let mut topology = self.topology.lock();
-        match (topology.cluster_id.as_deref(), answer.body.cluster_id.as_deref()) {
-            (Some(ours), Some(theirs)) if ours != theirs => Err(answer.invalid(format!(
+        match (topology.cluster_id.as_deref(), response.body.cluster_id.as_deref()) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(response.invalid(format!(
                 "it belongs to cluster `{theirs}`, this connection is to `{ours}`"
             ))),
             _ => {
-                topology.learn(&answer.body, asked_at, &answer.from);
-                Ok(answer)
+                topology.learn(&response.body, asked_at, &response.from);
+                Ok(response)
             }
         }
     }
 
-    /// Asks one broker after the other, the one that answered last first, until one answers.
+    /// Asks one broker after the other, the one that responded last first, until one responds.
     pub(crate) async fn ask_any<Q, A>(
         &self,
         operation: &'static str,
         api: ApiKey,
         request: impl Fn(i16) -> Q + Send + Sync,
-    ) -> Result<Answer<A>, WireError>
+    ) -> Result<BrokerResponse<A>, WireError>
     where
         Q: Encodable + Send + Sync,
         A: Response + Send,
@@ -200,9 +200,9 @@ impl ClusterInner {
             let asked_at = Instant::now();
             let asked = (&*broker.host, broker.port);
             match self.pool.ask(&self.config, asked, api, &request).await {
-                Ok(answer) => {
+                Ok(response) => {
                     *self.preferred.lock() = Some(broker);
-                    return Ok(answer);
+                    return Ok(response);
                 }
                 Err(error) => {
                     let failure = error.attempt(asked_at.elapsed());
@@ -244,7 +244,7 @@ impl ClusterInner {
     }
 }
 
-/// The error of a question that no broker answered.
+/// The error of a question that no broker responded.
 pub(crate) fn nobody(operation: &str, failures: Vec<Attempt>, elapsed: Duration) -> WireError {
     WireError::Unavailable {
         operation: operation.to_owned(),

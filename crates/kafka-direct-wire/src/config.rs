@@ -37,13 +37,13 @@ pub struct ClusterConfig {
     fetch_max_bytes: usize,
     partition_max_bytes: usize,
     max_batch_bytes: usize,
-    lanes_per_leader: usize,
+    fetch_connections_per_broker: usize,
     runtime: Option<Handle>,
 }
 
 impl ClusterConfig {
     /// A cluster reached through `bootstrap` servers, each `host:port` (or several, separated by
-    /// commas). They are tried in order until one answers; the rest of the cluster is learnt from
+    /// commas). They are tried in order until one responds; the rest of the cluster is learnt from
     /// it.
     #[must_use]
     pub fn new<S: Into<String>>(bootstrap: impl IntoIterator<Item = S>) -> Self {
@@ -66,7 +66,7 @@ impl ClusterConfig {
             fetch_max_bytes: 16 * MIB,
             partition_max_bytes: 4 * MIB,
             max_batch_bytes: 64 * MIB,
-            lanes_per_leader: 1,
+            fetch_connections_per_broker: 1,
             runtime: None,
         }
     }
@@ -102,7 +102,7 @@ impl ClusterConfig {
 
     /// How long passing faults (a leader that moves, a broken connection) are retried without any
     /// progress before the operation ends as `Unavailable`; a try that is under way then is not cut
-    /// short. What a range waits for its turn while its leader answers, or for a quota, does not
+    /// short. What a range waits for its turn while its leader responds, or for a quota, does not
     /// count. Zero never retries. Default 60 s.
     #[must_use]
     pub const fn retry_timeout(mut self, limit: Duration) -> Self {
@@ -163,8 +163,8 @@ impl ClusterConfig {
 
     /// How many connections with one Fetch in flight each are kept to a leader. Default 1.
     #[must_use]
-    pub const fn lanes_per_leader(mut self, lanes: usize) -> Self {
-        self.lanes_per_leader = lanes;
+    pub const fn fetch_connections_per_broker(mut self, connections: usize) -> Self {
+        self.fetch_connections_per_broker = connections;
         self
     }
 
@@ -224,8 +224,8 @@ impl ClusterConfig {
         self.max_batch_bytes
     }
 
-    pub(crate) const fn get_lanes_per_leader(&self) -> usize {
-        self.lanes_per_leader
+    pub(crate) const fn get_fetch_connections_per_broker(&self) -> usize {
+        self.fetch_connections_per_broker
     }
 
     /// Runs an engine task on the runtime of this cluster.
@@ -287,8 +287,8 @@ impl ClusterConfig {
         if self.memory_budget_bytes == 0 {
             return wrong("memory_budget_bytes", "must be above zero");
         }
-        if !(1..=64).contains(&self.lanes_per_leader) {
-            return wrong("lanes_per_leader", "must be from 1 to 64");
+        if !(1..=64).contains(&self.fetch_connections_per_broker) {
+            return wrong("fetch_connections_per_broker", "must be from 1 to 64");
         }
         Ok(())
     }
@@ -309,7 +309,7 @@ impl fmt::Debug for ClusterConfig {
             .field("fetch_max_bytes", &self.fetch_max_bytes)
             .field("partition_max_bytes", &self.partition_max_bytes)
             .field("max_batch_bytes", &self.max_batch_bytes)
-            .field("lanes_per_leader", &self.lanes_per_leader)
+            .field("fetch_connections_per_broker", &self.fetch_connections_per_broker)
             .finish_non_exhaustive()
     }
 }
@@ -346,7 +346,7 @@ mod tests {
             (ok().fetch_max_bytes(0), "fetch_max_bytes"),
             (ok().max_batch_bytes(512 * MIB), "max_batch_bytes"),
             (ok().memory_budget_bytes(0), "memory_budget_bytes"),
-            (ok().lanes_per_leader(0), "lanes_per_leader"),
+            (ok().fetch_connections_per_broker(0), "fetch_connections_per_broker"),
         ] {
             match config.validate() {
                 Err(WireError::Config { setting: named, .. }) => assert_eq!(named, setting),

@@ -24,7 +24,7 @@ use crate::{
     address::address,
     code, guard,
     response::Response,
-    transport::Stream,
+    transport::TransportStream,
     versions::{self, BrokerVersions},
 };
 
@@ -38,7 +38,7 @@ const CORRELATION_BYTES: usize = 4;
 /// A connection that has shaken hands.
 pub(crate) struct Connection {
     /// The raw stream. A reader that parses a response itself takes it from here, frame size first.
-    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) stream: Box<dyn TransportStream>,
     address: Arc<str>,
     client_id: StrBytes,
     versions: BrokerVersions,
@@ -90,7 +90,7 @@ impl Connection {
     }
 
     /// Learns the broker's versions. A broker that does not know our version of the question
-    /// answers it with error 35 in version 0.
+    /// responses it with error 35 in version 0.
     async fn handshake(&mut self) -> Result<(), WireError> {
         let mut version = versions::ours(ApiKey::ApiVersions).max;
         loop {
@@ -111,14 +111,14 @@ impl Connection {
                 version = 0;
                 continue;
             }
-            let answer: ApiVersionsResponse =
+            let response: ApiVersionsResponse =
                 self.decode(ApiKey::ApiVersions, version, &mut body)?;
-            if answer.error_code != code::NONE {
-                return Err(self.broker_error(ApiKey::ApiVersions, answer.error_code));
+            if response.error_code != code::NONE {
+                return Err(self.broker_error(ApiKey::ApiVersions, response.error_code));
             }
-            self.throttle(answer.throttle_time_ms);
+            self.throttle(response.throttle_time_ms);
             self.versions = BrokerVersions::new(
-                answer.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)),
+                response.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)),
             );
             return Ok(());
         }
@@ -147,7 +147,7 @@ impl Connection {
         self.sent_bytes
     }
 
-    /// Makes the next request wait, as a broker's answer asked (KIP-219).
+    /// Makes the next request wait, as a broker's response asked (KIP-219).
     pub(crate) fn throttle(&mut self, throttle_time_ms: i32) {
         if let Ok(ms @ 1..) = u64::try_from(throttle_time_ms) {
             // Bounded, so that no broker can put its reader to sleep for days.
@@ -236,7 +236,7 @@ impl Connection {
         Ok(frame)
     }
 
-    /// Asks and awaits the answer, within the request time-out. The answer's throttle is noted.
+    /// Asks and awaits the response, within the request time-out. The response's throttle is noted.
     pub(crate) async fn call<Q: Encodable + Sync, A: Response>(
         &mut self,
         api: ApiKey,
@@ -252,12 +252,12 @@ impl Connection {
         let Ok(answered) = timeout(limit, exchange).await else {
             return Err(WireError::timeout(&self.address, versions::name(api), limit));
         };
-        let answer: A = self.decode(api, version, &mut answered?)?;
-        self.throttle(answer.throttle_time_ms());
-        Ok(answer)
+        let response: A = self.decode(api, version, &mut answered?)?;
+        self.throttle(response.throttle_time_ms());
+        Ok(response)
     }
 
-    /// An error code in an answer of this broker.
+    /// An error code in a response of this broker.
     pub(crate) fn broker_error(&self, api: ApiKey, code: i16) -> WireError {
         WireError::Broker {
             address: Arc::clone(&self.address),
@@ -267,7 +267,7 @@ impl Connection {
         }
     }
 
-    /// An answer of this broker that cannot be one.
+    /// A response of this broker that cannot be one.
     pub(crate) fn invalid(
         &self,
         api: ApiKey,
@@ -319,8 +319,8 @@ impl Connection {
                 setting: versions::name(api),
                 reason: format!("the request cannot be encoded in version {version}: {reason}"),
             })?;
-        if let Some(slot) = frame.first_chunk_mut::<4>() {
-            *slot = size.to_be_bytes();
+        if let Some(cursor) = frame.first_chunk_mut::<4>() {
+            *cursor = size.to_be_bytes();
         }
         Ok(frame)
     }

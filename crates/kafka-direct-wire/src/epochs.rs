@@ -10,7 +10,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use crate::{Cluster, WireError, code, pool::Answer, topology::Refresh};
+use crate::{Cluster, WireError, code, pool::BrokerResponse, topology::Refresh};
 
 impl Cluster {
     /// The largest epoch at or below `epoch` in the leader's log, and the offset at which that
@@ -45,7 +45,7 @@ impl Cluster {
                 .with_replica_id(BrokerId(-1))
                 .with_topics(vec![topic])
         };
-        let answer: Answer<OffsetForLeaderEpochResponse> = self
+        let response: BrokerResponse<OffsetForLeaderEpochResponse> = self
             .inner()
             .pool
             .ask(
@@ -55,7 +55,7 @@ impl Cluster {
                 request,
             )
             .await?;
-        let said = answer
+        let said = response
             .body
             .topics
             .iter()
@@ -63,9 +63,9 @@ impl Cluster {
             .flat_map(|topic| &topic.partitions)
             .find(|partition| partition.partition == topic_partition.partition());
         match said {
-            None => Err(answer.invalid(format!("it does not mention {topic_partition}"))),
+            None => Err(response.invalid(format!("it does not mention {topic_partition}"))),
             Some(said) if said.error_code != code::NONE => {
-                Err(answer.error(said.error_code).about(topic_partition))
+                Err(response.error(said.error_code).about(topic_partition))
             }
             Some(said) => Ok((said.leader_epoch >= 0 && said.end_offset >= 0)
                 .then(|| (said.leader_epoch, Offset::new(said.end_offset)))),

@@ -52,7 +52,7 @@ pub enum WireError {
         /// What to do now.
         next: &'static str,
     },
-    /// A connection could not be opened, broke, or gave no answer in time.
+    /// A connection could not be opened, broke, or gave no response in time.
     #[error("{address}: {action} failed")]
     Connection {
         /// `host:port` of the broker.
@@ -62,7 +62,7 @@ pub enum WireError {
         /// What the system said; of kind `TimedOut` where a time-out of ours ran out.
         source: io::Error,
     },
-    /// Bytes that are no answer to what was asked. The connection was closed.
+    /// Bytes that are no response to what was asked. The connection was closed.
     #[error(
         "{address} sent no valid {api} response: {reason}; check that the port is a Kafka listener of the expected security protocol"
     )]
@@ -71,7 +71,7 @@ pub enum WireError {
         address: Arc<str>,
         /// Name of the request.
         api: &'static str,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         reason: Cow<'static, str>,
     },
     /// The broker and this build have no version of a request in common.
@@ -91,7 +91,7 @@ pub enum WireError {
         /// Lowest and highest version of this build, both inclusive.
         ours: (i16, i16),
     },
-    /// The broker answered with an error code.
+    /// The broker responded with an error code.
     #[error(
         "{}{address} answered {api} with {} ({code}){}",
         prefix(topic_partition.as_ref()),
@@ -133,7 +133,7 @@ pub enum WireError {
         /// Log start (inclusive) and readable end (exclusive), where there is a log.
         bounds: Option<(Offset, Offset)>,
     },
-    /// A batch that cannot be read, or an answer that cannot be true, also when asked for again.
+    /// A batch that cannot be read, or a response that cannot be true, also when asked for again.
     #[error("{range}: at offset {position}: {reason}")]
     BadBatch {
         /// The range that was read.
@@ -142,7 +142,7 @@ pub enum WireError {
         position: Offset,
         /// What is wrong.
         reason: String,
-        /// `Corrupt`; `Invalid` for an old message format; `Unavailable` for an empty answer.
+        /// `Corrupt`; `Invalid` for an old message format; `Unavailable` for an empty response.
         kind: ErrorKind,
     },
     /// The deadline of the read passed.
@@ -199,13 +199,13 @@ impl WireError {
         }
     }
 
-    /// No answer within `limit`.
+    /// No response within `limit`.
     pub(crate) fn timeout(address: &Arc<str>, action: &'static str, limit: Duration) -> Self {
-        let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {limit:?}"));
+        let source = io::Error::new(io::ErrorKind::TimedOut, format!("no response in {limit:?}"));
         Self::Connection { address: Arc::clone(address), action, source }
     }
 
-    /// The same answer, told of one partition.
+    /// The same response, told of one partition.
     pub(crate) fn about(self, subject: &TopicPartition) -> Self {
         match self {
             Self::Broker { address, api, code, .. } => {

@@ -17,7 +17,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use crate::{Cluster, WireError, code, pool::Answer, topology::Broker};
+use crate::{Cluster, WireError, code, pool::BrokerResponse, topology::Broker};
 
 /// What `key_type` is for a consumer group.
 const GROUP: i8 = 0;
@@ -68,9 +68,9 @@ impl Cluster {
         }
         let request = |version| offset_fetch(version, group, &topics);
         let at = (&*coordinator.host, coordinator.port);
-        let answer: Answer<OffsetFetchResponse> =
+        let response: BrokerResponse<OffsetFetchResponse> =
             self.inner().pool.ask(&self.inner().config, at, ApiKey::OffsetFetch, request).await?;
-        let committed = committed(&answer, group)?;
+        let committed = committed(&response, group)?;
         partitions
             .iter()
             .map(|tp| match committed.get(&(tp.topic(), tp.partition())) {
@@ -78,9 +78,9 @@ impl Cluster {
                     Ok((tp.clone(), (*offset >= 0).then(|| Offset::new(*offset))))
                 }
                 Some((code::UNKNOWN_TOPIC_OR_PARTITION, _)) => Ok((tp.clone(), None)),
-                Some((code, _)) => Err(answer.error(*code).about(tp)),
+                Some((code, _)) => Err(response.error(*code).about(tp)),
                 None if committed.is_empty() => Ok((tp.clone(), None)),
-                None => Err(answer.invalid(format!("it does not mention {tp}"))),
+                None => Err(response.invalid(format!("it does not mention {tp}"))),
             })
             .collect()
     }
@@ -95,24 +95,24 @@ impl Cluster {
                 request.with_key(key())
             }
         };
-        let answer: Answer<FindCoordinatorResponse> = self
+        let response: BrokerResponse<FindCoordinatorResponse> = self
             .inner()
             .ask_any("asking for a group's coordinator", ApiKey::FindCoordinator, request)
             .await?;
-        let body = &answer.body;
-        let (code, host, port) = if answer.version >= BATCHED_COORDINATORS {
+        let body = &response.body;
+        let (code, host, port) = if response.version >= BATCHED_COORDINATORS {
             let found = body.coordinators.iter().find(|found| found.key.as_str() == group);
             let found = found
-                .ok_or_else(|| answer.invalid(format!("it does not mention group `{group}`")))?;
+                .ok_or_else(|| response.invalid(format!("it does not mention group `{group}`")))?;
             (found.error_code, &found.host, found.port)
         } else {
             (body.error_code, &body.host, body.port)
         };
         if code != code::NONE {
-            return Err(answer.error(code));
+            return Err(response.error(code));
         }
         let port = u16::try_from(port)
-            .map_err(|_| answer.invalid(format!("the coordinator's port is {port}")))?;
+            .map_err(|_| response.invalid(format!("the coordinator's port is {port}")))?;
         Ok(Broker { host: Arc::from(host.as_str()), port })
     }
 }
@@ -147,16 +147,16 @@ fn offset_fetch(
 /// Error code and offset by topic and partition.
 type Committed<'a> = BTreeMap<(&'a str, i32), (i16, i64)>;
 
-/// Reads either form of the answer. Empty for a group that does not exist.
+/// Reads either form of the response. Empty for a group that does not exist.
 fn committed<'a>(
-    answer: &'a Answer<OffsetFetchResponse>,
+    response: &'a BrokerResponse<OffsetFetchResponse>,
     group: &str,
 ) -> Result<Committed<'a>, WireError> {
     let mut committed = BTreeMap::new();
-    let code = if answer.version >= BATCHED_GROUPS {
-        let said = answer.body.groups.iter().find(|said| said.group_id.as_str() == group);
+    let code = if response.version >= BATCHED_GROUPS {
+        let said = response.body.groups.iter().find(|said| said.group_id.as_str() == group);
         let said =
-            said.ok_or_else(|| answer.invalid(format!("it does not mention group `{group}`")))?;
+            said.ok_or_else(|| response.invalid(format!("it does not mention group `{group}`")))?;
         for topic in &said.topics {
             for p in &topic.partitions {
                 let key = (topic.name.as_str(), p.partition_index);
@@ -165,17 +165,17 @@ fn committed<'a>(
         }
         said.error_code
     } else {
-        for topic in &answer.body.topics {
+        for topic in &response.body.topics {
             for p in &topic.partitions {
                 let key = (topic.name.as_str(), p.partition_index);
                 committed.insert(key, (p.error_code, p.committed_offset));
             }
         }
-        answer.body.error_code
+        response.body.error_code
     };
     match code {
         code::NONE => Ok(committed),
         code::GROUP_ID_NOT_FOUND => Ok(BTreeMap::new()),
-        code => Err(answer.error(code)),
+        code => Err(response.error(code)),
     }
 }

@@ -30,16 +30,16 @@
 //! - `fetch/mod.rs`: `Lanes`, all lanes of a cluster by leader
 //! - `fetch/range_fetch.rs`: `RangeFetch`, the reader's end of one range
 //! - `fetch/range_state.rs`: how far a range was read, under which topic id and epochs
-//! - `fetch/slot.rs`: where a reader and its lane meet: queue, position, stop
-//! - `fetch/lane.rs`: one connection, one Fetch in flight, all slots that have room
-//! - `fetch/request.rs`: which slots go into a request, and in which order
+//! - `fetch/partition_cursor.rs`: where a reader and its lane meet: queue, position, stop
+//! - `fetch/lane.rs`: one connection, one Fetch in flight, all cursors that have room
+//! - `fetch/request.rs`: which cursors go into a request, and in which order
 //! - `fetch/limits.rs`: how many bytes a request asks for
 //! - `fetch/quota.rs`: how much a broker's quota lets through
-//! - `fetch/frame.rs`, `fetch/waking.rs`: one frame read piece by piece; its tests
+//! - `fetch/frame.rs`, `fetch/frame_tests.rs`: one frame read piece by piece; its tests
 //! - `fetch/response.rs`: the Fetch response, parsed as it arrives
-//! - `fetch/answers.rs`: what a response means for the slots of its request
+//! - `fetch/response_handler.rs`: what a response means for the cursors of its request
 //! - `fetch/accept.rs`, `fetch/accept_tests.rs`: which batches of one partition's response are delivered
-//! - `fetch/stop.rs`: why a slot is no longer served
+//! - `fetch/stop.rs`: why a cursor is no longer served
 //! - `fetch/recover.rs`, `fetch/recover_tests.rs`: where to continue after a stop, **the rules of
 //!   reading one range**; `fetch/scripted.rs`: the cluster of their tests
 //! - `fetch/examine.rs`: what the cluster says about a stop
@@ -81,4 +81,4 @@ pub use error::{Attempt, WireError};
 pub use fetch::{FetchMetrics, FetchOptions, Latency, RangeFetch};
 pub use offsets::LogBounds;
 pub use topology::{PartitionMetadata, TopicMetadata};
-pub use transport::{Connecting, Stream, TcpTransport, Transport};
+pub use transport::{Connecting, TcpTransport, Transport, TransportStream};

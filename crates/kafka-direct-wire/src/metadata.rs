@@ -45,9 +45,9 @@ impl Cluster {
     /// `Unavailable` if passing faults did not pass in time.
     pub async fn all_topics(&self) -> Result<Vec<TopicMetadata>, WireError> {
         let policy = self.inner().config.get_retry_policy();
-        let answer =
+        let response =
             policy.run("asking for all topics", |_| self.inner().ask_metadata(None)).await?;
-        let names = answer.body.topics.iter().filter(|topic| topic.error_code == code::NONE);
+        let names = response.body.topics.iter().filter(|topic| topic.error_code == code::NONE);
         let names: BTreeSet<&str> =
             names.filter_map(|topic| Some(topic.name.as_deref()?.as_str())).collect();
         let topology = self.inner().topology.lock();
@@ -150,16 +150,16 @@ impl ClusterInner {
         &self,
         names: &[Arc<str>],
     ) -> Result<BTreeMap<Arc<str>, WireError>, WireError> {
-        let answer = self.ask_metadata(Some(names)).await?;
-        let cluster_id = answer.body.cluster_id.as_deref();
+        let response = self.ask_metadata(Some(names)).await?;
+        let cluster_id = response.body.cluster_id.as_deref();
         let mut codes: BTreeMap<&str, i16> = BTreeMap::new();
-        for topic in &answer.body.topics {
+        for topic in &response.body.topics {
             if let Some(name) = topic.name.as_deref() {
                 codes.insert(name.as_str(), topic.error_code);
             }
         }
         let error = |name: &Arc<str>| match codes.get(&**name) {
-            None => Some(answer.invalid(format!("it does not mention topic `{name}`"))),
+            None => Some(response.invalid(format!("it does not mention topic `{name}`"))),
             Some(&code::NONE) => None,
             Some(&code::UNKNOWN_TOPIC_OR_PARTITION) => {
                 Some(WireError::unknown_topic(name, cluster_id))
@@ -170,7 +170,7 @@ impl ClusterInner {
                 reason: Cow::Borrowed("the broker says that no topic can have this name"),
             }),
             Some(&code) => Some(WireError::Broker {
-                address: Arc::clone(&answer.from),
+                address: Arc::clone(&response.from),
                 api: "Metadata",
                 code,
                 topic_partition: None,
@@ -180,7 +180,7 @@ impl ClusterInner {
     }
 }
 
-/// Kafka's rule for topic names, checked here because a broker's answer to a bad name is unclear.
+/// Kafka's rule for topic names, checked here because a broker's response to a bad name is unclear.
 fn check_name(name: &Arc<str>) -> Result<(), WireError> {
     check_topic_name(name).map_err(|reason| WireError::UnknownTopic {
         topic: Arc::clone(name),

@@ -1,7 +1,7 @@
 //! ListOffsets: where logs begin and end, and which offset a time falls on.
 //!
 //! Contract: one batched request per leader and question; leaders are asked at the same time, and
-//! only what a broker could not answer is asked again.
+//! only what a broker could not respond is asked again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::{
     Cluster, WireError, code,
-    pool::Answer,
+    pool::BrokerResponse,
     queries::ListOffset,
     retry::Retry,
     topology::{Leader, Refresh},
@@ -64,7 +64,7 @@ pub struct LogBounds {
     pub leader_epoch: Option<i32>,
 }
 
-/// An answer about one partition.
+/// A response about one partition.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     offset: i64,
@@ -79,7 +79,7 @@ struct Question {
 }
 
 /// The partitions of one leader.
-struct Share {
+struct LeaderRequest {
     leader: Leader,
     partitions: Vec<(TopicPartition, i64, Option<i32>)>,
 }
@@ -102,7 +102,7 @@ impl Cluster {
         Ok(bounds.into_iter().map(|(tp, bounds)| (tp, bounds.watermarks)).collect())
     }
 
-    /// The same with the epoch of the leader that answered, by which a reader notices later that the
+    /// The same with the epoch of the leader that responded, by which a reader notices later that the
     /// log was truncated.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Cluster {
             WireError::UnknownTopic {
                 topic: Arc::clone(topic_partition.topic_arc()),
                 partition: Some(topic_partition.partition()),
-                reason: "no broker answered for it".into(),
+                reason: "no broker responded for it".into(),
             }
         })
     }
@@ -220,11 +220,13 @@ impl Cluster {
         if let Err(error) = self.inner().know(topics, refresh).await {
             return if error.is_retriable() { Ok(Some(error)) } else { Err(error) };
         }
-        let (shares, mut failure) = self.shares(question)?;
-        let asked = shares.iter().map(|share| self.ask_leader(question.isolation, share));
-        for (answer, share) in join_all(asked).await.into_iter().zip(&shares) {
-            let results = match answer {
-                Ok(answer) => offsets(&answer, share)?,
+        let (leader_requests, mut failure) = self.leader_requests(question)?;
+        let asked = leader_requests
+            .iter()
+            .map(|leader_request| self.ask_leader(question.isolation, leader_request));
+        for (response, leader_request) in join_all(asked).await.into_iter().zip(&leader_requests) {
+            let results = match response {
+                Ok(response) => offsets(&response, leader_request)?,
                 Err(error) if error.is_retriable() => {
                     failure = Some(error);
                     continue;
@@ -233,8 +235,8 @@ impl Cluster {
             };
             for (tp, result) in results {
                 match result {
-                    Ok(answer) => {
-                        found.insert(tp, answer);
+                    Ok(response) => {
+                        found.insert(tp, response);
                     }
                     Err(error) if error.is_retriable() => failure = Some(error),
                     Err(error) => return Err(error),
@@ -244,37 +246,40 @@ impl Cluster {
         Ok(failure)
     }
 
-    /// Who leads what. A partition without a leader is in no share.
-    fn shares(&self, question: &Question) -> Result<(Vec<Share>, Option<WireError>), WireError> {
+    /// Who leads what. A partition without a leader is in no leader_request.
+    fn leader_requests(
+        &self,
+        question: &Question,
+    ) -> Result<(Vec<LeaderRequest>, Option<WireError>), WireError> {
         let topology = self.inner().topology.lock();
-        let mut shares: BTreeMap<i32, Share> = BTreeMap::new();
+        let mut leader_requests: BTreeMap<i32, LeaderRequest> = BTreeMap::new();
         let mut failure = None;
         for (tp, timestamp) in &question.timestamps {
             match topology.leader(tp) {
                 Ok(leader) => {
                     let epoch = leader.epoch;
-                    let share = shares
+                    let leader_request = leader_requests
                         .entry(leader.node)
-                        .or_insert_with(|| Share { leader, partitions: Vec::new() });
-                    share.partitions.push((tp.clone(), *timestamp, epoch));
+                        .or_insert_with(|| LeaderRequest { leader, partitions: Vec::new() });
+                    leader_request.partitions.push((tp.clone(), *timestamp, epoch));
                 }
                 Err(error) if error.is_retriable() => failure = Some(error),
                 Err(error) => return Err(error),
             }
         }
-        Ok((shares.into_values().collect(), failure))
+        Ok((leader_requests.into_values().collect(), failure))
     }
 
     async fn ask_leader(
         &self,
         isolation: IsolationLevel,
-        share: &Share,
-    ) -> Result<Answer<ListOffsetsResponse>, WireError> {
+        leader_request: &LeaderRequest,
+    ) -> Result<BrokerResponse<ListOffsetsResponse>, WireError> {
         let config = &self.inner().config;
         let timeout_ms =
             i32::try_from(config.get_request_timeout().as_millis()).unwrap_or(i32::MAX);
         let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
-        for (tp, timestamp, epoch) in &share.partitions {
+        for (tp, timestamp, epoch) in &leader_request.partitions {
             topics.entry(tp.topic()).or_default().push(
                 ListOffsetsPartition::default()
                     .with_partition_index(tp.partition())
@@ -305,39 +310,39 @@ impl Cluster {
                 .with_topics(topics)
                 .with_timeout_ms(timeout_ms)
         };
-        let at = (&*share.leader.host, share.leader.port);
+        let at = (&*leader_request.leader.host, leader_request.leader.port);
         self.inner().pool.ask(config, at, ApiKey::ListOffsets, request).await
     }
 }
 
-type PartitionAnswer = (TopicPartition, Result<Found, WireError>);
+type PartitionResponse = (TopicPartition, Result<Found, WireError>);
 
-/// What `answer` says about each partition of `share`; an answer that leaves one out is none.
+/// What `response` says about each partition of `leader_request`; a response that leaves one out is none.
 fn offsets(
-    answer: &Answer<ListOffsetsResponse>,
-    share: &Share,
-) -> Result<Vec<PartitionAnswer>, WireError> {
+    response: &BrokerResponse<ListOffsetsResponse>,
+    leader_request: &LeaderRequest,
+) -> Result<Vec<PartitionResponse>, WireError> {
     let mut said = BTreeMap::new();
-    for topic in &answer.body.topics {
+    for topic in &response.body.topics {
         for partition in &topic.partitions {
             said.insert((topic.name.as_str(), partition.partition_index), partition);
         }
     }
     let judge = |(tp, timestamp, _): &(TopicPartition, i64, Option<i32>)| {
         let Some(partition) = said.get(&(tp.topic(), tp.partition())) else {
-            return Err(answer.invalid(format!("it does not mention {tp}")));
+            return Err(response.invalid(format!("it does not mention {tp}")));
         };
         let result = match partition.error_code {
             code::NONE if *timestamp < 0 && partition.offset < 0 => {
-                return Err(answer.invalid(format!("{tp}: its offset is {}", partition.offset)));
+                return Err(response.invalid(format!("{tp}: its offset is {}", partition.offset)));
             }
             code::NONE => Ok(Found {
                 offset: partition.offset,
                 leader_epoch: Some(partition.leader_epoch).filter(|epoch| *epoch >= 0),
             }),
-            code => Err(answer.error(code).about(tp)),
+            code => Err(response.error(code).about(tp)),
         };
         Ok((tp.clone(), result))
     };
-    share.partitions.iter().map(judge).collect()
+    leader_request.partitions.iter().map(judge).collect()
 }

@@ -16,17 +16,17 @@ use crate::{
 /// How many unused connections to one broker are kept.
 const IDLE_PER_BROKER: usize = 4;
 
-/// A decoded answer and where it came from.
+/// A decoded response and where it came from.
 #[derive(Debug)]
-pub(crate) struct Answer<A> {
+pub(crate) struct BrokerResponse<A> {
     pub(crate) body: A,
     pub(crate) version: i16,
     pub(crate) from: Arc<str>,
     api: ApiKey,
 }
 
-impl<A> Answer<A> {
-    /// An error code inside this answer.
+impl<A> BrokerResponse<A> {
+    /// An error code inside this response.
     pub(crate) fn error(&self, code: i16) -> WireError {
         WireError::Broker {
             address: Arc::clone(&self.from),
@@ -36,7 +36,7 @@ impl<A> Answer<A> {
         }
     }
 
-    /// Something inside this answer that cannot be.
+    /// Something inside this response that cannot be.
     pub(crate) fn invalid(&self, reason: String) -> WireError {
         WireError::Protocol {
             address: Arc::clone(&self.from),
@@ -63,7 +63,7 @@ impl Pool {
         (host, port): (&str, u16),
         api: ApiKey,
         request: impl Fn(i16) -> Q + Send + Sync,
-    ) -> Result<Answer<A>, WireError>
+    ) -> Result<BrokerResponse<A>, WireError>
     where
         Q: Encodable + Send + Sync,
         A: Response + Send,
@@ -88,7 +88,7 @@ impl Pool {
         mut connection: Connection,
         api: ApiKey,
         request: &(impl Fn(i16) -> Q + Send + Sync),
-    ) -> Result<Answer<A>, WireError>
+    ) -> Result<BrokerResponse<A>, WireError>
     where
         Q: Encodable + Send + Sync,
         A: Response + Send,
@@ -98,7 +98,7 @@ impl Pool {
         let body = connection.call(api, version, &question).await?;
         let from = Arc::clone(connection.address());
         self.keep(connection);
-        Ok(Answer { body, version, from, api })
+        Ok(BrokerResponse { body, version, from, api })
     }
 
     fn take(&self, address: &str) -> Option<Connection> {

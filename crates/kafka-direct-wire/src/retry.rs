@@ -104,7 +104,7 @@ impl Retry {
     }
 
     /// Time that was no fault's: patience lasts so much longer.
-    pub(crate) fn excuse(&mut self, waited: Duration) {
+    pub(crate) fn extend_deadline(&mut self, waited: Duration) {
         let now = Instant::now();
         self.since = self.since.checked_add(waited).map_or(now, |since| since.min(now));
     }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn progress_renews_patience() {
+    async fn progress_restarts_the_retry_timeout() {
         let (mut retry, began) = (patient(2), Instant::now());
         for _ in 0..100 {
             retry.pause(fault()).await.unwrap();
@@ -222,13 +222,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn time_that_is_excused_takes_no_patience_and_no_more_is_given_than_has_passed() {
+    async fn extending_the_deadline_adds_no_more_time_than_has_passed() {
         let mut retry = patient(2);
         retry.pause(fault()).await.unwrap();
         sleep(Duration::from_secs(100)).await;
-        retry.excuse(Duration::from_secs(100));
+        retry.extend_deadline(Duration::from_secs(100));
         retry.pause(fault()).await.unwrap();
-        retry.excuse(Duration::MAX);
+        retry.extend_deadline(Duration::MAX);
         sleep(Duration::from_secs(3)).await;
         assert!(retry.pause(fault()).await.is_err());
     }

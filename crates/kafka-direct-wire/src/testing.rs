@@ -1,6 +1,6 @@
 //! A scripted cluster over in-memory streams, for this crate's own tests.
 //!
-//! A [`Peer`] is a transport. It answers from a small [`World`]; a script may answer first. Every
+//! A [`Peer`] is a transport. It responses from a small [`World`]; a script may respond first. Every
 //! request that arrives whole is logged.
 
 use std::{
@@ -44,7 +44,7 @@ use uuid::Uuid;
 
 use crate::{
     Cluster, ClusterConfig,
-    transport::{Connecting, Stream, Transport},
+    transport::{Connecting, Transport, TransportStream},
 };
 
 /// A request that arrived whole.
@@ -74,9 +74,9 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// The whole frame, but the correlation id is off by so much.
     Misnumbered(i32),
-    /// The answer of the world, after a while.
+    /// The response of the world, after a while.
     Late(Duration),
-    /// No answer.
+    /// No response.
     Never,
     /// The connection is closed.
     Close,
@@ -225,7 +225,7 @@ impl Transport for Peer {
             let number = self.0.opened.fetch_add(1, Ordering::SeqCst);
             let state = Arc::clone(&self.0);
             drop(tokio::spawn(async move { serve(&state, theirs, address, number).await }));
-            Ok(Box::new(ours) as Box<dyn Stream>)
+            Ok(Box::new(ours) as Box<dyn TransportStream>)
         })
     }
 }
@@ -254,7 +254,7 @@ async fn serve(state: &State, mut stream: DuplexStream, address: String, connect
         };
         let mut correlation = header.correlation_id;
         let body = match scripted {
-            None => state.world.lock().answer(&asked),
+            None => state.world.lock().response(&asked),
             Some(Reply::Body(body)) => body,
             Some(Reply::Raw(bytes)) => {
                 let _ = stream.write_all(&bytes).await;
@@ -262,11 +262,11 @@ async fn serve(state: &State, mut stream: DuplexStream, address: String, connect
             }
             Some(Reply::Misnumbered(by)) => {
                 correlation += by;
-                state.world.lock().answer(&asked)
+                state.world.lock().response(&asked)
             }
             Some(Reply::Late(wait)) => {
                 sleep(wait).await;
-                state.world.lock().answer(&asked)
+                state.world.lock().response(&asked)
             }
             Some(Reply::Never) => continue,
             Some(Reply::Close) => return,
@@ -289,7 +289,7 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl World {
-    pub(crate) fn answer(&self, asked: &Asked) -> Bytes {
+    pub(crate) fn response(&self, asked: &Asked) -> Bytes {
         match asked.api {
             ApiKey::ApiVersions => self.api_versions(asked),
             ApiKey::Metadata => encoded(&self.metadata(asked), asked.version),
@@ -359,20 +359,20 @@ impl World {
         let request: ListOffsetsRequest = asked.decode();
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|p| {
-                let answer = ListOffsetsPartitionResponse::default()
+                let response = ListOffsetsPartitionResponse::default()
                     .with_partition_index(p.partition_index)
                     .with_offset(-1);
                 let Some(world) = self.partition(&topic.name, p.partition_index) else {
-                    return answer.with_error_code(3);
+                    return response.with_error_code(3);
                 };
                 let (host, port) = &self.brokers[&world.leader.max(1)];
                 if world.leader < 0 || asked.address != format!("{host}:{port}") {
-                    return answer.with_error_code(6);
+                    return response.with_error_code(6);
                 }
                 if p.current_leader_epoch >= 0 && p.current_leader_epoch < world.epoch {
-                    return answer.with_error_code(74);
+                    return response.with_error_code(74);
                 }
-                answer.with_offset(match (p.timestamp, request.isolation_level) {
+                response.with_offset(match (p.timestamp, request.isolation_level) {
                     (-2, _) => world.log_start,
                     (-1, 1) => world.last_stable,
                     (-1, _) => world.high,
@@ -449,11 +449,11 @@ impl World {
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|p| {
                 let known = self.partition(&topic.topic, p.partition).unwrap().epoch;
-                let answer = EpochEndOffset::default().with_partition(p.partition);
+                let response = EpochEndOffset::default().with_partition(p.partition);
                 if p.leader_epoch > known {
-                    return answer;
+                    return response;
                 }
-                answer
+                response
                     .with_leader_epoch(p.leader_epoch)
                     .with_end_offset(10 * i64::from(p.leader_epoch))
             });

@@ -98,25 +98,25 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// Takes in an answer of the broker `source` to a question sent at `asked_at`. Topics that it
+    /// Takes in a response of the broker `source` to a question sent at `asked_at`. Topics that it
     /// reports with an error are forgotten.
     pub(crate) fn learn(
         &mut self,
-        answer: &MetadataResponse,
+        response: &MetadataResponse,
         asked_at: Instant,
         source: &Arc<str>,
     ) {
-        if let Some(id) = answer.cluster_id.as_deref() {
+        if let Some(id) = response.cluster_id.as_deref() {
             self.cluster_id.get_or_insert_with(|| Arc::from(id));
         }
-        if !answer.brokers.is_empty() {
-            let known = answer.brokers.iter().filter_map(|broker| {
+        if !response.brokers.is_empty() {
+            let known = response.brokers.iter().filter_map(|broker| {
                 let port = u16::try_from(broker.port).ok()?;
                 Some((broker.node_id.0, Broker { host: Arc::from(&*broker.host), port }))
             });
             self.brokers = known.collect();
         }
-        for topic in &answer.topics {
+        for topic in &response.topics {
             let Some(name) = topic.name.as_deref() else { continue };
             if topic.error_code == code::NONE {
                 self.learn_topic(Arc::from(name.as_str()), topic, asked_at, source);
@@ -131,13 +131,13 @@ impl Topology {
     fn learn_topic(
         &mut self,
         name: Arc<str>,
-        answer: &MetadataResponseTopic,
+        response: &MetadataResponseTopic,
         asked_at: Instant,
         source: &Arc<str>,
     ) {
-        let id = TopicId::from_bytes(answer.topic_id.into_bytes());
+        let id = TopicId::from_bytes(response.topic_id.into_bytes());
         let before = self.topics.remove(&name).filter(|old| id.is_some() && old.id == id);
-        let partitions = answer.partitions.iter().map(|new| {
+        let partitions = response.partitions.iter().map(|new| {
             let new_partition = Partition::from(new);
             let newer = before
                 .as_ref()
@@ -147,7 +147,7 @@ impl Topology {
         });
         let topic = Topic {
             id,
-            is_internal: answer.is_internal,
+            is_internal: response.is_internal,
             asked_at,
             source: Arc::clone(source),
             partitions: partitions.collect(),

@@ -14,9 +14,9 @@ use crate::low_water;
 
 /// A connected byte stream, as any transport gives it.
 ///
-/// One that has nothing to say about waking is a stream by `impl Stream for Mine {}`; one of another
+/// One that has nothing to say about waking is a stream by `impl TransportStream for Mine {}`; one of another
 /// crate by a type of yours around it.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
+pub trait TransportStream: AsyncRead + AsyncWrite + Send + Unpin {
     /// Asks that a task that waits to read sleep until `bytes` bytes can be read, or the stream
     /// ends or fails; 1 is how every stream begins. Fewer bytes may wake it nevertheless.
     ///
@@ -29,29 +29,30 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
     ///
     /// # Errors
     /// The stream sleeps as it did before.
-    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+    fn set_receive_low_watermark(&mut self, bytes: usize) -> io::Result<()> {
         let _ = bytes;
         Ok(())
     }
 }
 
-impl<S: Stream + ?Sized> Stream for Box<S> {
-    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
-        (**self).wake_at(bytes)
+impl<S: TransportStream + ?Sized> TransportStream for Box<S> {
+    fn set_receive_low_watermark(&mut self, bytes: usize) -> io::Result<()> {
+        (**self).set_receive_low_watermark(bytes)
     }
 }
 
-impl Stream for DuplexStream {}
+impl TransportStream for DuplexStream {}
 
-impl Stream for TcpStream {
+impl TransportStream for TcpStream {
     /// Sets the low-water mark of the socket, where the system has a usable one: Linux from 5.10.
-    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+    fn set_receive_low_watermark(&mut self, bytes: usize) -> io::Result<()> {
         low_water::set(self, bytes)
     }
 }
 
 /// A future that yields a connected stream.
-pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
+pub type Connecting<'a> =
+    Pin<Box<dyn Future<Output = io::Result<Box<dyn TransportStream>>> + Send + 'a>>;
 
 /// Opens connections to brokers.
 ///
@@ -73,7 +74,7 @@ impl Transport for TcpTransport {
                 match TcpStream::connect(address).await {
                     Ok(stream) => {
                         stream.set_nodelay(true)?;
-                        return Ok(Box::new(stream) as Box<dyn Stream>);
+                        return Ok(Box::new(stream) as Box<dyn TransportStream>);
                     }
                     Err(error) => failure = Some(error),
                 }

@@ -15,7 +15,7 @@ pub(crate) const fn ours(api: ApiKey) -> VersionRange {
         ApiKey::ListOffsets => VersionRange { min: 2, max: 10 },
         // 4: a request can say that it creates no topic
         ApiKey::Metadata => VersionRange { min: 4, max: 13 },
-        // 2: an error code for the whole answer; 10 names topics by id only
+        // 2: an error code for the whole response; 10 names topics by id only
         ApiKey::OffsetFetch => VersionRange { min: 2, max: 9 },
         ApiKey::FindCoordinator => VersionRange { min: 1, max: 6 },
         ApiKey::ApiVersions => VersionRange { min: 0, max: 4 },

@@ -1,6 +1,6 @@
-//! Which transactional batches of one Fetch answer were aborted.
+//! Which transactional batches of one Fetch response were aborted.
 //!
-//! The answer's list is ordered by abort marker, not by first offset, may name a producer more than
+//! The response's list is ordered by abort marker, not by first offset, may name a producer more than
 //! once, and may hold transactions that began before these bytes or lie behind them. An entry
 //! counts from its first offset until that producer's abort marker; commit markers end nothing.
 

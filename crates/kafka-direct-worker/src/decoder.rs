@@ -17,20 +17,20 @@ use crate::{
     rows::{MAX_INLINE_BYTES, Origin, Rows, Source},
 };
 
-/// Decodes one range. Push an answer, take batches until there are none, push the next; at the end
+/// Decodes one range. Push a response, take batches until there are none, push the next; at the end
 /// [`RangeDecoder::flush`].
 ///
 /// Keeps INV-3: a record outside the range is never delivered. A record inside it that exists and is
 /// visible is delivered exactly once per read.
 ///
-/// - Batches come in offset order and hold [`DecodeOptions::max_rows`] rows, fewer if
-///   [`DecodeOptions::max_bytes`] is reached first; many small Kafka batches and answers are put
+/// - BatchWalker come in offset order and hold [`DecodeOptions::max_rows`] rows, fewer if
+///   [`DecodeOptions::max_bytes`] is reached first; many small Kafka batches and responses are put
 ///   together.
-/// - Records below the range, below the answer's fetch offset, or already decoded are dropped, as
+/// - Records below the range, below the response's fetch offset, or already decoded are dropped, as
 ///   are those at or behind the range's end.
-/// - Keys, values and headers are views: a batch keeps the bytes of the answers it came from alive.
-/// - An error drops the answer it was found in and leaves the rows decoded before as pending; the
-///   decoder then takes the next answer, from where the caller decides to go on.
+/// - Keys, values and headers are views: a batch keeps the bytes of the responses it came from alive.
+/// - An error drops the response it was found in and leaves the rows decoded before as pending; the
+///   decoder then takes the next response, from where the caller decides to go on.
 #[derive(Debug)]
 pub struct RangeDecoder {
     scope: Scope,
@@ -70,7 +70,7 @@ struct Open {
     is_referenced: bool,
 }
 
-/// What a Kafka batch brings, and what of the answer it takes.
+/// What a Kafka batch brings, and what of the response it takes.
 #[derive(Debug, Clone, Copy)]
 struct Size {
     records: usize,
@@ -82,7 +82,7 @@ struct Size {
 enum Body {
     /// Nowhere: only their number is wanted.
     Counted { left: usize },
-    /// In the answer's bytes.
+    /// In the response's bytes.
     Fetched(Range<usize>),
     /// In the arena.
     Arena(Range<usize>),
@@ -150,14 +150,14 @@ impl RangeDecoder {
         &self.counts
     }
 
-    /// Takes the next answer of the range; its bytes are looked at by
+    /// Takes the next response of the range; its bytes are looked at by
     /// [`RangeDecoder::next_batch`].
     ///
     /// # Errors
-    /// `Internal` if [`RangeDecoder::needs_input`] is false; `Invalid` if the answer exceeds 2 GiB.
+    /// `Internal` if [`RangeDecoder::needs_input`] is false; `Invalid` if the response exceeds 2 GiB.
     pub fn push(&mut self, fetched: Fetched) -> Result<(), WorkerError> {
         if self.input.is_some() {
-            return Err(WorkerError::NotHungry {
+            return Err(WorkerError::InputPending {
                 range: self.scope.range.clone(),
                 offset: fetched.fetch_offset,
             });
@@ -215,7 +215,7 @@ impl RangeDecoder {
         }
     }
 
-    /// Whether one more Kafka batch or answer would keep too much alive, whatever the rows' bytes.
+    /// Whether one more Kafka batch or response would keep too much alive, whatever the rows' bytes.
     fn holds_enough(&self) -> bool {
         let most = self.max_bytes.min(MAX_BUFFER_BYTES - DecodeOptions::MAX_BATCH_BYTES);
         let kept = self.arena.len().saturating_add(self.rows.sources.kept_bytes());
@@ -315,13 +315,13 @@ impl RangeDecoder {
         }
     }
 
-    /// Ends the walk over the answer.
+    /// Ends the walk over the response.
     fn drop_input(&mut self) {
         self.input = None;
         self.rows.sources.forget(Origin::Fetched);
     }
 
-    /// Gives up the answer; the position stays behind the last record that became a row. Whoever
+    /// Gives up the response; the position stays behind the last record that became a row. Whoever
     /// pushes the same broken bytes over and over keeps none of them alive that no row needs.
     fn abandon(&mut self) {
         if let Some(open) = self.open.take() {
@@ -409,7 +409,7 @@ fn parse(
     let most = bytes.len() / record::MIN_RECORD_BYTES;
     let at_most = (cursor.left() as usize).min(most);
     let room = usize::try_from(rows.bytes_room()).unwrap_or(usize::MAX);
-    // What stands behind in the answer is likely to be like this batch, give or take a little. It
+    // What stands behind in the response is likely to be like this batch, give or take a little. It
     // is a guess from lengths that may lie: beyond usual sizes columns grow as they are filled.
     let likely = || {
         let scaled = |by: usize, of: usize| {

@@ -85,19 +85,19 @@ pub enum WorkerError {
     },
     /// More bytes in one piece than a view can point into (`Invalid`).
     #[error(
-        "{range}: {bytes} bytes from offset {offset} in one answer are too many; fetch less than 2 GiB at once"
+        "{range}: {bytes} bytes from offset {offset} in one response are too many; fetch less than 2 GiB at once"
     )]
     FetchTooLarge {
         /// The range being read.
         range: OffsetRange,
         /// The offset asked for.
         offset: Offset,
-        /// Size of the answer.
+        /// Size of the response.
         bytes: usize,
     },
     /// Bytes were pushed before those pushed earlier were decoded (`Internal`).
     #[error("{range}: bytes from offset {offset} were pushed while others are being decoded")]
-    NotHungry {
+    InputPending {
         /// The range being read.
         range: OffsetRange,
         /// The offset asked for.
@@ -138,7 +138,7 @@ impl WorkerError {
             | Self::Truncated { .. }
             | Self::Decompress { .. }
             | Self::Record { .. } => ErrorKind::Corrupt,
-            Self::NotHungry { .. } | Self::Arrow { .. } => ErrorKind::Internal,
+            Self::InputPending { .. } | Self::Arrow { .. } => ErrorKind::Internal,
         }
     }
 

@@ -1,4 +1,4 @@
-//! One Fetch answer walked batch by batch: which Kafka batches hold records to look at.
+//! One Fetch response walked batch by batch: which Kafka batches hold records to look at.
 //!
 //! Nothing of a batch is believed before its CRC-32C matched. Control batches and batches of
 //! aborted transactions end here; so do batches that lie outside the wanted offsets.
@@ -27,14 +27,14 @@ pub(crate) struct KafkaBatch {
     pub(crate) next: Offset,
     pub(crate) count: u32,
     pub(crate) codec: Codec,
-    /// Where its records stand in the answer's bytes.
+    /// Where its records stand in the response's bytes.
     pub(crate) body: Range<usize>,
     /// Whether every offset it can hold is wanted.
     pub(crate) inside: bool,
     pub(crate) facts: Facts,
 }
 
-/// What one answer is read for.
+/// What one response is read for.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) range: OffsetRange,
@@ -139,7 +139,7 @@ impl Scope {
     }
 }
 
-/// The state of the walk over one answer.
+/// The state of the walk over one response.
 #[derive(Debug)]
 pub(crate) struct Input {
     records: Bytes,

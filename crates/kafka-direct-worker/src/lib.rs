@@ -13,10 +13,10 @@
 //! use kafka_direct_core::{Fetched, IsolationLevel, OffsetRange, PlannedRange, TopicPartition};
 //! use kafka_direct_worker::{DecodeOptions, RangeDecoder, WorkerError};
 //!
-//! fn rows(planned: &PlannedRange, answers: Vec<Fetched>) -> Result<usize, WorkerError> {
+//! fn rows(planned: &PlannedRange, responses: Vec<Fetched>) -> Result<usize, WorkerError> {
 //!     let mut decoder = RangeDecoder::new(planned, DecodeOptions::new());
 //!     let mut rows = 0;
-//!     for fetched in answers {
+//!     for fetched in responses {
 //!         decoder.push(fetched)?;
 //!         while let Some(batch) = decoder.next_batch()? {
 //!             rows += batch.num_rows();

@@ -15,9 +15,9 @@ pub struct DecodeOptions {
     /// Key, value and header bytes, of the columns asked for, at which an Arrow batch is closed; the
     /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
     ///
-    /// It is also closed when the answers and the decompressed Kafka batches that it keeps alive reach
+    /// It is also closed when the responses and the decompressed Kafka batches that it keeps alive reach
     /// the bound together, here of at most 1 GiB, so that few bytes of many do not pin them all. They
-    /// are kept whole: an Arrow batch may keep this many bytes alive, and one answer and one
+    /// are kept whole: an Arrow batch may keep this many bytes alive, and one response and one
     /// decompressed Kafka batch more. One that goes on in a compressed Kafka batch, where the Arrow
     /// batch before ended, also keeps what that one kept of decompressed ones.
     pub max_bytes: usize,

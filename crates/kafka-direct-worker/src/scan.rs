@@ -1,4 +1,4 @@
-//! How many visible records an answer holds, read as cheaply as can be exact.
+//! How many visible records a response holds, read as cheaply as can be exact.
 
 use kafka_direct_core::{Codec, Fetched, PlannedRange};
 

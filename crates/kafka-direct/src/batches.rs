@@ -102,7 +102,7 @@ pub struct Batches {
     attempt: u32,
     /// The offset of a corrupt batch that was asked for a second time.
     asked_again_at: Option<Offset>,
-    /// Where the answer that is being decoded began.
+    /// Where the response that is being decoded began.
     pushed_from: Offset,
     /// Counts of decoders that were replaced.
     finished: Counts,
@@ -297,7 +297,7 @@ impl Batches {
         Ok(rest)
     }
 
-    /// Goes back to where the broken answer began: whoever calls again meets the fault again, and no
+    /// Goes back to where the broken response began: whoever calls again meets the fault again, and no
     /// record behind it before. The decoder drops what it has handed out already.
     fn fail_decoding(&mut self, error: WorkerError) -> Error {
         self.fetch.seek(self.pushed_from);

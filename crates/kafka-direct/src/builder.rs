@@ -248,7 +248,7 @@ impl KafkaRddBuilder {
         let states: Vec<PartitionState> = selected
             .into_iter()
             .filter_map(|(topic_partition, topic_id)| {
-                // The epoch is that of the answer, not of the metadata before it: a leader elected
+                // The epoch is that of the response, not of the metadata before it: a leader elected
                 // in between may have appended what is planned.
                 let LogBounds { watermarks, leader_epoch, .. } = *bounds.get(&topic_partition)?;
                 Some(PartitionState { topic_partition, topic_id, leader_epoch, watermarks })
@@ -259,7 +259,7 @@ impl KafkaRddBuilder {
             let plan = plan_ranges(ranges.clone(), &self.selection, cluster_id, states)?;
             return Ok((plan, leaders));
         }
-        let lookups = self.answer(lookups_needed(&self.selection, &states)?).await?;
+        let lookups = self.response(lookups_needed(&self.selection, &states)?).await?;
         Ok((plan(&self.selection, cluster_id, states, &lookups)?, leaders))
     }
 
@@ -318,7 +318,7 @@ impl KafkaRddBuilder {
     }
 
     /// Asks the driver's questions: one batched request per leader and timestamp, one per group.
-    async fn answer(&self, questions: BTreeSet<Lookup>) -> Result<Lookups, Error> {
+    async fn response(&self, questions: BTreeSet<Lookup>) -> Result<Lookups, Error> {
         let mut by_time: BTreeMap<i64, BTreeMap<TopicPartition, i64>> = BTreeMap::new();
         let mut by_group: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
         for question in questions {

@@ -75,7 +75,7 @@ pub use kafka_direct_core::{
 pub use kafka_direct_driver::{EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts};
 pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
-    PartitionMetadata, Stream, TcpTransport, TopicMetadata, Transport,
+    PartitionMetadata, TcpTransport, TopicMetadata, Transport, TransportStream,
 };
 pub use kafka_direct_worker::{Column, Columns, Counts, DecodeOptions, schema};
 

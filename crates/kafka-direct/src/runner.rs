@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_range_of_every_partition_runs_unless_told_otherwise() {
+    async fn one_range_of_every_partition_runs_by_default() {
         let ranges: Vec<_> = (0..100).map(|partition| range(partition, 0)).collect();
         let all = Arc::new(Barrier::new(100));
         let run = runner(&ranges, 0).run(move |_, _| {

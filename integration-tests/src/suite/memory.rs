@@ -61,7 +61,7 @@ pub async fn batches_kept_for_ever_do_not_stop_the_read(cluster: &impl TestClust
     assert_eq!(rows(&kept).len(), 8 * 24);
     // The budget holds none of it, and the metrics tell who does.
     let values = 8 * 24 * (100 << 10);
-    // The lane may be about to give back what its last answer did not need.
+    // The lane may be about to give back what its last response did not need.
     let settled = async {
         while connection.fetch_metrics().queued_bytes != 0 {
             tokio::task::yield_now().await;

@@ -83,7 +83,7 @@ async fn counting_asks_again_for_bytes_whose_checksum_is_wrong() {
 }
 
 #[tokio::test]
-async fn the_jumps_of_whole_reads_are_told_by_the_batch() {
+async fn the_skips_of_whole_reads_are_reported_by_the_batch() {
     let broker = broker(2, 40, 4).await;
     let cluster = connect(&broker).await;
     let builder = || KafkaRdd::builder(&cluster).topic("t").on_data_loss(DataLossPolicy::Resume);

@@ -139,7 +139,7 @@ async fn holes_and_a_start_inside_a_batch_cost_no_request() {
 }
 
 #[tokio::test]
-async fn a_first_batch_that_is_cut_short_is_no_empty_answer() {
+async fn a_first_batch_that_is_cut_short_is_no_empty_response() {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
     let cut = RawOffsets::Unchecked { base: 0, next: 5 };
@@ -212,7 +212,7 @@ async fn little_of_large_batches_is_fetched_twice() {
     let cluster = connect(&broker).await;
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * BATCHES);
     let (fetched, there) = (cluster.fetch_metrics().response_bytes, 2 * BATCHES * BYTES as u64);
-    // With answers of 2 MiB it would be a sixth.
+    // With responses of 2 MiB it would be a sixth.
     assert!(fetched < there + there / 10, "{fetched} bytes were fetched of {there}");
 }
 
@@ -237,14 +237,14 @@ async fn little_is_fetched_twice_where_markers_stand_between_large_batches() {
 }
 
 #[tokio::test]
-async fn an_answer_brings_batches_of_many_partitions_also_if_they_are_over_the_usual_share() {
+async fn a_response_brings_batches_of_many_partitions_also_if_they_are_over_the_usual_share() {
     const PARTITIONS: u64 = 40;
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", PARTITIONS as i32).unwrap();
     fill_large(&broker, 0..PARTITIONS as i32, 2, 700_000);
     let cluster = connect(&broker).await;
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * PARTITIONS);
-    // A batch larger than what is asked for comes as the first of an answer only: half as many
+    // A batch larger than what is asked for comes as the first of a response only: half as many
     // requests as partitions if nothing were taken for the size of what is not known yet.
     let requests = cluster.fetch_metrics().requests;
     assert!(requests < PARTITIONS / 4, "{requests} requests for {} batches", 2 * PARTITIONS);

@@ -26,7 +26,7 @@ async fn connect(broker: &Broker, memory: &Arc<Memory>) -> Cluster {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_queue_is_evicted_however_often_the_starving_reader_is_polled() {
+async fn an_idle_queue_is_evicted_however_often_the_blocked_reader_is_polled() {
     let (_broker, _, cluster) = tight(1).await;
     let rdd = whole(&cluster).await;
     let (mut idle, mut starving) = (rdd.read_partition(0).unwrap(), rdd.read_partition(1).unwrap());
@@ -81,7 +81,7 @@ async fn readers_that_take_turns_do_not_wait_for_an_eviction() {
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", PARTITIONS as i32).unwrap();
     fill_large(&broker, 0..PARTITIONS as i32, 60, 4 << 10);
-    // Room for two answers in each queue if they are of 32 KiB, not if they are of 64, which is
+    // Room for two responses in each queue if they are of 32 KiB, not if they are of 64, which is
     // what so large batches would be asked for by.
     let config = ClusterConfig::new(broker.addresses())
         .transport(Memory::new(&broker))
@@ -109,7 +109,7 @@ async fn readers_that_take_turns_do_not_wait_for_an_eviction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_starving_reader_without_a_place_in_the_request_is_served() {
+async fn a_blocked_reader_that_is_not_in_the_request_is_served() {
     const PARTITIONS: usize = 12;
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", PARTITIONS as i32).unwrap();

@@ -150,26 +150,26 @@ async fn a_high_watermark_that_lags_for_several_looks_is_no_truncation() {
     assert_eq!(read.await.unwrap().unwrap(), (0..40).collect::<Vec<_>>());
 }
 
-/// Trims the log, which ends at `end`, below `start` while an answer is made that names the new start.
+/// Trims the log, which ends at `end`, below `start` while a response is made that names the new start.
 fn trimming(broker: &std::sync::Arc<Broker>, start: i64, end: i64) -> Fault {
     let broker = std::sync::Arc::clone(broker);
-    Fault::corrupt(move |answer| {
+    Fault::corrupt(move |response| {
         broker.trim("t", 0, start).unwrap();
         let marks = [end, end, 0].map(i64::to_be_bytes).concat();
-        let at = answer.windows(24).position(|fields| fields == marks).unwrap();
-        answer[at + 16..at + 24].copy_from_slice(&start.to_be_bytes());
+        let at = response.windows(24).position(|fields| fields == marks).unwrap();
+        response[at + 16..at + 24].copy_from_slice(&start.to_be_bytes());
     })
 }
 
 #[tokio::test]
-async fn what_was_trimmed_while_an_answer_was_made_is_lost_and_no_hole() {
+async fn what_was_trimmed_while_a_response_was_made_is_lost_and_no_hole() {
     let broker = std::sync::Arc::new(empty().await);
     broker.append("t", 0, values(4)).unwrap();
     keep(&broker, BatchWriter::new().base_offset(10).write(&values(4)).unwrap());
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(1)).await;
     let rdd = whole(&cluster).await;
     assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2, 3, 10, 11, 12, 13]);
-    // The second answer names a log start above the position it was asked for.
+    // The second response names a log start above the position it was asked for.
     broker.faults().next(ApiKey::Fetch, Fault::Delay(std::time::Duration::ZERO));
     broker.faults().next(ApiKey::Fetch, trimming(&broker, 7, 14));
     let error = offsets(&rdd).await.unwrap_err();
@@ -178,7 +178,7 @@ async fn what_was_trimmed_while_an_answer_was_made_is_lost_and_no_hole() {
 }
 
 #[tokio::test]
-async fn what_an_answer_has_whole_is_delivered_although_the_log_was_trimmed_into_it() {
+async fn what_a_response_has_whole_is_delivered_although_the_log_was_trimmed_into_it() {
     let broker = std::sync::Arc::new(empty().await);
     broker.append("t", 0, values(4)).unwrap();
     broker.append("t", 0, values(4)).unwrap();
@@ -190,7 +190,7 @@ async fn what_an_answer_has_whole_is_delivered_although_the_log_was_trimmed_into
 #[tokio::test]
 async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
     let broker = broker(1, 40, 4).await;
-    // Later versions have a code for the whole answer, which says nothing of one topic.
+    // Later versions have a code for the whole response, which says nothing of one topic.
     broker.cap_versions(ApiKey::Metadata, 4..=12);
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));

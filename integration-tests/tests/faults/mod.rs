@@ -1,13 +1,13 @@
 //! What a broker can do wrong, and what a reader makes of it.
 
 mod again;
-mod answers;
 mod batches;
 mod budget;
-mod lanes;
+mod fetch_connections;
 mod leaders;
 mod logs;
 mod remote;
+mod responses;
 mod transport;
 mod truncation;
 mod versions;

@@ -12,7 +12,7 @@ async fn remote_storage_that_is_late_is_waited_for_and_never_a_hole() {
     broker.set_local_start("t", 0, Some(20.into())).unwrap();
     broker.faults().every(ApiKey::Fetch, Fault::Empty);
     let read = tokio::spawn(async move { offsets(&rdd).await });
-    // Far more empty answers than a hole needs.
+    // Far more empty responses than a hole needs.
     while broker.requests(ApiKey::Fetch) < 12 {
         assert!(!read.is_finished(), "{:?}", read.await);
         tokio::task::yield_now().await;

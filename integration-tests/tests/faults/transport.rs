@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use kafka_direct::{Connecting, Stream, Transport};
+use kafka_direct::{Connecting, Transport, TransportStream};
 use kafka_direct_broker::Broker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -53,7 +53,7 @@ impl Transport for Memory {
             let port = node.ok_or(io::ErrorKind::NotFound)?.parse().unwrap();
             let stream = self.broker.connect_in_memory(host, port)?;
             let state = Arc::clone(&self.state);
-            Ok(Box::new(Sticking { stream, state }) as Box<dyn Stream>)
+            Ok(Box::new(Sticking { stream, state }) as Box<dyn TransportStream>)
         })
     }
 }
@@ -64,7 +64,7 @@ struct Sticking {
     state: Arc<Mutex<State>>,
 }
 
-impl Stream for Sticking {}
+impl TransportStream for Sticking {}
 
 impl AsyncRead for Sticking {
     fn poll_read(

@@ -107,7 +107,7 @@ async fn no_epoch_is_asked_for_while_the_leader_is_the_planned_one_and_once_when
 }
 
 #[tokio::test]
-async fn a_plan_is_of_the_epoch_that_its_offsets_were_answered_under() {
+async fn a_plan_has_the_epoch_of_the_response_with_its_offsets() {
     let broker = broker(1, 40, 4).await;
     let cluster = connect(&broker).await;
     cluster.topics(&["t".to_owned()]).await.unwrap();
@@ -147,10 +147,10 @@ async fn a_leader_that_does_not_know_the_epoch_of_what_was_read_has_another_log(
     while read <= 20 {
         read += batches.try_next().await.unwrap().unwrap().num_rows();
     }
-    // The answer's last fields: epoch and end. An older epoch that reaches further than ours.
-    let older = Fault::corrupt(|answer| {
-        let epoch = answer.len() - 12;
-        answer[epoch..epoch + 4].copy_from_slice(&0i32.to_be_bytes());
+    // The response's last fields: epoch and end. An older epoch that reaches further than ours.
+    let older = Fault::corrupt(|response| {
+        let epoch = response.len() - 12;
+        response[epoch..epoch + 4].copy_from_slice(&0i32.to_be_bytes());
     });
     broker.faults().next(ApiKey::OffsetForLeaderEpoch, older);
     broker.set_leader("t", 0, Some(1)).unwrap();

@@ -137,7 +137,7 @@ async fn bench_writes_a_topic_of_its_own_with_every_codec_and_deletes_it() {
         assert_eq!(round["records"], 3000, "{codec}: {round}");
         assert_eq!(round["value_bytes"], 900_000, "{codec}: {round}");
         assert_eq!(document["embedded_broker"], false);
-        // A broker may learn of it a little later than the controller that answered.
+        // A broker may learn of it a little later than the controller that responded.
         let began = Instant::now();
         let (code, said) = loop {
             match bench(&binary, &["-t", &topic]) {

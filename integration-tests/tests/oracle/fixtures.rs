@@ -83,7 +83,7 @@ async fn every_start_and_every_cut_inside_transactions_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_transaction_withholds_what_is_behind_it() {
+async fn an_open_transaction_withholds_what_is_after_it() {
     let cluster = connect(&kafka().await).await;
     let (rdd, _) = read(&cluster, &FIXTURES["tx-open"], IsolationLevel::ReadCommitted).await;
     let partitions = rdd.plan().partitions();

@@ -1,4 +1,4 @@
-//! A quota: the broker answers without a partition and says how long it will be silent.
+//! A quota: the broker responds without a partition and says how long it will be silent.
 
 use kafka_direct::{Cluster, ClusterConfig, Columns, KafkaRdd};
 use kafka_direct_integration_tests::rows::rows;

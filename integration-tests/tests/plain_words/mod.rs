@@ -41,7 +41,7 @@ const LONG_SENTENCES: &[&str] = &[
     "benches/README.md",
     "docs/adr/0001-own-reading-path.md",
     "docs/adr/0006-no-unsafe.md",
-    "docs/adr/0008-empty-answers.md",
+    "docs/adr/0008-empty-responses.md",
     "docs/adr/0009-eviction.md",
     "docs/adr/0013-reference-lz4.md",
     "docs/adr/0014-low-water-mark.md",

@@ -127,7 +127,7 @@ async fn every_start_and_every_cut_of_a_recorded_log_is_right() {
 }
 
 #[tokio::test]
-async fn what_a_recorded_open_transaction_withholds_is_told() {
+async fn what_a_recorded_open_transaction_withholds_is_reported() {
     let broker = serve(&["tx-open"]).await;
     let marks = broker.watermarks(&topic("tx-open"), 0).unwrap();
     assert_eq!((marks.last_stable.get(), marks.high.get()), (101, 161));

@@ -14,7 +14,7 @@ pub struct Round {
     pub client: String,
     pub records: u64,
     pub value_bytes: u64,
-    /// Bytes of the answers to its fetches; 0 of a client that does not tell.
+    /// Bytes of the responses to its fetches; 0 of a client that does not tell.
     pub wire_bytes: u64,
     /// Fetches; 0 of a client that does not tell.
     pub requests: u64,

@@ -18,7 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Most bytes of one answer; one answer is of one partition.
+/// Most bytes of one response; one response is of one partition.
 const FETCH_BYTES: i32 = 4 << 20;
 
 /// With every partition of a thousand in flight, memory and cache misses would go up, not speed.

@@ -9,12 +9,12 @@ use kafka_protocol::{
 use super::{Call, Mode};
 use crate::ApiKey;
 
-pub(super) fn answer(call: &Call<'_>, _request: ApiVersionsRequest) -> ApiVersionsResponse {
-    let answer = ApiVersionsResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, _request: ApiVersionsRequest) -> ApiVersionsResponse {
+    let response = ApiVersionsResponse::default().with_throttle_time_ms(call.throttle_ms);
     match call.mode {
-        Mode::Refuse(code) => answer.with_error_code(code),
-        Mode::Empty => answer,
-        Mode::Serve => answer
+        Mode::Refuse(code) => response.with_error_code(code),
+        Mode::Empty => response,
+        Mode::Serve => response
             .with_api_keys(ApiKey::ALL.into_iter().filter_map(|api| entry(call, api)).collect()),
     }
 }

@@ -13,10 +13,10 @@ use kafka_protocol::{
 use super::{Call, Mode, uuid};
 use crate::cluster::{Cluster, MAX_PARTITIONS};
 
-pub(super) fn answer(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let answer = CreateTopicsResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let response = CreateTopicsResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let mut cluster = call.shared.cluster.lock();
     let results = request.topics.into_iter().map(|topic| {
@@ -46,7 +46,7 @@ pub(super) fn answer(call: &Call<'_>, request: CreateTopicsRequest) -> CreateTop
         result.with_name(topic.name)
     });
     let results = results.collect();
-    answer.with_topics(results)
+    response.with_topics(results)
 }
 
 fn replicas(call: &Call<'_>) -> i16 {

@@ -10,10 +10,10 @@ use kafka_protocol::{
 
 use super::{Call, Mode};
 
-pub(super) fn answer(call: &Call<'_>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let answer = DeleteRecordsResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let response = DeleteRecordsResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let mut cluster = call.shared.cluster.lock();
     let topics = request.topics.into_iter().map(|topic| {
@@ -42,5 +42,5 @@ pub(super) fn answer(call: &Call<'_>, request: DeleteRecordsRequest) -> DeleteRe
     let topics = topics.collect();
     drop(cluster);
     call.shared.wake();
-    answer.with_topics(topics)
+    response.with_topics(topics)
 }

@@ -10,10 +10,10 @@ use kafka_protocol::{
 
 use super::{Call, Mode, text, topic_id, uuid};
 
-pub(super) fn answer(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    let answer = DeleteTopicsResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let response = DeleteTopicsResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let by_name = |name| DeleteTopicState::default().with_name(Some(name));
     let named = request.topic_names.into_iter().map(by_name);
@@ -31,7 +31,7 @@ pub(super) fn answer(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteTop
             gone = Some(cluster.delete(name).ok_or(ResponseError::UnknownTopicOrPartition)?);
             Ok(())
         });
-        // Before v6 the name of an answer cannot be null.
+        // Before v6 the name of a response cannot be null.
         let name = name
             .map(|name| text(&name).into())
             .or_else(|| (call.version < 6).then(kafka_protocol::messages::TopicName::default));
@@ -43,5 +43,5 @@ pub(super) fn answer(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteTop
     let results = results.collect();
     drop(cluster);
     call.shared.wake();
-    answer.with_responses(results)
+    response.with_responses(results)
 }

@@ -2,7 +2,7 @@
 //!
 //! Limits are soft for one batch only: the first partition in request order that has data gives its
 //! first batch whole whatever the limits; every later partition whose next batch exceeds what is
-//! left answers error 0, its watermarks and no bytes.
+//! left responses error 0, its watermarks and no bytes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +11,8 @@ use kafka_protocol::{ResponseError, messages::FetchRequest};
 use tokio::time::Instant;
 
 use super::{
-    Answer, Call, Mode,
-    fetch_answer::{self, Served},
+    Call, Mode, Response,
+    fetch_response::{self, Served},
     topic_id,
 };
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
     shared::FetchSeen,
 };
 
-/// The broker's own limit of one answer, Apache Kafka's default of `fetch.max.bytes`.
-const MAX_ANSWER_BYTES: i32 = 55 * 1024 * 1024;
+/// The broker's own limit of one response, Apache Kafka's default of `fetch.max.bytes`.
+const MAX_RESPONSE_BYTES: i32 = 55 * 1024 * 1024;
 
 /// How the partitions of a request are read.
 struct Reading {
@@ -31,8 +31,8 @@ struct Reading {
     committed: bool,
 }
 
-pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
-    let max_bytes = request.max_bytes.min(MAX_ANSWER_BYTES);
+pub(super) async fn response(call: &Call<'_>, request: FetchRequest) -> Response {
+    let max_bytes = request.max_bytes.min(MAX_RESPONSE_BYTES);
     let min_bytes = usize::try_from(request.min_bytes.min(max_bytes)).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let reading = Reading {
@@ -45,17 +45,17 @@ pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
         && is_session_error(code)
         && call.version >= 7
     {
-        return fetch_answer::encode(call, code, 0, &[]);
+        return fetch_response::encode(call, code, 0, &[]);
     }
     let opened = match call.shared.sessions.get(&call.node).map(|s| s.lock().open(asked)) {
         Some(Ok(opened)) => opened,
-        Some(Err(error)) => return fetch_answer::encode(call, error.code(), 0, &[]),
+        Some(Err(error)) => return fetch_response::encode(call, error.code(), 0, &[]),
         None => {
-            return fetch_answer::encode(call, ResponseError::UnknownServerError.code(), 0, &[]);
+            return fetch_response::encode(call, ResponseError::UnknownServerError.code(), 0, &[]);
         }
     };
     if call.throttle_ms > 0 {
-        return fetch_answer::encode(call, 0, opened.session_id, &[]);
+        return fetch_response::encode(call, 0, opened.session_id, &[]);
     }
     let served = poll(call, &opened, &reading, min_bytes, wait).await;
     let mut said = Vec::with_capacity(served.len());
@@ -64,7 +64,7 @@ pub(super) async fn answer(call: &Call<'_>, request: FetchRequest) -> Answer {
             said.push((want, served));
         }
     }
-    fetch_answer::encode(call, 0, opened.session_id, &said)
+    fetch_response::encode(call, 0, opened.session_id, &said)
 }
 
 const fn is_session_error(code: i16) -> bool {
@@ -154,7 +154,7 @@ async fn poll(
     }
 }
 
-/// Reads every wanted partition once, in the order that was chosen; answers in request order.
+/// Reads every wanted partition once, in the order that was chosen; responses in request order.
 fn read(call: &Call<'_>, wants: &[Want], reading: &Reading) -> Vec<Served> {
     let mut cluster = call.shared.cluster.lock();
     let mut left = reading.max_bytes;
@@ -244,7 +244,7 @@ fn name(cluster: &Cluster, want: &Want) -> Result<Arc<str>, ResponseError> {
     }
 }
 
-/// Notes the answer in the session, if there is one.
+/// Notes the response in the session, if there is one.
 fn must_be_said(call: &Call<'_>, opened: &Opened, want: &Want, served: &Served) -> bool {
     if opened.session_id == 0 {
         return true;

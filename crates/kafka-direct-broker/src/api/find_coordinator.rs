@@ -13,29 +13,32 @@ use crate::shared::Node;
 
 const GROUP: i8 = 0;
 
-pub(super) fn answer(call: &Call<'_>, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
-    let answer = FindCoordinatorResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(
+    call: &Call<'_>,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let response = FindCoordinatorResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     if call.version >= 4 {
         let coordinators = request.coordinator_keys.into_iter().map(|key| {
             let found = find(call, &key, request.key_type);
             let code = found.as_ref().err().copied().unwrap_or(0);
-            let answer = Coordinator::default().with_key(key).with_error_code(code);
+            let response = Coordinator::default().with_key(key).with_error_code(code);
             match found {
-                Err(_) => answer.with_node_id((-1).into()).with_port(-1),
-                Ok(node) => answer
+                Err(_) => response.with_node_id((-1).into()).with_port(-1),
+                Ok(node) => response
                     .with_node_id(node.id.into())
                     .with_host(text(&node.host))
                     .with_port(i32::from(node.port)),
             }
         });
-        return answer.with_coordinators(coordinators.collect());
+        return response.with_coordinators(coordinators.collect());
     }
     match find(call, &request.key, request.key_type) {
-        Err(code) => answer.with_error_code(code).with_node_id((-1).into()).with_port(-1),
-        Ok(node) => answer
+        Err(code) => response.with_error_code(code).with_node_id((-1).into()).with_port(-1),
+        Ok(node) => response
             .with_node_id(node.id.into())
             .with_host(text(&node.host))
             .with_port(i32::from(node.port)),

@@ -2,7 +2,7 @@
 //! by time.
 //!
 //! By time, the first record at or after it is looked up inside batches that are not compressed;
-//! a compressed batch answers with its first offset. Both bounded by what the isolation level may
+//! a compressed batch responses with its first offset. Both bounded by what the isolation level may
 //! see.
 
 use std::collections::HashSet;
@@ -24,7 +24,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 
-/// What a partition answers.
+/// What a partition responses.
 struct Found {
     offset: i64,
     timestamp: i64,
@@ -33,10 +33,10 @@ struct Found {
 
 const NONE: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
 
-pub(super) fn answer(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let answer = ListOffsetsResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let response = ListOffsetsResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let committed = request.isolation_level == 1;
     let mut seen = HashSet::new();
@@ -60,17 +60,21 @@ pub(super) fn answer(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffset
             };
             let code = result.as_ref().err().copied().unwrap_or(0);
             let found = result.unwrap_or(NONE);
-            let answer = ListOffsetsPartitionResponse::default()
+            let response = ListOffsetsPartitionResponse::default()
                 .with_partition_index(partition.partition_index)
                 .with_error_code(code)
                 .with_offset(found.offset)
                 .with_timestamp(found.timestamp);
-            if call.version >= 4 { answer.with_leader_epoch(found.leader_epoch) } else { answer }
+            if call.version >= 4 {
+                response.with_leader_epoch(found.leader_epoch)
+            } else {
+                response
+            }
         });
         let partitions = partitions.collect();
         ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions)
     });
-    answer.with_topics(topics.collect())
+    response.with_topics(topics.collect())
 }
 
 fn find(

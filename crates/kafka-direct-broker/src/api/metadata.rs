@@ -20,10 +20,10 @@ use crate::{
     settings::AutoCreate,
 };
 
-pub(super) fn answer(call: &Call<'_>, request: MetadataRequest) -> MetadataResponse {
-    let answer = MetadataResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: MetadataRequest) -> MetadataResponse {
+    let response = MetadataResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let shared = call.shared;
     let brokers = shared.nodes.iter().map(|node| {
@@ -34,7 +34,7 @@ pub(super) fn answer(call: &Call<'_>, request: MetadataRequest) -> MetadataRespo
     });
     let mut cluster = shared.cluster.lock();
     let controller = cluster.running.first().copied().unwrap_or(-1);
-    let answer = answer
+    let response = response
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(text(&shared.settings.cluster_id)))
         .with_controller_id(controller.into());
@@ -46,10 +46,10 @@ pub(super) fn answer(call: &Call<'_>, request: MetadataRequest) -> MetadataRespo
             asked.into_iter().map(|topic| one(call, &mut cluster, topic, may_create)).collect()
         }
     };
-    let answer = answer.with_topics(topics);
+    let response = response.with_topics(topics);
     match call.refused() {
-        Some(code) if call.version >= 13 => answer.with_error_code(code),
-        Some(_) | None => answer,
+        Some(code) if call.version >= 13 => response.with_error_code(code),
+        Some(_) | None => response,
     }
 }
 
@@ -70,7 +70,7 @@ fn one(
         (Some(found), _) => found.to_string(),
         (None, Some(name)) if id.is_none() => name.to_string(),
         (None, _) => {
-            // Before v12 the name of an answer cannot be null.
+            // Before v12 the name of a response cannot be null.
             let name = (call.version < 12).then(TopicName::default);
             return unknown(ResponseError::UnknownTopicId, name);
         }
@@ -93,23 +93,23 @@ fn one(
 }
 
 fn known(call: &Call<'_>, name: &str, topic: &Topic) -> MetadataResponseTopic {
-    let answer = MetadataResponseTopic::default()
+    let response = MetadataResponseTopic::default()
         .with_error_code(call.refused().unwrap_or(0))
         .with_name(Some(text(name).into()))
         .with_topic_id(uuid(topic.id));
     if call.refused().is_some() {
-        return answer;
+        return response;
     }
     let nodes: Vec<_> = call.shared.nodes.iter().map(|node| node.id.into()).collect();
     let partitions = (0i32..).zip(&topic.partitions).map(|(index, partition)| {
         let leaderless = ResponseError::LeaderNotAvailable.code();
-        let answer = MetadataResponsePartition::default()
+        let response = MetadataResponsePartition::default()
             .with_error_code(if partition.leader.is_none() { leaderless } else { 0 })
             .with_partition_index(index)
             .with_leader_id(partition.leader.unwrap_or(-1).into())
             .with_replica_nodes(nodes.clone())
             .with_isr_nodes(nodes.clone());
-        if call.version >= 7 { answer.with_leader_epoch(partition.epoch) } else { answer }
+        if call.version >= 7 { response.with_leader_epoch(partition.epoch) } else { response }
     });
-    answer.with_partitions(partitions.collect())
+    response.with_partitions(partitions.collect())
 }

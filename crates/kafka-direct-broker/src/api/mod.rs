@@ -1,6 +1,6 @@
-//! From a request's bytes to an answer's, one file per API.
+//! From a request's bytes to a response's, one file per API.
 //!
-//! A request is walked by the guard, decoded by `kafka-protocol`, served, and its answer encoded by
+//! A request is walked by the guard, decoded by `kafka-protocol`, served, and its response encoded by
 //! `kafka-protocol`; only Fetch splices its records in, so that batches are never copied.
 
 mod api_versions;
@@ -8,7 +8,7 @@ mod create_topics;
 mod delete_records;
 mod delete_topics;
 mod fetch;
-mod fetch_answer;
+mod fetch_response;
 mod find_coordinator;
 mod list_offsets;
 mod metadata;
@@ -30,9 +30,9 @@ use crate::{ApiKey, guard, shared::Shared};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Serve,
-    /// Answers this error code everywhere and does nothing.
+    /// Responses this error code everywhere and does nothing.
     Refuse(i16),
-    /// Answers nothing, without an error, and does nothing.
+    /// Responses nothing, without an error, and does nothing.
     Empty,
 }
 
@@ -47,55 +47,55 @@ pub(crate) struct Call<'a> {
     pub(crate) throttle_ms: i32,
 }
 
-/// Why a connection is closed instead of an answer.
+/// Why a connection is closed instead of a response.
 #[derive(Debug)]
-pub(crate) struct Unanswerable(pub(crate) String);
+pub(crate) struct NoResponse(pub(crate) String);
 
-type Answer = Result<Option<Vec<Bytes>>, Unanswerable>;
+type Response = Result<Option<Vec<Bytes>>, NoResponse>;
 
 impl Call<'_> {
-    /// The answer to `body`: its parts, or `None` if the client wants none.
-    pub(crate) async fn answer(&self, api: ApiKey, body: Bytes) -> Answer {
+    /// The response to `body`: its parts, or `None` if the client wants none.
+    pub(crate) async fn response(&self, api: ApiKey, body: Bytes) -> Response {
         guard::check(api, self.version, &body)
-            .map_err(|refused| Unanswerable(format!("a hostile request: {refused}")))?;
+            .map_err(|refused| NoResponse(format!("a hostile request: {refused}")))?;
         match api {
-            ApiKey::Produce => produce::answer(self, self.decode(body)?),
-            ApiKey::Fetch => fetch::answer(self, self.decode(body)?).await,
-            ApiKey::ListOffsets => self.serve(body, list_offsets::answer),
-            ApiKey::Metadata => self.serve(body, metadata::answer),
-            ApiKey::OffsetCommit => self.serve(body, offset_commit::answer),
-            ApiKey::OffsetFetch => self.serve(body, offset_fetch::answer),
-            ApiKey::FindCoordinator => self.serve(body, find_coordinator::answer),
-            ApiKey::ApiVersions => self.serve(body, api_versions::answer),
-            ApiKey::CreateTopics => self.serve(body, create_topics::answer),
-            ApiKey::DeleteTopics => self.serve(body, delete_topics::answer),
-            ApiKey::DeleteRecords => self.serve(body, delete_records::answer),
-            ApiKey::OffsetForLeaderEpoch => self.serve(body, offset_for_leader_epoch::answer),
+            ApiKey::Produce => produce::response(self, self.decode(body)?),
+            ApiKey::Fetch => fetch::response(self, self.decode(body)?).await,
+            ApiKey::ListOffsets => self.serve(body, list_offsets::response),
+            ApiKey::Metadata => self.serve(body, metadata::response),
+            ApiKey::OffsetCommit => self.serve(body, offset_commit::response),
+            ApiKey::OffsetFetch => self.serve(body, offset_fetch::response),
+            ApiKey::FindCoordinator => self.serve(body, find_coordinator::response),
+            ApiKey::ApiVersions => self.serve(body, api_versions::response),
+            ApiKey::CreateTopics => self.serve(body, create_topics::response),
+            ApiKey::DeleteTopics => self.serve(body, delete_topics::response),
+            ApiKey::DeleteRecords => self.serve(body, delete_records::response),
+            ApiKey::OffsetForLeaderEpoch => self.serve(body, offset_for_leader_epoch::response),
         }
     }
 
     fn serve<Q: Decodable, A: Encodable>(
         &self,
         body: Bytes,
-        answer: impl FnOnce(&Self, Q) -> A,
-    ) -> Answer {
+        response: impl FnOnce(&Self, Q) -> A,
+    ) -> Response {
         let request = self.decode(body)?;
-        self.encode(&answer(self, request))
+        self.encode(&response(self, request))
     }
 
-    fn decode<Q: Decodable>(&self, mut body: Bytes) -> Result<Q, Unanswerable> {
-        Q::decode(&mut body, self.version).map_err(|error| Unanswerable(error.to_string()))
+    fn decode<Q: Decodable>(&self, mut body: Bytes) -> Result<Q, NoResponse> {
+        Q::decode(&mut body, self.version).map_err(|error| NoResponse(error.to_string()))
     }
 
-    fn encode<A: Encodable>(&self, answer: &A) -> Answer {
+    fn encode<A: Encodable>(&self, response: &A) -> Response {
         let mut out = BytesMut::new();
-        answer
+        response
             .encode(&mut out, self.version)
-            .map_err(|error| Unanswerable(format!("an answer that cannot be encoded: {error}")))?;
+            .map_err(|error| NoResponse(format!("a response that cannot be encoded: {error}")))?;
         Ok(Some(vec![out.freeze()]))
     }
 
-    /// The error code to answer everywhere, if the request is refused as a whole.
+    /// The error code to respond everywhere, if the request is refused as a whole.
     const fn refused(&self) -> Option<i16> {
         match self.mode {
             Mode::Refuse(code) => Some(code),
@@ -109,8 +109,8 @@ impl Call<'_> {
     }
 }
 
-/// The answer to an ApiVersions request of an unknown version: v0 with error 35 (KIP-511).
-pub(crate) fn unknown_api_versions(shared: &Shared) -> Answer {
+/// The response to an ApiVersions request of an unknown version: v0 with error 35 (KIP-511).
+pub(crate) fn unknown_api_versions(shared: &Shared) -> Response {
     let call = Call { shared, node: 0, version: 0, mode: Mode::Serve, throttle_ms: 0 };
     call.encode(&api_versions::unsupported(&call))
 }

@@ -13,10 +13,10 @@ use kafka_protocol::{
 use super::{Call, Mode};
 use crate::cluster::{Cluster, Committed};
 
-pub(super) fn answer(call: &Call<'_>, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let answer = OffsetCommitResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    let response = OffsetCommitResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let mut cluster = call.shared.cluster.lock();
     let group = request.group_id.to_string();
@@ -47,7 +47,7 @@ pub(super) fn answer(call: &Call<'_>, request: OffsetCommitRequest) -> OffsetCom
         let partitions = partitions.collect();
         OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions)
     });
-    answer.with_topics(topics.collect())
+    response.with_topics(topics.collect())
 }
 
 /// Whether the request comes to the right node and without a membership nobody has.

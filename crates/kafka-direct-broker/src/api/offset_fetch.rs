@@ -1,5 +1,5 @@
 //! OffsetFetch: reads groups' progress, one group before v8 and several since. A partition without
-//! a commit answers −1.
+//! a commit responses −1.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use crate::cluster::{Cluster, Committed};
 type Asked = Option<Vec<(TopicName, Vec<i32>)>>;
 type Told = Vec<(TopicName, Vec<(i32, Committed)>)>;
 
-pub(super) fn answer(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
-    let answer = OffsetFetchResponse::default().with_throttle_time_ms(call.throttle_ms);
+pub(super) fn response(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let response = OffsetFetchResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let cluster = call.shared.cluster.lock();
     if call.version < 8 {
@@ -41,7 +41,7 @@ pub(super) fn answer(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetc
         });
         let topics = topics.collect();
         // v1 has no place for a code but the partitions.
-        return if call.version >= 2 { answer.with_error_code(code) } else { answer }
+        return if call.version >= 2 { response.with_error_code(code) } else { response }
             .with_topics(topics);
     }
     let groups = request.groups.into_iter().map(|group| {
@@ -49,7 +49,7 @@ pub(super) fn answer(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetc
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
         let code = code(call, &cluster, &group.group_id);
-        let answer = OffsetFetchResponseGroup::default().with_error_code(code);
+        let response = OffsetFetchResponseGroup::default().with_error_code(code);
         let topics = if code == 0 { tell(&cluster, &group.group_id, asked) } else { Vec::new() };
         let topics = topics.into_iter().map(|(name, partitions)| {
             let partitions = partitions.into_iter().map(|(index, committed)| {
@@ -63,10 +63,10 @@ pub(super) fn answer(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetc
                 .with_name(name)
                 .with_partitions(partitions.collect())
         });
-        answer.with_topics(topics.collect()).with_group_id(group.group_id)
+        response.with_topics(topics.collect()).with_group_id(group.group_id)
     });
     let groups = groups.collect();
-    answer.with_groups(groups)
+    response.with_groups(groups)
 }
 
 fn code(call: &Call<'_>, cluster: &Cluster, group: &str) -> i16 {
@@ -82,12 +82,16 @@ fn old_partition(
     (index, committed): (i32, Committed),
 ) -> OffsetFetchResponsePartition {
     let committed = if code == 0 { committed } else { nothing() };
-    let answer = OffsetFetchResponsePartition::default()
+    let response = OffsetFetchResponsePartition::default()
         .with_partition_index(index)
         .with_committed_offset(committed.offset)
         .with_metadata(Some(text(&committed.metadata)))
         .with_error_code(code);
-    if version >= 5 { answer.with_committed_leader_epoch(committed.leader_epoch) } else { answer }
+    if version >= 5 {
+        response.with_committed_leader_epoch(committed.leader_epoch)
+    } else {
+        response
+    }
 }
 
 const fn nothing() -> Committed {

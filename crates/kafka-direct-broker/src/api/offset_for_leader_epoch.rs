@@ -7,13 +7,13 @@ use kafka_protocol::messages::{
 
 use super::{Call, Mode};
 
-pub(super) fn answer(
+pub(super) fn response(
     call: &Call<'_>,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
-    let answer = OffsetForLeaderEpochResponse::default().with_throttle_time_ms(call.throttle_ms);
+    let response = OffsetForLeaderEpochResponse::default().with_throttle_time_ms(call.throttle_ms);
     if call.mode == Mode::Empty {
-        return answer;
+        return response;
     }
     let mut cluster = call.shared.cluster.lock();
     let topics = request.topics.into_iter().map(|topic| {
@@ -35,5 +35,5 @@ pub(super) fn answer(
         OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions)
     });
     let topics = topics.collect();
-    answer.with_topics(topics)
+    response.with_topics(topics)
 }

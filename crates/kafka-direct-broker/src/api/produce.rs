@@ -14,11 +14,11 @@ use kafka_protocol::{
     },
 };
 
-use super::{Answer, Call, Mode, topic_id};
+use super::{Call, Mode, Response, topic_id};
 use crate::{batch_writer, log::Unplaced};
 
-pub(super) fn answer(call: &Call<'_>, request: ProduceRequest) -> Answer {
-    let wants_answer = request.acks != 0;
+pub(super) fn response(call: &Call<'_>, request: ProduceRequest) -> Response {
+    let wants_response = request.acks != 0;
     let acks_known = (-1..=1).contains(&request.acks);
     let mut responses = Vec::new();
     for topic in request.topic_data {
@@ -41,12 +41,12 @@ pub(super) fn answer(call: &Call<'_>, request: ProduceRequest) -> Answer {
                 (None, None) => Err(ResponseError::UnknownTopicId.code()),
                 (Some(name), None) => append(call, name, &partition).map_err(|error| error.code()),
             };
-            let answer =
+            let response =
                 PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
             match placed {
-                Ok((base, start)) => answer.with_base_offset(base).with_log_start_offset(start),
+                Ok((base, start)) => response.with_base_offset(base).with_log_start_offset(start),
                 Err(code) => {
-                    answer.with_error_code(code).with_base_offset(-1).with_log_start_offset(-1)
+                    response.with_error_code(code).with_base_offset(-1).with_log_start_offset(-1)
                 }
             }
         });
@@ -59,7 +59,7 @@ pub(super) fn answer(call: &Call<'_>, request: ProduceRequest) -> Answer {
         );
     }
     call.shared.wake();
-    if !wants_answer {
+    if !wants_response {
         return Ok(None);
     }
     call.encode(
@@ -69,7 +69,7 @@ pub(super) fn answer(call: &Call<'_>, request: ProduceRequest) -> Answer {
     )
 }
 
-/// Appends; answers the base offset and the log start.
+/// Appends; responses the base offset and the log start.
 fn append(
     call: &Call<'_>,
     topic: &str,

@@ -65,7 +65,7 @@ impl Client {
             ResponseHeader::decode(&mut frame, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation);
         let response = Q::Response::decode(&mut frame, version).unwrap();
-        assert!(frame.is_empty(), "bytes behind the answer");
+        assert!(frame.is_empty(), "bytes behind the response");
         Some(response)
     }
 

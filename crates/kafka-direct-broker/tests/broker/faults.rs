@@ -41,14 +41,14 @@ async fn session_errors_stand_at_the_top() {
 }
 
 #[tokio::test]
-async fn connections_are_cut_before_the_work_or_in_the_middle_of_the_answer() {
+async fn connections_are_cut_before_the_work_or_in_the_middle_of_the_response() {
     let broker = broker(1).await;
     broker.append("t", 0, values(1, 100)).unwrap();
     for fault in [Fault::Cut, Fault::CutAfter(0), Fault::CutAfter(3), Fault::CutAfter(40)] {
         let mut client = Client::memory(&broker, 1);
         broker.faults().next(ApiKey::Fetch, fault.clone());
-        let answer = client.try_call(11, fetch(vec![want(0, 0)])).await;
-        assert!(answer.is_none(), "{fault:?}");
+        let response = client.try_call(11, fetch(vec![want(0, 0)])).await;
+        assert!(response.is_none(), "{fault:?}");
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_cut_produce_did_nothing_and_one_cut_after_0_bytes_did() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_hold_back_what_is_queued_behind_them() {
+async fn delays_hold_back_what_is_queued_after_them() {
     let broker = broker(1).await;
     broker.faults().next(ApiKey::Metadata, Fault::Delay(Duration::from_secs(3)));
     let mut client = Client::memory(&broker, 1);
@@ -84,7 +84,7 @@ async fn delays_hold_back_what_is_queued_behind_them() {
 }
 
 #[tokio::test]
-async fn answers_are_corrupted_replaced_and_throttled() {
+async fn responses_are_corrupted_replaced_and_throttled() {
     let broker = broker(1).await;
     broker.append("t", 0, values(1, 100)).unwrap();
     let mut client = Client::memory(&broker, 1);
@@ -195,7 +195,7 @@ async fn call_everything_else(client: &mut Client) {
 }
 
 #[tokio::test]
-async fn every_version_of_every_api_is_answered_well_formed_with_and_without_faults() {
+async fn every_version_of_every_api_gets_a_well_formed_response_with_and_without_faults() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     call_everything(&mut client).await;
@@ -208,8 +208,8 @@ async fn every_version_of_every_api_is_answered_well_formed_with_and_without_fau
         call_everything_else(&mut client).await;
     }
     broker.faults().clear();
-    let answer = client.call(11, fetch(vec![want(0, 0)])).await;
-    assert_eq!(partitions(&answer)[0].error_code, 0);
+    let response = client.call(11, fetch(vec![want(0, 0)])).await;
+    assert_eq!(partitions(&response)[0].error_code, 0);
     for api in ApiKey::ALL {
         let versions = u64::try_from(api.versions().count()).unwrap();
         assert_eq!(broker.faults().intercepted(api), versions * 3, "{api:?}");
@@ -222,19 +222,19 @@ async fn capped_versions_are_not_named_and_close_the_connection() {
     broker.cap_versions(ApiKey::Fetch, 0..=11);
     let mut client = Client::memory(&broker, 1);
     for version in ApiKey::ApiVersions.versions() {
-        let answer = client.call(version, ApiVersionsRequest::default()).await;
+        let response = client.call(version, ApiVersionsRequest::default()).await;
         let named = |key| {
-            let api = answer.api_keys.iter().find(|api| api.api_key == key).unwrap();
+            let api = response.api_keys.iter().find(|api| api.api_key == key).unwrap();
             (api.min_version, api.max_version)
         };
         assert_eq!((named(0), named(1), named(18)), ((0, 13), (4, 11), (0, 4)));
-        assert_eq!(answer.error_code, 0);
+        assert_eq!(response.error_code, 0);
     }
     assert!(client.try_call(12, fetch(vec![want(0, 0)])).await.is_none());
 }
 
 #[tokio::test]
-async fn an_unknown_version_of_api_versions_is_answered_in_v0_with_error_35() {
+async fn an_unknown_version_of_api_versions_gets_a_v0_response_with_error_35() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     client.send_frame(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff, 0]).await;
@@ -260,12 +260,12 @@ async fn hostile_requests_close_their_connection_and_nothing_else() {
         client.send_frame(frame).await;
         assert!(client.frame().await.is_none(), "{frame:?}");
     }
-    let answer = witness.call(11, fetch(vec![want(0, 0)])).await;
-    assert_eq!(partitions(&answer)[0].error_code, 0);
+    let response = witness.call(11, fetch(vec![want(0, 0)])).await;
+    assert_eq!(partitions(&response)[0].error_code, 0);
 }
 
 #[tokio::test]
-async fn requests_of_one_connection_are_answered_in_order() {
+async fn requests_of_one_connection_get_responses_in_order() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     for _ in 0..50 {

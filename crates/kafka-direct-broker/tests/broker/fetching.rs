@@ -29,8 +29,8 @@ async fn what_was_produced_is_fetched_in_every_version_by_name_and_by_id() {
             topic.with_name(kafka_protocol::protocol::StrBytes::from_static_str("t").into())
         };
         let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
-        let answer = client.call(version, request).await;
-        let placed = &answer.responses[0].partition_responses[0];
+        let response = client.call(version, request).await;
+        let placed = &response.responses[0].partition_responses[0];
         assert_eq!((placed.error_code, placed.base_offset), (0, nth * 3), "v{version}");
     }
     for version in 4..=17 {
@@ -40,15 +40,15 @@ async fn what_was_produced_is_fetched_in_every_version_by_name_and_by_id() {
         } else {
             fetch(vec![want(0, 4)])
         };
-        let answer = client.call(version, request).await;
-        let found = partitions(&answer);
+        let response = client.call(version, request).await;
+        let found = partitions(&response);
         assert_eq!(bases(found[0]), [3, 6, 9, 12, 15, 18, 21, 24, 27, 30], "v{version}");
         assert_eq!((found[0].error_code, found[0].high_watermark), (0, 33));
     }
 }
 
 #[tokio::test]
-async fn acks_0_is_not_answered_and_takes_effect() {
+async fn acks_0_gets_no_response_and_takes_effect() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     let records = BatchWriter::new().write(&values(1, 10)).unwrap();
@@ -57,8 +57,8 @@ async fn acks_0_is_not_answered_and_takes_effect() {
         .with_name(kafka_protocol::protocol::StrBytes::from_static_str("t").into())
         .with_partition_data(vec![partition]);
     client.send(9, &ProduceRequest::default().with_acks(0).with_topic_data(vec![topic])).await;
-    let answer = client.call(11, fetch(vec![want(0, 0)])).await;
-    assert_eq!(bases(partitions(&answer)[0]), [0]);
+    let response = client.call(11, fetch(vec![want(0, 0)])).await;
+    assert_eq!(bases(partitions(&response)[0]), [0]);
 }
 
 #[tokio::test]
@@ -70,18 +70,18 @@ async fn only_the_first_partition_with_data_is_given_a_batch_beyond_the_limits()
     let mut client = Client::memory(&broker, 1);
     for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1]] {
         let wants = order.map(|partition| want(partition, 0).with_partition_max_bytes(1000));
-        let answer = client.call(11, fetch(wants.to_vec())).await;
+        let response = client.call(11, fetch(wants.to_vec())).await;
         let found: Vec<_> =
-            partitions(&answer).iter().map(|p| (p.partition_index, bases(p).len())).collect();
+            partitions(&response).iter().map(|p| (p.partition_index, bases(p).len())).collect();
         let first = *order.iter().find(|p| **p != 0).unwrap();
         let expected: Vec<_> = order.map(|p| (p, usize::from(p == first))).to_vec();
         assert_eq!(found, expected);
-        assert!(partitions(&answer).iter().all(|p| p.error_code == 0));
+        assert!(partitions(&response).iter().all(|p| p.error_code == 0));
     }
     let small = fetch(vec![want(1, 0), want(2, 0)]).with_max_bytes(600_000);
-    let answer = client.call(11, small).await;
-    assert_eq!(partitions(&answer).iter().map(|p| bases(p).len()).collect::<Vec<_>>(), [1, 0]);
-    assert_eq!(partitions(&answer)[1].high_watermark, 5);
+    let response = client.call(11, small).await;
+    assert_eq!(partitions(&response).iter().map(|p| bases(p).len()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(partitions(&response)[1].high_watermark, 5);
 }
 
 #[tokio::test]
@@ -92,8 +92,8 @@ async fn a_cut_tail_is_the_beginning_of_the_next_batch() {
     broker.append("t", 0, values(1, 100)).unwrap();
     broker.append("t", 0, values(1, 100)).unwrap();
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(11, fetch(vec![want(0, 0).with_partition_max_bytes(250)])).await;
-    assert_eq!(partitions(&answer)[0].records.as_ref().unwrap().len(), 250);
+    let response = client.call(11, fetch(vec![want(0, 0).with_partition_max_bytes(250)])).await;
+    assert_eq!(partitions(&response)[0].records.as_ref().unwrap().len(), 250);
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,14 +102,14 @@ async fn a_fetch_waits_for_bytes_or_for_its_time() {
     let mut client = Client::memory(&broker, 1);
     let waiting = || fetch(vec![want(0, 0)]).with_max_wait_ms(5_000).with_min_bytes(1);
     let start = Instant::now();
-    let answer = client.call(11, waiting()).await;
-    assert_eq!(bases(partitions(&answer)[0]), [0i64; 0]);
+    let response = client.call(11, waiting()).await;
+    assert_eq!(bases(partitions(&response)[0]), [0i64; 0]);
     assert_eq!(start.elapsed().as_secs(), 5);
     client.send(11, &waiting()).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     broker.append("t", 0, values(1, 10)).unwrap();
-    let answer = client.receive::<FetchRequest>(11).await.unwrap();
-    assert_eq!(bases(partitions(&answer)[0]), [0]);
+    let response = client.receive::<FetchRequest>(11).await.unwrap();
+    assert_eq!(bases(partitions(&response)[0]), [0]);
     assert_eq!(start.elapsed().as_secs(), 7);
 }
 
@@ -122,14 +122,14 @@ async fn offsets_outside_the_log_are_refused_without_watermarks() {
     broker.trim("t", 0, 7).unwrap();
     let mut client = Client::memory(&broker, 1);
     for (offset, code) in [(6, 1), (7, 0), (20, 0), (21, 1), (-1, 1)] {
-        let answer = client.call(11, fetch(vec![want(0, offset)])).await;
-        let found = partitions(&answer)[0];
+        let response = client.call(11, fetch(vec![want(0, offset)])).await;
+        let found = partitions(&response)[0];
         let marks = (found.high_watermark, found.last_stable_offset, found.log_start_offset);
         let expected = if code == 0 { (20, 20, 7) } else { (-1, -1, -1) };
         assert_eq!((found.error_code, marks), (code, expected), "{offset}");
     }
-    let answer = client.call(11, fetch(vec![want(0, 7)])).await;
-    assert_eq!(bases(partitions(&answer)[0]), [5, 10, 15]);
+    let response = client.call(11, fetch(vec![want(0, 7)])).await;
+    assert_eq!(bases(partitions(&response)[0]), [5, 10, 15]);
 }
 
 #[tokio::test]
@@ -166,14 +166,14 @@ async fn compaction_holes_and_corrupt_bytes_are_served_as_given() {
     broker.append_raw("t", 0, Bytes::from_static(b"rubbish"), unchecked).unwrap();
     assert_eq!(broker.append("t", 0, values(1, 10)).unwrap(), Offset::new(40));
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(11, fetch(vec![want(0, 0)])).await;
-    let records = partitions(&answer)[0].records.clone().unwrap();
+    let response = client.call(11, fetch(vec![want(0, 0)])).await;
+    let records = partitions(&response)[0].records.clone().unwrap();
     assert_eq!(records[..kept.len()], kept[..]);
     assert_eq!(records[kept.len()..kept.len() + 7], b"rubbish"[..]);
 }
 
 #[tokio::test]
-async fn truncation_lowers_the_end_and_the_epoch_tells() {
+async fn truncation_lowers_the_end_and_the_epoch_shows_it() {
     use kafka_protocol::messages::{
         OffsetForLeaderEpochRequest,
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -184,20 +184,20 @@ async fn truncation_lowers_the_end_and_the_epoch_tells() {
     broker.truncate("t", 0, 5).unwrap();
     broker.append("t", 0, [Record::new("new")]).unwrap();
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(12, fetch(vec![want(0, 8).with_current_leader_epoch(1)])).await;
-    assert_eq!(partitions(&answer)[0].error_code, 1);
+    let response = client.call(12, fetch(vec![want(0, 8).with_current_leader_epoch(1)])).await;
+    assert_eq!(partitions(&response)[0].error_code, 1);
     let asked = OffsetForLeaderPartition::default().with_leader_epoch(0);
     let topic = OffsetForLeaderTopic::default()
         .with_topic(kafka_protocol::protocol::StrBytes::from_static_str("t").into())
         .with_partitions(vec![asked]);
     let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
     for version in ApiKey::OffsetForLeaderEpoch.versions() {
-        let answer = client.call(version, request.clone()).await;
-        let end = &answer.topics[0].partitions[0];
+        let response = client.call(version, request.clone()).await;
+        let end = &response.topics[0].partitions[0];
         assert_eq!((end.error_code, end.leader_epoch, end.end_offset), (0, 0, 5));
     }
-    let answer = client.call(12, fetch(vec![want(0, 0)])).await;
-    let records = partitions(&answer)[0].records.clone().unwrap();
+    let response = client.call(12, fetch(vec![want(0, 0)])).await;
+    let records = partitions(&response)[0].records.clone().unwrap();
     let epochs: Vec<_> =
         kafka_direct_core::walk(&records).map(|b| b.unwrap().0.leader_epoch).collect();
     assert_eq!(epochs, [0, 1]);
@@ -210,10 +210,13 @@ async fn a_high_watermark_held_back_hides_and_is_no_error() {
     broker.append("t", 0, values(5, 10)).unwrap();
     broker.set_high_watermark("t", 0, Some(Offset::new(5))).unwrap();
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(11, fetch(vec![want(0, 0)])).await;
-    assert_eq!(bases(partitions(&answer)[0]), [0]);
-    let answer = client.call(11, fetch(vec![want(0, 8)])).await;
-    assert_eq!((partitions(&answer)[0].error_code, partitions(&answer)[0].high_watermark), (0, 5));
+    let response = client.call(11, fetch(vec![want(0, 0)])).await;
+    assert_eq!(bases(partitions(&response)[0]), [0]);
+    let response = client.call(11, fetch(vec![want(0, 8)])).await;
+    assert_eq!(
+        (partitions(&response)[0].error_code, partitions(&response)[0].high_watermark),
+        (0, 5)
+    );
 }
 
 #[tokio::test]

@@ -52,8 +52,8 @@ async fn a_commit_is_read_back_in_every_version() {
     }
     let mut client = Client::memory(&broker, node);
     for version in ApiKey::OffsetCommit.versions() {
-        let answer = client.call(version, commit(version.into())).await;
-        let codes: Vec<_> = answer.topics[0].partitions.iter().map(|p| p.error_code).collect();
+        let response = client.call(version, commit(version.into())).await;
+        let codes: Vec<_> = response.topics[0].partitions.iter().map(|p| p.error_code).collect();
         assert_eq!(codes, [0, 3]);
         assert_eq!(broker.committed("g", "t", 0), Some(Offset::new(version.into())));
     }
@@ -62,13 +62,13 @@ async fn a_commit_is_read_back_in_every_version() {
             .with_name(text("t").into())
             .with_partition_indexes(vec![0, 1]);
         let request = OffsetFetchRequest::default().with_group_id(text("g").into());
-        let answer = client.call(version, request.clone().with_topics(Some(vec![topic]))).await;
+        let response = client.call(version, request.clone().with_topics(Some(vec![topic]))).await;
         let found: Vec<_> =
-            answer.topics[0].partitions.iter().map(|p| p.committed_offset).collect();
+            response.topics[0].partitions.iter().map(|p| p.committed_offset).collect();
         assert_eq!(found, [9, -1], "v{version}");
         if version >= 2 {
-            let answer = client.call(version, request.with_topics(None)).await;
-            assert_eq!(answer.topics[0].partitions.len(), 1);
+            let response = client.call(version, request.with_topics(None)).await;
+            assert_eq!(response.topics[0].partitions.len(), 1);
         }
     }
     for version in 8..=9 {
@@ -79,10 +79,11 @@ async fn a_commit_is_read_back_in_every_version() {
             OffsetFetchRequestGroup::default().with_group_id(text("g").into()).with_topics(topics)
         };
         let groups = vec![group(Some(vec![topic])), group(None)];
-        let answer = client.call(version, OffsetFetchRequest::default().with_groups(groups)).await;
+        let response =
+            client.call(version, OffsetFetchRequest::default().with_groups(groups)).await;
         let found: Vec<_> =
-            answer.groups[0].topics[0].partitions.iter().map(|p| p.committed_offset).collect();
-        assert_eq!((found, answer.groups[1].topics[0].partitions.len()), (vec![9, -1], 1));
+            response.groups[0].topics[0].partitions.iter().map(|p| p.committed_offset).collect();
+        assert_eq!((found, response.groups[1].topics[0].partitions.len()), (vec![9, -1], 1));
     }
 }
 

@@ -6,13 +6,13 @@ use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 use crate::client::{Client, fetch, partitions, values, want};
 
 #[tokio::test]
-async fn every_node_answers_for_the_partitions_it_leads_and_no_others() {
+async fn every_node_responds_for_the_partitions_it_leads_and_no_others() {
     let broker = Broker::builder().nodes(3).start().await.unwrap();
     broker.create_topic("t", 3).unwrap();
     for (node, address) in (0..).zip(broker.addresses()) {
         let mut client = Client::tcp(&address).await;
-        let answer = client.call(11, fetch((0..3).map(|p| want(p, 0)).collect())).await;
-        let codes: Vec<_> = partitions(&answer).iter().map(|p| p.error_code).collect();
+        let response = client.call(11, fetch((0..3).map(|p| want(p, 0)).collect())).await;
+        let codes: Vec<_> = partitions(&response).iter().map(|p| p.error_code).collect();
         let expected: Vec<_> = (0..3).map(|p| if p == node { 0 } else { 6 }).collect();
         assert_eq!(codes, expected);
         let metadata = client.call(9, MetadataRequest::default().with_topics(None)).await;
@@ -32,8 +32,11 @@ async fn a_leader_moves_with_its_records_and_may_be_missing() {
     broker.set_leader("t", 0, Some(2)).unwrap();
     assert_eq!(broker.leader("t", 0).unwrap(), (Some(2), 1));
     assert_eq!(partitions(&old.call(11, fetch(vec![want(0, 0)])).await)[0].error_code, 6);
-    let answer = new.call(11, fetch(vec![want(0, 0)])).await;
-    assert_eq!((partitions(&answer)[0].error_code, partitions(&answer)[0].high_watermark), (0, 1));
+    let response = new.call(11, fetch(vec![want(0, 0)])).await;
+    assert_eq!(
+        (partitions(&response)[0].error_code, partitions(&response)[0].high_watermark),
+        (0, 1)
+    );
     broker.set_leader("t", 0, None).unwrap();
     assert_eq!(partitions(&new.call(11, fetch(vec![want(0, 0)])).await)[0].error_code, 6);
     let metadata = new.call(9, MetadataRequest::default().with_topics(None)).await;
@@ -57,8 +60,8 @@ async fn a_stopped_node_refuses_and_cuts_and_comes_back_under_its_address() {
     let refused = broker.connect_in_memory(host, port.parse().unwrap()).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     broker.start_node(2).await.unwrap();
-    let answer = Client::tcp(&address).await.call(11, fetch(vec![want(1, 0)])).await;
-    assert_eq!(partitions(&answer)[0].error_code, 0);
+    let response = Client::tcp(&address).await.call(11, fetch(vec![want(1, 0)])).await;
+    assert_eq!(partitions(&response)[0].error_code, 0);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ fn in_session(request: FetchRequest, id: i32, epoch: i32) -> FetchRequest {
 }
 
 #[tokio::test]
-async fn an_incremental_answer_says_only_what_is_new() {
+async fn an_incremental_response_says_only_what_is_new() {
     let broker = broker(2).await;
     let mut client = Client::memory(&broker, 1);
     let full = client.call(11, in_session(fetch(vec![want(0, 0), want(1, 0)]), 0, 0)).await;
@@ -31,13 +31,13 @@ async fn an_incremental_answer_says_only_what_is_new() {
 async fn lost_and_mistimed_sessions_have_their_codes() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(11, in_session(FetchRequest::default(), 77, 1)).await;
-    assert_eq!((answer.error_code, answer.session_id), (70, 0));
+    let response = client.call(11, in_session(FetchRequest::default(), 77, 1)).await;
+    assert_eq!((response.error_code, response.session_id), (70, 0));
     let id = client.call(11, in_session(fetch(vec![want(0, 0)]), 0, 0)).await.session_id;
-    let answer = client.call(11, in_session(FetchRequest::default(), id, 5)).await;
-    assert_eq!(answer.error_code, 71);
-    let answer = client.call(13, in_session(FetchRequest::default(), id, 1)).await;
-    assert_eq!(answer.error_code, 106);
+    let response = client.call(11, in_session(FetchRequest::default(), id, 5)).await;
+    assert_eq!(response.error_code, 71);
+    let response = client.call(13, in_session(FetchRequest::default(), id, 1)).await;
+    assert_eq!(response.error_code, 106);
 }
 
 #[tokio::test]
@@ -51,12 +51,12 @@ async fn a_topic_created_anew_is_another_id_inside_a_session_and_unknown_outside
     };
     let session = client.call(13, in_session(by_id(), 0, 0)).await.session_id;
     broker.recreate_topic("t").unwrap();
-    let answer = client.call(13, in_session(FetchRequest::default(), session, 1)).await;
-    assert_eq!(partitions(&answer)[0].error_code, 103);
-    let answer = client.call(13, by_id()).await;
-    assert_eq!(partitions(&answer)[0].error_code, 100);
-    let answer = client.call(12, fetch(vec![want(0, 0)])).await;
-    assert_eq!(partitions(&answer)[0].error_code, 0);
+    let response = client.call(13, in_session(FetchRequest::default(), session, 1)).await;
+    assert_eq!(partitions(&response)[0].error_code, 103);
+    let response = client.call(13, by_id()).await;
+    assert_eq!(partitions(&response)[0].error_code, 100);
+    let response = client.call(12, fetch(vec![want(0, 0)])).await;
+    assert_eq!(partitions(&response)[0].error_code, 0);
 }
 
 #[tokio::test]
@@ -64,6 +64,6 @@ async fn without_a_slot_the_session_is_0() {
     let broker = Broker::builder().in_memory().fetch_session_slots(0).start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(11, in_session(fetch(vec![want(0, 0)]), 0, 0)).await;
-    assert_eq!((answer.session_id, partitions(&answer).len()), (0, 1));
+    let response = client.call(11, in_session(fetch(vec![want(0, 0)]), 0, 0)).await;
+    assert_eq!((response.session_id, partitions(&response).len()), (0, 1));
 }

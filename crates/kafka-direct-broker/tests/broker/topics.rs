@@ -44,8 +44,8 @@ async fn topics_are_created_described_and_deleted_in_every_version() {
             .with_num_partitions(3)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default().with_topics(vec![topic.clone(), topic]);
-        let answer = client.call(version, request).await;
-        let codes: Vec<_> = answer.topics.iter().map(|t| t.error_code).collect();
+        let response = client.call(version, request).await;
+        let codes: Vec<_> = response.topics.iter().map(|t| t.error_code).collect();
         assert_eq!(codes, [0, 36]);
         for version in ApiKey::Metadata.versions() {
             let request = if version < 4 {
@@ -53,12 +53,12 @@ async fn topics_are_created_described_and_deleted_in_every_version() {
             } else {
                 about("t")
             };
-            let answer = client.call(version, request).await;
+            let response = client.call(version, request).await;
             let leaders: Vec<_> =
-                answer.topics[0].partitions.iter().map(|p| p.leader_id.0).collect();
-            assert_eq!((answer.brokers.len(), leaders), (2, vec![1, 2, 1]), "v{version}");
+                response.topics[0].partitions.iter().map(|p| p.leader_id.0).collect();
+            assert_eq!((response.brokers.len(), leaders), (2, vec![1, 2, 1]), "v{version}");
             if version >= 10 {
-                let id = answer.topics[0].topic_id.into_bytes();
+                let id = response.topics[0].topic_id.into_bytes();
                 assert_eq!(id, broker.topic_id("t").unwrap().to_bytes());
             }
         }
@@ -70,8 +70,8 @@ async fn topics_are_created_described_and_deleted_in_every_version() {
             let topic = DeleteTopicState::default().with_name(Some(name("t")));
             request.with_topics(vec![topic.clone(), topic])
         };
-        let answer = client.call(version, request).await;
-        let codes: Vec<_> = answer.responses.iter().map(|t| t.error_code).collect();
+        let response = client.call(version, request).await;
+        let codes: Vec<_> = response.responses.iter().map(|t| t.error_code).collect();
         assert_eq!(codes, [0, 3]);
     }
 }
@@ -86,7 +86,7 @@ async fn all_topics_are_listed_and_unknown_ones_named_as_unknown() {
         let all = if version == 0 { all.with_topics(Some(vec![])) } else { all.with_topics(None) };
         assert_eq!(client.call(version, all).await.topics.len(), 2, "v{version}");
     }
-    let code = |answer: MetadataResponse| answer.topics[0].error_code;
+    let code = |response: MetadataResponse| response.topics[0].error_code;
     assert_eq!(code(client.call(9, about("none")).await), 3);
     assert_eq!(code(client.call(9, about("no no")).await), 17);
     let by_id = MetadataRequestTopic::default().with_topic_id(uuid::Uuid::from_bytes([5; 16]));
@@ -101,8 +101,8 @@ async fn only_a_request_that_allows_it_creates_and_only_where_the_broker_does() 
     let mut client = Client::memory(&creating, 1);
     client.call(9, about("new")).await;
     assert!(creating.topic_id("new").is_none());
-    let answer = client.call(9, about("new").with_allow_auto_topic_creation(true)).await;
-    assert_eq!(answer.topics[0].partitions.len(), 4);
+    let response = client.call(9, about("new").with_allow_auto_topic_creation(true)).await;
+    assert_eq!(response.topics[0].partitions.len(), 4);
     let strict = broker(1).await;
     let mut client = Client::memory(&strict, 1);
     client.call(9, about("new").with_allow_auto_topic_creation(true)).await;
@@ -149,8 +149,8 @@ async fn a_partition_asked_for_twice_is_an_invalid_request() {
         .with_name(name("t"))
         .with_partitions(vec![partition.clone(), partition]);
     let mut client = Client::memory(&broker, 1);
-    let answer = client.call(5, ListOffsetsRequest::default().with_topics(vec![topic])).await;
-    assert_eq!(answer.topics[0].partitions[0].error_code, 42);
+    let response = client.call(5, ListOffsetsRequest::default().with_topics(vec![topic])).await;
+    assert_eq!(response.topics[0].partitions[0].error_code, 42);
 }
 
 #[tokio::test]
@@ -166,8 +166,8 @@ async fn records_are_deleted_up_to_an_offset_or_to_the_end() {
             let topic =
                 DeleteRecordsTopic::default().with_name(name("t")).with_partitions(vec![partition]);
             let request = DeleteRecordsRequest::default().with_topics(vec![topic]);
-            let answer = client.call(version, request).await;
-            let found = &answer.topics[0].partitions[0];
+            let response = client.call(version, request).await;
+            let found = &response.topics[0].partitions[0];
             assert_eq!((found.error_code, found.low_watermark), expected);
         }
     }

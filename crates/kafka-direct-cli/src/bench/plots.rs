@@ -133,7 +133,7 @@ pub(super) fn latency(rounds: &[Round]) -> Result<String, Failure> {
         y: bars.iter().map(|(.., share)| *share).fold(0.0, f64::max),
         x_labels: MOST_NAMES,
         size: WIDE,
-        x_unit: "milliseconds from a fetch to the end of its answer",
+        x_unit: "milliseconds from a fetch to the end of its response",
         y_unit: "% of fetches",
         x_label: &|x| if (x - x.round()).abs() < 1e-6 { number(x.exp2()) } else { String::new() },
     };

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn linux_tells_all_of_it() {
+    fn linux_reports_all_of_it() {
         assert!(Cpu::now().unwrap().ticks.is_some());
         assert!(peak_rss_kib().unwrap() > 100);
     }

@@ -52,7 +52,12 @@ pub(crate) struct ConnectionArgs {
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) max_batch_bytes: Option<usize>,
     /// Connections to each leader that fetch at the same time [default: 1]
-    #[arg(long, env = "KAFKA_DIRECT_LANES", hide_env_values = true, hide_short_help = true)]
+    #[arg(
+        long,
+        env = "KAFKA_DIRECT_FETCH_CONNECTIONS",
+        hide_env_values = true,
+        hide_short_help = true
+    )]
     #[arg(value_name = "N")]
-    pub(crate) lanes: Option<usize>,
+    pub(crate) fetch_connections: Option<usize>,
 }

@@ -11,7 +11,7 @@ use crate::{
     connect,
     exit::Failure,
     output,
-    remarks::tell_resets,
+    remarks::note_resets,
     selection::{self, PartitionList},
 };
 
@@ -29,7 +29,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     let format = out.format.for_files()?;
     let mut display = Display::new(out.quiet);
     // Those of ranges that an earlier run has read are reported too, at the end.
-    display.tell_resets = false;
+    display.note_resets = false;
     let connect = async || {
         let shown = display.clone();
         let cluster = connect::connect(&args.connection).await?;
@@ -39,7 +39,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     display.clear();
     let done = done?;
     if !out.quiet {
-        done.receipt.ranges.iter().for_each(|range| tell_resets(&range.range.resets));
+        done.receipt.ranges.iter().for_each(|range| note_resets(&range.range.resets));
         output::note(&done.to_string());
     }
     Ok(done.receipt.totals.records)

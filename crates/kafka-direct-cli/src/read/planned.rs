@@ -11,7 +11,7 @@ use crate::{
     connect,
     exit::Failure,
     progress::Progress,
-    remarks::{tell_plan, tell_resets},
+    remarks::{note_plan, note_resets},
     selection,
 };
 
@@ -76,19 +76,19 @@ pub(super) struct Display {
     /// No bars and no remarks.
     pub(super) quiet: bool,
     /// Whether skipped offsets are reported when the end of a range is read.
-    pub(super) tell_resets: bool,
+    pub(super) note_resets: bool,
     progress: Arc<OnceLock<Progress>>,
 }
 
 impl Display {
     pub(super) fn new(quiet: bool) -> Self {
-        Self { without_bars: false, quiet, tell_resets: true, progress: Arc::default() }
+        Self { without_bars: false, quiet, note_resets: true, progress: Arc::default() }
     }
 
     /// Shows the plan. Called by [`Display::show`] for runs that report it.
     pub(super) fn plan(&self, plan: &BatchPlan) {
         if !self.quiet {
-            tell_plan(plan);
+            note_plan(plan);
         }
         let _ = self.progress.set(Progress::new(plan, self.quiet || self.without_bars));
     }
@@ -103,8 +103,8 @@ impl Display {
                     progress.advance(range, *position, *counts);
                 }
             }
-            RunEvent::Read { summary, .. } if self.tell_resets && !self.quiet => {
-                tell_resets(&summary.resets);
+            RunEvent::Read { summary, .. } if self.note_resets && !self.quiet => {
+                note_resets(&summary.resets);
             }
             RunEvent::Finished { range, .. } => {
                 if let Some(progress) = progress {

@@ -7,7 +7,7 @@ use super::{
     table_text::TableText,
     writer::Target,
 };
-use crate::{cli::ReadArgs, connect, exit::Failure, output, remarks::tell_resets};
+use crate::{cli::ReadArgs, connect, exit::Failure, output, remarks::note_resets};
 
 /// How many records are shown unless `--limit` says otherwise.
 const ROWS: u64 = 1000;
@@ -28,7 +28,7 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
         let Some(mut batches) = rdd.read_partition(index) else { break };
         more = fill(&mut table, &mut batches, &mut left).await?;
         if !args.output.quiet {
-            tell_resets(batches.resets());
+            note_resets(batches.resets());
         }
         if more {
             break;

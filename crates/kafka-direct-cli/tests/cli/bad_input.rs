@@ -40,7 +40,7 @@ async fn free_port() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_no_kafka_is_told_from_one_that_is_down() {
+async fn a_port_that_is_no_kafka_is_distinguished_from_one_that_is_down() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let serve = tokio::spawn(async move {
@@ -73,7 +73,7 @@ async fn selections_that_do_not_fit_the_log_have_their_codes() {
         (&["--no-such-flag"], 2, "--no-such-flag"),
         (&["--topic-pattern", "x"], 2, "--topic-pattern"),
         (&["--force"], 2, "--force"),
-        (&["--lanes", "0"], 2, "lanes_per_leader"),
+        (&["--fetch-connections", "0"], 2, "fetch_connections_per_broker"),
         (&["--memory-budget", "much"], 2, "`much`"),
     ] {
         let args = [&["read", "-t", "t"][..], flags].concat();
@@ -102,7 +102,7 @@ async fn corrupt_records_stop_the_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_without_rights_is_told_so() {
+async fn a_user_without_rights_gets_an_error_that_says_so() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 10);
     broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));

@@ -130,7 +130,7 @@ async fn a_generated_topic_is_deleted_after_an_error_too() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_deletes_the_topic_and_tells_finished_rounds() {
+async fn an_interrupt_deletes_the_topic_and_shows_finished_rounds() {
     let broker = Broker::start().await.unwrap();
     let bootstrap = broker.bootstrap();
     let args = ["bench", "-b", &bootstrap, "-t", "t", "--generate", "100", "--delete-after"];
@@ -190,7 +190,7 @@ async fn a_pace_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_is_told_of_and_the_lack_of_one_is_not() {
+async fn a_quota_is_reported_and_the_lack_of_one_is_not() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 1000);
     let args = ["bench", "-t", "t", "--warmup", "0", "--rounds", "1"];

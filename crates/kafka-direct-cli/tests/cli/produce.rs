@@ -6,7 +6,7 @@ use kafka_direct_broker::Record;
 use crate::driven::{at, broker, fed};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_become_values_in_turn_over_the_partitions() {
+async fn lines_become_values_round_robin_over_the_partitions() {
     let broker = broker("t", 3).await;
     fed(&broker, &["produce", "-t", "t"], b"a\nb\n\nd\n\xff").await.ok();
     let read = async |partition: &str| {

@@ -94,7 +94,7 @@ fn transactions(broker: &Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_transactions_are_withheld_and_told_of() {
+async fn open_transactions_are_withheld_and_reported() {
     let broker = broker("t", 1).await;
     transactions(&broker);
     let committed = at(&broker, &["read", "-t", "t", "-f", "raw"]).await;
@@ -106,7 +106,7 @@ async fn open_transactions_are_withheld_and_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_offsets_stop_the_read_or_are_skipped_and_told_of() {
+async fn lost_offsets_stop_the_read_or_are_skipped_and_reported() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 20);
     broker.trim("t", 0, 5).unwrap();

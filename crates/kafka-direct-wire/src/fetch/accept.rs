@@ -1,4 +1,4 @@
-//! What one partition's response means for its slot: bytes to queue, a stop, or nothing.
+//! What one partition's response means for its cursor: bytes to queue, a stop, or nothing.
 //!
 //! The position moves by the headers of the batches (INV-6). A header's base offset is outside the
 //! checksum of its batch. So one response is checked against itself: base offsets rise, a batch ends
@@ -9,11 +9,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kafka_direct_core::{BatchHeader, Batches, Fetched, HeaderError, Offset, OffsetRange, walk};
+use kafka_direct_core::{
+    BatchHeader, BatchWalker, Fetched, HeaderError, Offset, OffsetRange, walk,
+};
 
 use crate::code;
 
-use super::{response::PartitionAnswer, slot::Slot, stop::Stop};
+use super::{partition_cursor::PartitionCursor, response::PartitionResponse, stop::Stop};
 
 /// The outcome of walking the batch headers of a response.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ struct Last {
 #[inline]
 fn base_of(
     item: Option<&Result<(BatchHeader, &[u8]), HeaderError>>,
-    batches: &Batches<'_>,
+    batches: &BatchWalker<'_>,
 ) -> Option<Offset> {
     match item {
         Some(Ok((header, _))) => Some(header.base_offset),
@@ -63,27 +65,28 @@ fn base_of(
     }
 }
 
-/// Checks `answer`, the response to a request at `position`.
+/// Checks `response`, the response to a request at `position`.
 ///
-/// Batches before the first fault are delivered; the next request meets the fault again. Of two
+/// BatchWalker before the first fault are delivered; the next request meets the fault again. Of two
 /// batches that overlap neither is delivered. What is at or after the range's end is cut off.
 pub(super) fn accept(
-    slot: &Slot,
+    cursor: &PartitionCursor,
     position: Offset,
     address: &Arc<str>,
-    answer: PartitionAnswer,
+    response: PartitionResponse,
 ) -> Accepted {
-    if answer.code != 0 {
-        let code = answer.code;
+    if response.code != 0 {
+        let code = response.code;
         return Accepted::Stop(Stop::Code { address: Arc::clone(address), code });
     }
-    let (extent, stop) = walk_headers(slot.range(), position, address, &answer);
+    let (extent, stop) = walk_headers(cursor.range(), position, address, &response);
     let Extent { bytes, next, leader_epoch, largest_batch } = extent;
     if next <= position {
         return stop.map_or(Accepted::Empty, Accepted::Stop);
     }
-    let PartitionAnswer { high_watermark, last_stable, log_start, aborted, records, .. } = answer;
-    // Batches below the position stay in: they may hold the markers that end aborted transactions.
+    let PartitionResponse { high_watermark, last_stable, log_start, aborted, records, .. } =
+        response;
+    // BatchWalker below the position stay in: they may hold the markers that end aborted transactions.
     let records = if bytes == 0 { Bytes::new() } else { records.slice(..bytes) };
     let fetched = Fetched {
         fetch_offset: position,
@@ -103,11 +106,11 @@ fn walk_headers(
     range: &OffsetRange,
     position: Offset,
     address: &Arc<str>,
-    answer: &PartitionAnswer,
+    response: &PartitionResponse,
 ) -> (Extent, Option<Stop>) {
     let mut extent = Extent { bytes: 0, next: position, leader_epoch: None, largest_batch: 0 };
     let mut last: Option<Last> = None;
-    let mut batches = walk(&answer.records);
+    let mut batches = walk(&response.records);
     loop {
         let item = batches.next();
         if let Some(Last { base, end, before }) = last
@@ -126,12 +129,12 @@ fn walk_headers(
         }
         let (base, end) = (header.base_offset, header.next_offset());
         // The log was trimmed past the position: what is missing is no hole.
-        if base > extent.next && answer.log_start > extent.next {
+        if base > extent.next && response.log_start > extent.next {
             let code = code::OFFSET_OUT_OF_RANGE;
             return (extent, Some(Stop::Code { address: Arc::clone(address), code }));
         }
-        if end > answer.high_watermark {
-            let high_watermark = answer.high_watermark;
+        if end > response.high_watermark {
+            let high_watermark = response.high_watermark;
             return (extent, Some(Stop::AboveHighWatermark { next: end, high_watermark }));
         }
         last = Some(Last { base, end, before: extent });

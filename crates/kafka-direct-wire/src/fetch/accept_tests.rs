@@ -10,8 +10,8 @@ use proptest::{prelude::*, sample::Index};
 
 use super::{
     accept::{Accepted, accept},
-    response::PartitionAnswer,
-    slot::{Doubt, Slot},
+    partition_cursor::{FetchPriority, PartitionCursor},
+    response::PartitionResponse,
     stop::Stop,
 };
 use crate::code;
@@ -33,8 +33,8 @@ fn batches(offsets: &[(i64, i64)]) -> Vec<u8> {
     offsets.iter().flat_map(|(base, end)| batch(*base, *end, 9)).collect()
 }
 
-fn answer(records: Vec<u8>) -> PartitionAnswer {
-    PartitionAnswer {
+fn response(records: Vec<u8>) -> PartitionResponse {
+    PartitionResponse {
         partition: 0,
         code: 0,
         high_watermark: Offset::new(100),
@@ -45,13 +45,13 @@ fn answer(records: Vec<u8>) -> PartitionAnswer {
     }
 }
 
-/// What `answer` means at `position` of the range `[0, until)`.
-fn accepted((position, until): (i64, i64), answer: PartitionAnswer) -> Accepted {
+/// What `response` means at `position` of the range `[0, until)`.
+fn accepted((position, until): (i64, i64), response: PartitionResponse) -> Accepted {
     let range = OffsetRange::new(TopicPartition::new("t", 0), 0, until).unwrap();
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
     let position = Offset::new(position);
-    let slot = Slot::new(&planned, position, None, None, Doubt::No);
-    accept(&slot, position, &Arc::from("h:1"), answer)
+    let cursor = PartitionCursor::new(&planned, position, None, None, FetchPriority::Normal);
+    accept(&cursor, position, &Arc::from("h:1"), response)
 }
 
 fn fetched(accepted: Accepted) -> Fetched {
@@ -64,7 +64,7 @@ fn fetched(accepted: Accepted) -> Fetched {
 #[test]
 fn the_position_moves_to_the_end_of_the_last_whole_batch() {
     let records = [batches(&[(0, 5), (5, 8)]), batch(8, 20, 50)[..100].to_vec()].concat();
-    let delivered = fetched(accepted((0, 100), answer(records)));
+    let delivered = fetched(accepted((0, 100), response(records)));
     assert_eq!((delivered.next, delivered.records.len()), (Offset::new(8), 140));
 }
 
@@ -80,7 +80,7 @@ fn holes_and_a_start_inside_a_batch_are_trusted() {
         // The first batch ends below the position.
         (6, &[(0, 5), (5, 6), (8, 9)], 9),
     ] {
-        let delivered = fetched(accepted((position, 100), answer(batches(offsets))));
+        let delivered = fetched(accepted((position, 100), response(batches(offsets))));
         assert_eq!(delivered.next, Offset::new(next), "{position} {offsets:?}");
         assert_eq!(delivered.records.len(), 70 * offsets.len(), "{position} {offsets:?}");
     }
@@ -95,7 +95,7 @@ fn batches_at_and_after_the_end_of_the_range_are_cut_off() {
         (7, &[(0, 5), (20, 30)], 7, 1),
         (7, &[(20, 30)], 7, 0),
     ] {
-        let delivered = fetched(accepted((0, until), answer(batches(offsets))));
+        let delivered = fetched(accepted((0, until), response(batches(offsets))));
         let expected = (Offset::new(next), 70 * count);
         assert_eq!((delivered.next, delivered.records.len()), expected, "{until} {offsets:?}");
     }
@@ -117,7 +117,7 @@ fn of_two_batches_that_overlap_neither_is_delivered() {
         // The first of the two is after the end of the range.
         (batches(&[(0, 5), (80, 85), (5, 9)]), Some(5)),
     ] {
-        match (accepted((0, 50), answer(records)), next) {
+        match (accepted((0, 50), response(records)), next) {
             (Accepted::Fetched { fetched, .. }, Some(next)) => {
                 assert_eq!(fetched.next, Offset::new(next));
                 assert_eq!(fetched.records.len(), 70);
@@ -135,8 +135,8 @@ fn a_batch_that_ends_above_the_high_watermark_is_not_delivered() {
     for (position, high_watermark, next) in [(0, 10, Some(10)), (0, 9, Some(5)), (5, 9, None)] {
         let high_watermark = Offset::new(high_watermark);
         let records = batches(if position == 0 { &[(0, 5), (5, 10)] } else { &[(5, 10)] });
-        let answer = PartitionAnswer { high_watermark, ..answer(records) };
-        match (accepted((position, 50), answer), next) {
+        let response = PartitionResponse { high_watermark, ..response(records) };
+        match (accepted((position, 50), response), next) {
             (Accepted::Fetched { fetched, .. }, Some(next)) => {
                 assert_eq!(fetched.next, Offset::new(next));
             }
@@ -149,7 +149,7 @@ fn a_batch_that_ends_above_the_high_watermark_is_not_delivered() {
 #[test]
 fn a_hole_below_the_log_start_is_a_trimmed_log() {
     let log_start = Offset::new(20);
-    let trimmed = PartitionAnswer { log_start, ..answer(batches(&[(20, 25)])) };
+    let trimmed = PartitionResponse { log_start, ..response(batches(&[(20, 25)])) };
     let accepted = accepted((3, 50), trimmed);
     let out_of_range = code::OFFSET_OUT_OF_RANGE;
     assert!(
@@ -159,19 +159,19 @@ fn a_hole_below_the_log_start_is_a_trimmed_log() {
 }
 
 #[test]
-fn codes_bad_headers_and_empty_responses_are_told_apart() {
-    let refused = PartitionAnswer { code: 6, ..answer(batches(&[(0, 5)])) };
+fn codes_bad_headers_and_empty_responses_are_distinguished() {
+    let refused = PartitionResponse { code: 6, ..response(batches(&[(0, 5)])) };
     assert!(matches!(accepted((0, 9), refused), Accepted::Stop(Stop::Code { code: 6, .. })));
     let mut old = batches(&[(0, 5)]);
     old[16] = 1;
-    let old_format = accepted((0, 9), answer(old));
+    let old_format = accepted((0, 9), response(old));
     let is_old = |error: &HeaderError| matches!(error, HeaderError::OldFormat { magic: 1, .. });
     assert!(
         matches!(&old_format, Accepted::Stop(Stop::Header(error)) if is_old(error)),
         "{old_format:?}"
     );
-    let below = accepted((5, 9), answer(batches(&[(0, 5)])));
-    for empty in [below, accepted((0, 9), answer(Vec::new()))] {
+    let below = accepted((5, 9), response(batches(&[(0, 5)])));
+    for empty in [below, accepted((0, 9), response(Vec::new()))] {
         assert!(matches!(empty, Accepted::Empty), "{empty:?}");
     }
 }
@@ -202,8 +202,8 @@ proptest! {
                 log[due..].iter().flat_map(|(base, end, body)| batch(*base, *end, *body)).collect();
             records.truncate(sizes[responses % sizes.len()].max(whole));
             let high_watermark = Offset::new(end);
-            let answer = PartitionAnswer { high_watermark, ..answer(records) };
-            let next = fetched(accepted((position, until), answer)).next.get();
+            let response = PartitionResponse { high_watermark, ..response(records) };
+            let next = fetched(accepted((position, until), response)).next.get();
             prop_assert!(next > position);
             let is_end = next == until || log.iter().any(|(_, end, _)| *end == next);
             prop_assert!(is_end, "{} is no end of a batch", next);

@@ -7,7 +7,7 @@
 //!
 //! A lane may go over the budget by one oversize batch: the broker sends the first batch whole
 //! whatever the limits. Readers that nobody polls may hold the whole budget; when nothing was given
-//! back for a while and someone starves, the lane has the largest of them *evicted* (see `slot`):
+//! back for a while and someone starves, the lane has the largest of them *evicted* (see `cursor`):
 //! their bytes are dropped and fetched again when they are wanted.
 
 use std::sync::{

@@ -94,7 +94,7 @@ impl FaultCounters {
     ) -> Result<Duration, WireError> {
         let policy = self.policy;
         let retry = self.retry.get_or_insert_with(|| Retry::new(policy, operation()));
-        retry.excuse(uncounted);
+        retry.extend_deadline(uncounted);
         retry.note(error)
     }
 }

@@ -1,12 +1,12 @@
-//! Reading one answer from a connection piece by piece: small fields through a small buffer, record
+//! Reading one response from a connection piece by piece: small fields through a small buffer, record
 //! sets straight into buffers of their own.
 //!
 //! Nothing is allocated by what a length claims before it is checked against what is left of the
 //! frame, and the frame against the limit. A read that brings nothing for the idle time-out ends the
 //! connection; a slow but steady one does not.
 //!
-//! Inside an answer the task sleeps until a good part of it has come, not until anything has: what
-//! is left of the frame will come, so nobody waits for bytes that do not. Between answers the
+//! Inside a response the task sleeps until a good part of it has come, not until anything has: what
+//! is left of the frame will come, so nobody waits for bytes that do not. Between responses the
 //! stream wakes for a single byte.
 
 use std::{io, time::Duration};
@@ -15,24 +15,24 @@ use bytes::{BufMut, Bytes};
 use kafka_direct_core::BufferPool;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
-use crate::transport::Stream;
+use crate::transport::TransportStream;
 
 /// Large enough for the fields of some dozen partitions, small enough that a record set is mostly
 /// read where it stays.
 const BUFFER_BYTES: usize = 4 << 10;
-/// How much wakes a reader of an answer that has as much left, a power of two. With less it costs
+/// How much wakes a reader of a response that has as much left, a power of two. With less it costs
 /// more CPU time, with more no less; see docs/adr/0014-low-water-mark.md.
 const WAKE_BYTES: usize = 2 << 20;
 /// What has come is taken after this, however little: a slow link's batches are not kept waiting, and
 /// the budget that they hold is not taken for one that nobody gives back.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
-/// Why an answer could not be read.
+/// Why a response could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("the answer has {bytes} bytes, more than the {limit} allowed")]
+    #[error("the response has {bytes} bytes, more than the {limit} allowed")]
     TooLarge { bytes: usize, limit: usize },
     #[error("{0}")]
     Malformed(&'static str),
@@ -49,12 +49,12 @@ pub(super) struct FrameReader<'a, S: ?Sized> {
     idle: Duration,
     /// How many bytes wake a reader of the stream now; 1 when the frame is opened and closed.
     wakes_at: usize,
-    /// Nothing is waited for together any more: the answer comes slowly, or not at all.
+    /// Nothing is waited for together any more: the response comes slowly, or not at all.
     is_slow: bool,
 }
 
-impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
-    /// Waits for an answer and reads its size. `buffer` is scratch space kept between answers.
+impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
+    /// Waits for a response and reads its size. `buffer` is scratch space kept between responses.
     pub(super) async fn open(
         stream: &'a mut S,
         buffer: &'a mut Vec<u8>,
@@ -89,7 +89,7 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
             return Ok(());
         }
         if self.left() < count {
-            return Err(FrameError::Malformed("the answer ends inside a field"));
+            return Err(FrameError::Malformed("the response ends inside a field"));
         }
         self.buffer.drain(..self.at);
         self.at = 0;
@@ -107,7 +107,7 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
         self.fill(N).await?;
         let bytes = self.buffer.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).copied();
         self.at = self.at.saturating_add(N);
-        bytes.ok_or(FrameError::Malformed("the answer ends inside a field"))
+        bytes.ok_or(FrameError::Malformed("the response ends inside a field"))
     }
 
     pub(super) async fn i16(&mut self) -> Result<i16, FrameError> {
@@ -169,7 +169,7 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
     /// A count can never exceed the bytes that are left: each element takes at least one.
     fn check(&self, length: Option<usize>) -> Result<Option<usize>, FrameError> {
         if length.is_some_and(|length| length > self.left()) {
-            return Err(FrameError::Malformed("a length exceeds the answer"));
+            return Err(FrameError::Malformed("a length exceeds the response"));
         }
         Ok(length)
     }
@@ -211,9 +211,9 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
     /// will all reads of the frame that follow: a stream that is slow is not silent.
     async fn read_some(&mut self, into: &mut (impl BufMut + Send)) -> Result<(), io::Error> {
         // Ahead of the read, though it may not have to wait: asked of a socket that was just read
-        // empty, it had the broker pause for milliseconds in each answer.
+        // empty, it had the broker pause for milliseconds in each response.
         let wanted = self.worth_waking_for();
-        match self.wake_at(wanted) {
+        match self.set_receive_low_watermark(wanted) {
             Err(error) if wanted < self.wakes_at => return Err(error),
             // Not raised: the task is woken more often, and that is all.
             _ => {}
@@ -224,7 +224,7 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
             got?
         } else {
             self.is_slow |= self.wakes_at > 1;
-            self.wake_at(1)?;
+            self.set_receive_low_watermark(1)?;
             let late = timeout(self.idle.saturating_sub(sleep), self.stream.read_buf(into));
             late.await.map_err(|_| {
                 let reason = format!("nothing arrived for {} ms", self.idle.as_millis());
@@ -239,7 +239,7 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
         Ok(())
     }
 
-    /// A power of two, so that the end of an answer of many small parts asks for less a few times
+    /// A power of two, so that the end of a response of many small parts asks for less a few times
     /// and not with each of them.
     fn worth_waking_for(&self) -> usize {
         if self.is_slow || self.unread <= BUFFER_BYTES {
@@ -248,9 +248,9 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
         WAKE_BYTES.min(1 << self.unread.ilog2())
     }
 
-    fn wake_at(&mut self, bytes: usize) -> Result<(), io::Error> {
+    fn set_receive_low_watermark(&mut self, bytes: usize) -> Result<(), io::Error> {
         if bytes != self.wakes_at {
-            self.stream.wake_at(bytes)?;
+            self.stream.set_receive_low_watermark(bytes)?;
             self.wakes_at = bytes;
         }
         Ok(())
@@ -282,12 +282,12 @@ impl<'a, S: Stream + ?Sized> FrameReader<'a, S> {
         Ok(())
     }
 
-    /// Nothing may be left: the next answer must start on its first byte.
+    /// Nothing may be left: the next response must start on its first byte.
     pub(super) fn close(mut self) -> Result<(), FrameError> {
         if self.left() > 0 {
-            return Err(FrameError::Malformed("bytes are left behind the answer"));
+            return Err(FrameError::Malformed("bytes are left behind the response"));
         }
-        Ok(self.wake_at(1)?)
+        Ok(self.set_receive_low_watermark(1)?)
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
 
     type Bytes = Join<&'static [u8], Sink>;
 
-    impl Stream for Bytes {}
+    impl TransportStream for Bytes {}
 
     async fn open<'a>(
         stream: &'a mut Bytes,

@@ -1,10 +1,10 @@
-//! A lane: one connection to one leader with one Fetch in flight, for every slot that has room.
+//! A lane: one connection to one leader with one Fetch in flight, for every cursor that has room.
 //!
-//! The lane's task never waits for a reader: a slot whose queue is full is left out of the next
-//! request. The next request goes out as soon as the last answer is in the queues, before any of it
+//! The lane's task never waits for a reader: a cursor whose queue is full is left out of the next
+//! request. The next request goes out as soon as the last response is in the queues, before any of it
 //! is decoded.
 //!
-//! Lock order: a slot's state, then the budget. The inbox is never held together with either.
+//! Lock order: a cursor's state, then the budget. The inbox is never held together with either.
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
@@ -14,16 +14,16 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    AllSlots,
-    answers::Answers,
+    AllCursors,
     budget::{Budget, Grant},
     frame::FrameError,
     limits::{FetchLimits, GrantLimits, PartitionLimits},
     metrics::Metrics,
+    partition_cursor::{FetchPriority, PartitionCursor},
     quota::Quota,
-    request::Turn,
+    request::FetchSelection,
     response::{BY_ID, Expected, FetchResponse},
-    slot::{Doubt, Slot},
+    response_handler::ResponseHandler,
     stop::Stop,
 };
 use crate::{address::address, config::ClusterConfig, connection::Connection, error::WireError};
@@ -32,8 +32,8 @@ use crate::{address::address, config::ClusterConfig, connection::Connection, err
 const IDLE_CLOSE: Duration = Duration::from_secs(60);
 /// How long nothing may be given back to the budget while a reader starves.
 const STALL: Duration = Duration::from_secs(1);
-/// After so many queued bytes the lane gives way, see [`give_way`].
-const SHARE_BYTES: usize = 256 << 10;
+/// After so many queued bytes the lane gives way, see [`reschedule`].
+const YIELD_AFTER_BYTES: usize = 256 << 10;
 /// The first version whose throttle the client waits out: before, the broker has (KIP-219).
 const CLIENT_WAITS: i16 = 8;
 /// What readers see of a lane.
@@ -45,7 +45,7 @@ pub(super) struct Lane {
 
 #[derive(Debug)]
 struct Inbox {
-    slots: Vec<Arc<Slot>>,
+    cursors: Vec<Arc<PartitionCursor>>,
     host: Arc<str>,
     port: u16,
     closed: bool,
@@ -53,26 +53,26 @@ struct Inbox {
 
 impl Lane {
     pub(super) fn new(host: &Arc<str>, port: u16) -> Arc<Self> {
-        let inbox = Inbox { slots: Vec::new(), host: Arc::clone(host), port, closed: false };
+        let inbox = Inbox { cursors: Vec::new(), host: Arc::clone(host), port, closed: false };
         Arc::new(Self { inbox: Mutex::new(inbox), wake: Notify::new() })
     }
 
-    /// Gives the lane another slot, and the leader's address as it is known now.
-    pub(super) fn register(&self, slot: Arc<Slot>, host: &Arc<str>, port: u16) {
+    /// Gives the lane another cursor, and the leader's address as it is known now.
+    pub(super) fn register(&self, cursor: Arc<PartitionCursor>, host: &Arc<str>, port: u16) {
         let mut inbox = self.inbox.lock();
         if inbox.closed {
             drop(inbox);
-            slot.stop(Stop::lane_ended());
+            cursor.stop(Stop::lane_ended());
             return;
         }
-        inbox.slots.push(slot);
+        inbox.cursors.push(cursor);
         inbox.host = Arc::clone(host);
         inbox.port = port;
         drop(inbox);
         self.wake();
     }
 
-    /// Tells the lane that something changed: room in a queue, a starving or a gone reader.
+    /// Tells the lane that something changed: room in a queue, a blocked_on_budget or a gone reader.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -96,14 +96,14 @@ pub(super) struct LaneTask {
     budget: Arc<Budget>,
     pool: BufferPool,
     metrics: Arc<Metrics>,
-    /// The slots of every lane of the cluster.
-    all: Arc<AllSlots>,
-    slots: Vec<Arc<Slot>>,
+    /// The cursors of every lane of the cluster.
+    all: Arc<AllCursors>,
+    cursors: Vec<Arc<PartitionCursor>>,
     /// Requests so far.
     number: u64,
-    /// The largest batch of the last answer that brought any, in bytes.
+    /// The largest batch of the last response that brought any, in bytes.
     largest_batch: usize,
-    /// When the last answer came, or the throttle that it named is over.
+    /// When the last response came, or the throttle that it named is over.
     answered: Option<Instant>,
     quota: Quota,
     /// Since when a reader starves and nothing was given back to the budget.
@@ -116,10 +116,10 @@ impl Drop for LaneTask {
     fn drop(&mut self) {
         let mut inbox = self.lane.inbox.lock();
         inbox.closed = true;
-        let waiting = std::mem::take(&mut inbox.slots);
+        let waiting = std::mem::take(&mut inbox.cursors);
         drop(inbox);
-        for slot in waiting.iter().chain(&self.slots) {
-            slot.stop(Stop::lane_ended());
+        for cursor in waiting.iter().chain(&self.cursors) {
+            cursor.stop(Stop::lane_ended());
         }
     }
 }
@@ -131,7 +131,7 @@ impl LaneTask {
         budget: Arc<Budget>,
         pool: BufferPool,
         metrics: Arc<Metrics>,
-        all: Arc<AllSlots>,
+        all: Arc<AllCursors>,
     ) -> Self {
         Self {
             lane,
@@ -140,7 +140,7 @@ impl LaneTask {
             pool,
             metrics,
             all,
-            slots: Vec::new(),
+            cursors: Vec::new(),
             number: 0,
             largest_batch: 0,
             answered: None,
@@ -151,49 +151,49 @@ impl LaneTask {
         }
     }
 
-    /// Serves slots until the lane is closed.
+    /// Serves cursors until the lane is closed.
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
             let limits = FetchLimits::new(&self.config, self.quota.refusals());
-            let turn = Turn::choose(&self.slots, limits.max_partitions());
-            let turn = turn.assuming(self.largest_batch);
-            if turn.listed.is_empty() {
+            let selection = FetchSelection::choose(&self.cursors, limits.max_partitions());
+            let selection = selection.assuming(self.largest_batch);
+            if selection.listed.is_empty() {
                 self.idle().await;
                 continue;
             }
             // Before budget is taken: a broker that is down or throttles holds none.
             if let Err(error) = self.connection().await {
                 self.connection = None;
-                self.hand_back(&turn, &Stop::from(error));
+                self.hand_back(&selection, &Stop::from(error));
                 continue;
             }
             if self.waited_out_throttle().await {
                 continue;
             }
             let partition = limits.partition(self.all.count());
-            let wanted = limits.grant(partition, turn.largest_batches());
+            let wanted = limits.grant(partition, selection.largest_batches());
             let Self { lane, budget, all, stalled, .. } = &mut self;
-            let afforded = Self::afford(lane, budget, all, stalled, &turn, wanted).await;
+            let afforded = Self::afford(lane, budget, all, stalled, &selection, wanted).await;
             let Some(grant) = afforded else { continue };
-            if let Err(stop) = self.fetch(&turn, grant, limits, partition).await {
+            if let Err(stop) = self.fetch(&selection, grant, limits, partition).await {
                 self.connection = None;
-                self.hand_back(&turn, &stop);
+                self.hand_back(&selection, &stop);
             }
         }
     }
 
-    /// Takes in new slots and forgets finished ones; `false` when the lane was closed.
+    /// Takes in new cursors and forgets finished ones; `false` when the lane was closed.
     fn take_inbox(&mut self) -> bool {
         let mut inbox = self.lane.inbox.lock();
         let closed = inbox.closed;
-        let new = std::mem::take(&mut inbox.slots);
+        let new = std::mem::take(&mut inbox.cursors);
         drop(inbox);
-        self.slots.retain(|slot| !slot.is_over());
+        self.cursors.retain(|cursor| !cursor.is_over());
         // Behind all who wait, and ahead of whoever was served just now.
-        for slot in &new {
-            slot.stand_in_line(self.number.saturating_sub(1));
+        for cursor in &new {
+            cursor.stand_in_line(self.number.saturating_sub(1));
         }
-        self.slots.extend(new);
+        self.cursors.extend(new);
         !closed
     }
 
@@ -211,7 +211,7 @@ impl LaneTask {
 
     async fn idle(&mut self) {
         let woken = self.lane.wake.notified();
-        if self.slots.is_empty() && self.connection.is_some() {
+        if self.cursors.is_empty() && self.connection.is_some() {
             if tokio::time::timeout(IDLE_CLOSE, woken).await.is_err() {
                 self.connection = None;
             }
@@ -220,37 +220,37 @@ impl LaneTask {
         }
     }
 
-    /// Takes budget for a turn; `None` after a wait that may have changed what there is to ask.
+    /// Takes budget for a selection; `None` after a wait that may have changed what there is to ask.
     ///
     /// When a reader starves and nothing is given back for a while, whoever holds the budget is not
     /// being read: the largest such queue is evicted.
     async fn afford(
         lane: &Lane,
         budget: &Arc<Budget>,
-        all: &AllSlots,
+        all: &AllCursors,
         stalled: &mut Option<Instant>,
-        turn: &Turn,
+        selection: &FetchSelection,
         wanted: GrantLimits,
     ) -> Option<Grant> {
         if budget.is_waited_for() {
             // What this lane has just given back is not taken again before others could have it.
-            give_way().await;
+            reschedule().await;
         }
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
         let grant = budget.try_grant(wanted.min, wanted.max);
-        if grant.is_some() || !turn.is_starving {
+        if grant.is_some() || !selection.is_blocked_on_budget {
             *stalled = None;
         }
         if grant.is_none() {
             let since = stalled.unwrap_or_else(Instant::now);
-            *stalled = turn.is_starving.then_some(since);
+            *stalled = selection.is_blocked_on_budget.then_some(since);
             let _waiting = budget.wait();
             tokio::select! {
                 () = freed => *stalled = None,
                 () = lane.wake.notified() => {}
-                () = tokio::time::sleep_until(since + STALL), if turn.is_starving => {
+                () = tokio::time::sleep_until(since + STALL), if selection.is_blocked_on_budget => {
                     all.evict_largest();
                     *stalled = None;
                 }
@@ -275,10 +275,10 @@ impl LaneTask {
         Ok(connection)
     }
 
-    /// One request and its whole answer.
+    /// One request and its whole response.
     async fn fetch(
         &mut self,
-        turn: &Turn,
+        selection: &FetchSelection,
         mut grant: Grant,
         limits: FetchLimits,
         partition: PartitionLimits,
@@ -291,9 +291,10 @@ impl LaneTask {
         let (number, answered) = (self.number, self.answered);
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
-        let version = if turn.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
-        let partition = partition.sharing(asked_bytes, turn.listed.len());
-        let request = turn.request(version, asked_bytes, partition, idle);
+        let version =
+            if selection.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
+        let partition = partition.sharing(asked_bytes, selection.listed.len());
+        let request = selection.request(version, asked_bytes, partition, idle);
         let sent = Instant::now();
         let address = Arc::clone(connection.address());
         let before = connection.sent_bytes();
@@ -302,7 +303,7 @@ impl LaneTask {
             .await
             .unwrap_or_else(|_| Err(WireError::timeout(&address, "Fetch", idle)))?;
         Metrics::add(&metrics.request_bytes, connection.sent_bytes().saturating_sub(before));
-        let limit = limits.max_response_bytes(asked_bytes, turn.listed.len());
+        let limit = limits.max_response_bytes(asked_bytes, selection.listed.len());
         let expected = Expected { correlation, version, limit, idle };
         let opening = FetchResponse::open(&mut *connection.stream, &mut buffer, pool, expected);
         let mut response = opening.await.map_err(|error| Stop::unreadable(&address, error))?;
@@ -310,38 +311,38 @@ impl LaneTask {
         Metrics::add(&metrics.response_bytes, response.left());
         let throttle = response.throttle;
         let code = response.code;
-        let mut answers = Answers::new(turn, number, &address, &metrics);
-        answers.throttled = !throttle.is_zero();
-        answers.before = answered;
-        let mut unshared = 0usize;
-        while let Some((topic, answer)) =
+        let mut handler = ResponseHandler::new(selection, number, &address, &metrics);
+        handler.throttled = !throttle.is_zero();
+        handler.before = answered;
+        let mut bytes_since_yield = 0usize;
+        while let Some((topic, partition)) =
             response.partition().await.map_err(|error| Stop::unreadable(&address, error))?
         {
-            let Some(at) = turn.find(topic, answer.partition, version, answers.cursor) else {
-                let reason = "the answer names a partition that was not asked for";
+            let Some(at) = selection.find(topic, partition.partition, version, handler.next) else {
+                let reason = "the response names a partition that was not asked for";
                 return Err(Stop::unreadable(&address, FrameError::Malformed(reason)));
             };
-            unshared = unshared.saturating_add(answer.records.len());
-            answers.take(at, answer, &mut grant);
+            bytes_since_yield = bytes_since_yield.saturating_add(partition.records.len());
+            handler.take(at, partition, &mut grant);
             // Behind the last partition the next request goes out first.
-            if unshared >= SHARE_BYTES && response.left() >= SHARE_BYTES {
-                unshared = 0;
-                give_way().await;
+            if bytes_since_yield >= YIELD_AFTER_BYTES && response.left() >= YIELD_AFTER_BYTES {
+                bytes_since_yield = 0;
+                reschedule().await;
             }
         }
         response.finish().await.map_err(|error| Stop::unreadable(&address, error))?;
         metrics.answered_after(sent.elapsed());
-        let is_refused = answers.throttled && answers.largest_batch == 0;
+        let is_refused = handler.throttled && handler.largest_batch == 0;
         // Nothing, and at once: that broker did not wait.
         if version >= CLIENT_WAITS || is_refused {
             connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
         }
         let quiet_until = connection.throttled_until();
         Metrics::add(&metrics.throttled_ms, usize::try_from(throttle.as_millis()).unwrap_or(0));
-        if answers.largest_batch > 0 {
-            self.largest_batch = answers.largest_batch;
+        if handler.largest_batch > 0 {
+            self.largest_batch = handler.largest_batch;
         }
-        answers.finish(code);
+        handler.finish(code);
         if self.quota.count(is_refused) {
             tracing::warn!(%address, asked_bytes, "a quota has let nothing through for a minute");
         }
@@ -350,21 +351,21 @@ impl LaneTask {
         Ok(())
     }
 
-    /// Gives slots back to their readers after a fault of the connection: those of the request, and
+    /// Gives cursors back to their readers after a fault of the connection: those of the request, and
     /// the rest of the lane too, since all of them depend on it.
-    fn hand_back(&mut self, turn: &Turn, stop: &Stop) {
+    fn hand_back(&mut self, selection: &FetchSelection, stop: &Stop) {
         if let Stop::TooLarge { bytes } = stop {
             // Only the first partition of a request can bring more than was asked for, unless the
             // broker fills in another order.
-            match turn.listed.as_slice() {
-                [only] => only.slot.stop(Stop::TooLarge { bytes: *bytes }),
-                [first, ..] => first.slot.doubt(Doubt::Unserved),
+            match selection.listed.as_slice() {
+                [only] => only.cursor.stop(Stop::TooLarge { bytes: *bytes }),
+                [first, ..] => first.cursor.set_priority(FetchPriority::Alone),
                 [] => {}
             }
             return;
         }
-        for slot in self.slots.drain(..) {
-            slot.stop_after(self.answered, stop.clone());
+        for cursor in self.cursors.drain(..) {
+            cursor.stop_after(self.answered, stop.clone());
         }
     }
 }
@@ -375,7 +376,7 @@ impl LaneTask {
 /// queued decodes next on this thread while others sleep and nobody reads the socket. A task that
 /// wakes itself stands in the queue that others take from, and one of them is woken;
 /// `tokio::task::yield_now` instead waits until this thread has nothing else to do.
-pub(super) async fn give_way() {
+pub(super) async fn reschedule() {
     let mut has_given = false;
     std::future::poll_fn(|context| {
         if std::mem::replace(&mut has_given, true) {

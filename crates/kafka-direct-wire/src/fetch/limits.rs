@@ -10,7 +10,7 @@
 //! as much of every partition, because the end of a response cuts a batch whose beginning is then fetched
 //! twice. There is room for one batch in any case.
 
-use super::slot::QUEUE_LENGTH;
+use super::partition_cursor::QUEUE_LENGTH;
 use crate::config::ClusterConfig;
 
 /// Fewest bytes asked of one partition: smaller reads cost more requests.
@@ -20,9 +20,9 @@ const MIN_QUOTA_BYTES: usize = 256 << 10;
 /// How many partitions are listed where a response has room for one: most have less left than they are
 /// asked for. More would cost both sides work for partitions that this response cannot serve.
 const LISTED_PER_SERVED: usize = 4;
-/// Responses of a slot that hold budget when it is served as fast as possible: those in its queue, and
+/// Responses of a cursor that hold budget when it is served as fast as possible: those in its queue, and
 /// one in flight.
-const RESPONSES_PER_SLOT: usize = QUEUE_LENGTH + 1;
+const RESPONSES_PER_CURSOR: usize = QUEUE_LENGTH + 1;
 /// How many batches of a partition a response has room for, if there is memory. On average half of the
 /// batch that its end cuts is fetched again: a quarter of two batches, 3 % of sixteen.
 const BATCHES: usize = 16;
@@ -60,7 +60,7 @@ pub(super) struct GrantLimits {
 pub(super) struct PartitionLimits {
     /// The partition's part of the request.
     request: usize,
-    /// The partition's part of the memory budget, if every slot had as much queued and in flight.
+    /// The partition's part of the memory budget, if every cursor had as much queued and in flight.
     budget: usize,
     /// The setting: all of it only for large batches, half of it otherwise.
     max: usize,
@@ -86,9 +86,9 @@ impl FetchLimits {
         served.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED)
     }
 
-    /// The limits of each partition, where the cluster has `slot_count` slots.
-    pub(super) fn partition(self, slot_count: usize) -> PartitionLimits {
-        let responses = slot_count.max(1).saturating_mul(RESPONSES_PER_SLOT);
+    /// The limits of each partition, where the cluster has `cursor_count` cursors.
+    pub(super) fn partition(self, cursor_count: usize) -> PartitionLimits {
+        let responses = cursor_count.max(1).saturating_mul(RESPONSES_PER_CURSOR);
         let budget = self.memory_budget.checked_div(responses).unwrap_or(0);
         PartitionLimits { request: usize::MAX, budget, max: self.partition_max }
     }
@@ -176,9 +176,9 @@ mod tests {
     #[test]
     fn a_request_takes_what_its_partitions_are_asked_for() {
         let limits = FetchLimits::new(&config(), 0);
-        let grant = |slot_count, batches: &[usize]| {
+        let grant = |cursor_count, batches: &[usize]| {
             let GrantLimits { min, max } =
-                limits.grant(limits.partition(slot_count), batches.iter().copied());
+                limits.grant(limits.partition(cursor_count), batches.iter().copied());
             (min, max)
         };
         assert_eq!(grant(1, &[0]), (MIB / 2, 2 * MIB));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_share_the_budget_by_slot_and_the_request_by_partition() {
+    fn partitions_share_the_budget_by_cursor_and_the_request_by_partition() {
         let limits = FetchLimits::new(&config(), 0).partition(8);
         let max = 4 * MIB;
         assert_eq!(limits, PartitionLimits { request: usize::MAX, budget: 2 * MIB, max });

@@ -36,7 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: AtomicU64,
     pub(crate) request_bytes: AtomicU64,
     pub(crate) response_bytes: AtomicU64,
-    pub(crate) empty_answers: AtomicU64,
+    pub(crate) empty_responses: AtomicU64,
     pub(crate) recoveries: AtomicU64,
     pub(crate) throttled_ms: AtomicU64,
     latency: [AtomicU64; BUCKETS],
@@ -48,7 +48,7 @@ impl Default for Metrics {
             requests: AtomicU64::default(),
             request_bytes: AtomicU64::default(),
             response_bytes: AtomicU64::default(),
-            empty_answers: AtomicU64::default(),
+            empty_responses: AtomicU64::default(),
             recoveries: AtomicU64::default(),
             throttled_ms: AtomicU64::default(),
             latency: [const { AtomicU64::new(0) }; BUCKETS],
@@ -75,7 +75,7 @@ impl Metrics {
             requests: load(&self.requests),
             request_bytes: load(&self.request_bytes),
             response_bytes: load(&self.response_bytes),
-            empty_answers: load(&self.empty_answers),
+            empty_responses: load(&self.empty_responses),
             recoveries: load(&self.recoveries),
             throttled: Duration::from_millis(load(&self.throttled_ms)),
             queued_bytes: budget.used(),
@@ -94,10 +94,10 @@ pub struct FetchMetrics {
     pub requests: u64,
     /// Bytes of those requests, framing included.
     pub request_bytes: u64,
-    /// Bytes of the answers, framing included.
+    /// Bytes of the responses, framing included.
     pub response_bytes: u64,
     /// Partitions that came back without a batch.
-    pub empty_answers: u64,
+    pub empty_responses: u64,
     /// Times a range had to look again for its leader or its log's bounds.
     pub recoveries: u64,
     /// Time brokers told us to wait.
@@ -110,7 +110,7 @@ pub struct FetchMetrics {
     /// Arrow batches, whose values point into them. The budget bounds only those in queues, so that
     /// kept batches stop nobody. Buffers under 32 KiB are not counted, nor what Arrow builds itself.
     pub held_bytes: u64,
-    /// Time from a request to the end of its answer.
+    /// Time from a request to the end of its response.
     pub latency: Latency,
 }
 
@@ -119,7 +119,7 @@ pub struct FetchMetrics {
 pub struct Latency(Vec<u64>);
 
 impl Latency {
-    /// An upper bound of the given percentile (0 to 100), `None` before the first answer. At most an
+    /// An upper bound of the given percentile (0 to 100), `None` before the first response. At most an
     /// eighth above what was measured.
     #[must_use]
     pub fn percentile(&self, percent: u32) -> Option<Duration> {
@@ -139,7 +139,7 @@ impl Latency {
         Self(self.0.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect())
     }
 
-    /// The buckets that hold any answer, in order: which latencies they hold, and how many there
+    /// The buckets that hold any response, in order: which latencies they hold, and how many there
     /// were.
     pub fn buckets(&self) -> impl Iterator<Item = (Range<Duration>, u64)> + '_ {
         let buckets = (0u64..).map(|index| {

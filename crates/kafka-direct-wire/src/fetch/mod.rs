@@ -1,10 +1,10 @@
 //! The fetch path: planned ranges in, bytes of each range out.
 //!
-//! - A [`RangeFetch`] is the reader's end of one range. It registers a [`slot`] with a lane of the
-//!   partition's leader and takes bytes from the slot's queue.
-//! - A [`lane`] is one connection with one Fetch in flight for all its slots that have room.
+//! - A [`RangeFetch`] is the reader's end of one range. It registers a [`cursor`] with a lane of the
+//!   partition's leader and takes bytes from the cursor's queue.
+//! - A [`lane`] is one connection with one Fetch in flight for all its cursors that have room.
 //! - The [`budget`] bounds what lanes have in flight and queues hold.
-//! - Whatever is out of the ordinary stops the slot ([`stop`]) and is looked into by its own reader
+//! - Whatever is out of the ordinary stops the cursor ([`stop`]) and is looked into by its own reader
 //!   ([`recover`]): the lane goes on with the others.
 //!
 //! Nothing here knows the cluster connection: its questions go through
@@ -13,15 +13,17 @@
 mod accept;
 #[cfg(test)]
 mod accept_tests;
-mod answers;
 mod budget;
 mod examine;
 mod fault_counters;
 mod frame;
+#[cfg(test)]
+mod frame_tests;
 mod lane;
 mod limits;
 mod loss;
 mod metrics;
+mod partition_cursor;
 mod quota;
 mod range_fetch;
 mod range_state;
@@ -30,12 +32,10 @@ mod recover;
 mod recover_tests;
 mod request;
 mod response;
+mod response_handler;
 #[cfg(test)]
 mod scripted;
-mod slot;
 mod stop;
-#[cfg(test)]
-mod waking;
 
 use std::{
     collections::HashMap,
@@ -49,7 +49,7 @@ use self::{
     budget::Budget,
     lane::{Lane, LaneTask},
     metrics::Metrics,
-    slot::Slot,
+    partition_cursor::PartitionCursor,
 };
 pub use self::{
     metrics::{FetchMetrics, Latency},
@@ -64,32 +64,33 @@ pub(crate) struct Lanes {
     budget: Arc<Budget>,
     pool: BufferPool,
     metrics: Arc<Metrics>,
-    all: Arc<AllSlots>,
+    all: Arc<AllCursors>,
     lanes: Mutex<HashMap<(i32, usize), Arc<Lane>>>,
 }
 
-/// Every slot of every lane, so that one lane can have another one's evicted.
+/// Every cursor of every lane, so that one lane can have another one's evicted.
 #[derive(Debug, Default)]
-struct AllSlots(Mutex<Vec<Weak<Slot>>>);
+struct AllCursors(Mutex<Vec<Weak<PartitionCursor>>>);
 
-impl AllSlots {
-    fn add(&self, slot: &Arc<Slot>) {
+impl AllCursors {
+    fn add(&self, cursor: &Arc<PartitionCursor>) {
         let mut all = self.0.lock();
         if all.len() == all.capacity() {
             // Forgetting the finished ones just before the list would grow costs nothing in sum.
-            all.retain(|slot| slot.strong_count() > 0);
+            all.retain(|cursor| cursor.strong_count() > 0);
         }
-        all.push(Arc::downgrade(slot));
+        all.push(Arc::downgrade(cursor));
     }
 
     /// How many there are.
     fn count(&self) -> usize {
-        self.0.lock().iter().filter(|slot| slot.strong_count() > 0).count()
+        self.0.lock().iter().filter(|cursor| cursor.strong_count() > 0).count()
     }
 
     fn evict_largest(&self) {
-        let live: Vec<Arc<Slot>> = self.0.lock().iter().filter_map(Weak::upgrade).collect();
-        if let Some(largest) = live.iter().max_by_key(|slot| slot.queued_bytes()) {
+        let live: Vec<Arc<PartitionCursor>> =
+            self.0.lock().iter().filter_map(Weak::upgrade).collect();
+        if let Some(largest) = live.iter().max_by_key(|cursor| cursor.queued_bytes()) {
             tracing::debug!(range = %largest.range(), "evicting queued bytes that nobody reads");
             largest.evict();
         }
@@ -108,12 +109,12 @@ impl Lanes {
         }
     }
 
-    /// Puts `slot` on a lane of `leader`; starts the lane if it does not run.
-    fn register(&self, leader: &Leader, slot: Arc<Slot>) -> Arc<Lane> {
-        let lane_count = self.config.get_lanes_per_leader().max(1);
-        let partition = slot.range().topic_partition().partition();
+    /// Puts `cursor` on a lane of `leader`; starts the lane if it does not run.
+    fn register(&self, leader: &Leader, cursor: Arc<PartitionCursor>) -> Arc<Lane> {
+        let lane_count = self.config.get_fetch_connections_per_broker().max(1);
+        let partition = cursor.range().topic_partition().partition();
         let number = usize::try_from(partition).unwrap_or(0).checked_rem(lane_count).unwrap_or(0);
-        self.all.add(&slot);
+        self.all.add(&cursor);
         let mut lanes = self.lanes.lock();
         // A lane whose task is gone, with the runtime it ran on, serves nobody.
         lanes.retain(|_, lane| !lane.is_closed());
@@ -130,7 +131,7 @@ impl Lanes {
             self.config.spawn(task.run());
             lane
         });
-        lane.register(slot, &leader.host, leader.port);
+        lane.register(cursor, &leader.host, leader.port);
         Arc::clone(lane)
     }
 

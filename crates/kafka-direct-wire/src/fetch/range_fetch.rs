@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::{
     Lanes,
-    lane::{Lane, give_way},
+    lane::{Lane, reschedule},
+    partition_cursor::PartitionCursor,
     range_state::RangeState,
     recover::Recovery,
-    slot::Slot,
     stop::Stop,
 };
 use crate::{error::WireError, queries::PartitionQueries};
@@ -50,35 +50,35 @@ impl FetchOptions {
     }
 }
 
-/// A slot at work and the lane that serves it.
+/// A cursor at work and the lane that serves it.
 #[derive(Debug)]
 struct Attached {
-    slot: Arc<Slot>,
+    cursor: Arc<PartitionCursor>,
     lane: Arc<Lane>,
 }
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.slot.close();
+        self.cursor.close();
         self.lane.wake();
     }
 }
 
-/// Marks a slot's reader as waiting with nothing in hand, for as long as it waits.
-struct Starving<'a>(&'a Slot);
+/// Marks a cursor's reader as waiting with nothing in hand, for as long as it waits.
+struct BlockedOnBudget<'a>(&'a PartitionCursor);
 
-impl<'a> Starving<'a> {
-    fn new(slot: &'a Slot, lane: &Lane) -> Self {
-        if slot.starve() {
+impl<'a> BlockedOnBudget<'a> {
+    fn new(cursor: &'a PartitionCursor, lane: &Lane) -> Self {
+        if cursor.set_blocked_on_budget(true) {
             lane.wake();
         }
-        Self(slot)
+        Self(cursor)
     }
 }
 
-impl Drop for Starving<'_> {
+impl Drop for BlockedOnBudget<'_> {
     fn drop(&mut self) {
-        self.0.sated();
+        self.0.set_blocked_on_budget(false);
     }
 }
 
@@ -159,7 +159,7 @@ impl RangeFetch {
             return None;
         }
         let attached = self.attached.as_ref()?;
-        let fetched = attached.slot.take()?;
+        let fetched = attached.cursor.take()?;
         attached.lane.wake();
         self.range.advance(&fetched);
         self.recovery.progressed();
@@ -176,7 +176,7 @@ impl RangeFetch {
     /// Safe.
     pub async fn let_fetch(&mut self) {
         if std::mem::take(&mut self.has_taken) {
-            give_way().await;
+            reschedule().await;
         }
     }
 
@@ -202,22 +202,22 @@ impl RangeFetch {
     async fn ready_at_last(&mut self) -> Result<bool, WireError> {
         loop {
             if let Some(attached) = &self.attached {
-                if let Some(stop) = attached.slot.stopped() {
-                    let waited = attached.slot.waited();
+                if let Some(stop) = attached.cursor.stopped() {
+                    let waited = attached.cursor.waited();
                     self.attached = None;
                     match stop {
                         Stop::Done => self.range.finish(),
                         stop => self.recovery.stopped(stop, waited),
                     }
-                } else if attached.slot.has_news() {
+                } else if attached.cursor.has_news() {
                     return if self.is_past_deadline() {
                         Err(self.past_deadline())
                     } else {
                         Ok(true)
                     };
                 } else {
-                    let arrived = attached.slot.arrived();
-                    let _starving = Starving::new(&attached.slot, &attached.lane);
+                    let arrived = attached.cursor.arrived();
+                    let _blocked = BlockedOnBudget::new(&attached.cursor, &attached.lane);
                     arrived.await;
                     continue;
                 }
@@ -227,10 +227,11 @@ impl RangeFetch {
             }
             if let Some(leader) = self.recovery.step(&mut self.range, &*self.queries).await? {
                 let rest = self.range.continue_under(&leader);
-                let (position, doubt) = (self.range.position(), self.recovery.doubt());
-                let slot = Slot::new(&rest, position, leader.topic_id, leader.epoch, doubt);
-                let lane = self.lanes.register(&leader, Arc::clone(&slot));
-                self.attached = Some(Attached { slot, lane });
+                let (position, priority) = (self.range.position(), self.recovery.priority());
+                let cursor =
+                    PartitionCursor::new(&rest, position, leader.topic_id, leader.epoch, priority);
+                let lane = self.lanes.register(&leader, Arc::clone(&cursor));
+                self.attached = Some(Attached { cursor, lane });
             }
         }
     }

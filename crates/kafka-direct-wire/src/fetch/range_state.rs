@@ -19,7 +19,7 @@ pub(super) struct RangeState {
     /// The next offset to hand out. May be after `until`, inside a batch that reaches past it.
     position: Offset,
     topic_id: Option<TopicId>,
-    /// Epoch of the leader that the last slot was registered with; the planned one before the first.
+    /// Epoch of the leader that the last cursor was registered with; the planned one before the first.
     leader_epoch: Option<i32>,
     /// Epoch under which the last bytes handed out were appended.
     read_epoch: Option<i32>,

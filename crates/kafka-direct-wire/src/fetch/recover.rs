@@ -1,14 +1,14 @@
-//! Finding out why a slot stopped and where to go on: the rules of reading one range.
+//! Finding out why a cursor stopped and where to go on: the rules of reading one range.
 //!
 //! - A passing fault (connection, leader move, epoch) is retried with fresh metadata and growing
 //!   pauses until the retry time-out passes without progress.
-//! - **An empty answer is never the end.** Several in a row end the range only if the log's readable
+//! - **An empty response is never the end.** Several in a row end the range only if the log's readable
 //!   end, asked for anew, reaches the range's end: the rest is then a hole. Otherwise the log was
 //!   truncated, or a new leader does not know its high watermark yet (KIP-207). Nor is it a hole
 //!   where records lie in remote storage, which may be late (KIP-405).
 //! - Offsets that are gone fall under the data-loss policy: see [`loss`](super::loss).
 //!
-//! [`Recovery`] asks the cluster through [`PartitionQueries`] and registers no slot itself, so that
+//! [`Recovery`] asks the cluster through [`PartitionQueries`] and registers no cursor itself, so that
 //! these rules are tested without a cluster (`recover_tests.rs`).
 //!
 //! Cancel safety: a stop is looked into ([`examine`], which changes nothing), then decided on without
@@ -28,8 +28,8 @@ use super::{
     fault_counters::{FaultCounters, Repeatable},
     loss::Loss,
     metrics::Metrics,
+    partition_cursor::FetchPriority,
     range_state::RangeState,
-    slot::Doubt,
     stop::{Stop, Verdict},
 };
 use crate::{
@@ -39,7 +39,7 @@ use crate::{
     topology::{Leader, Refresh},
 };
 
-/// What made the last slot of a range stop, what was counted since, and when to go on.
+/// What made the last cursor of a range stop, what was counted since, and when to go on.
 #[derive(Debug)]
 pub(super) struct Recovery {
     on_data_loss: DataLossPolicy,
@@ -48,7 +48,7 @@ pub(super) struct Recovery {
     pending: Option<Stop>,
     /// When it was found.
     stopped_at: Instant,
-    /// Time that does not count towards the retry timeout: slots waited for their turn, or nobody
+    /// Time that does not count towards the retry timeout: cursors waited for their turn, or nobody
     /// polled the reader.
     uncounted: Duration,
     /// How fresh metadata must be for the next registration.
@@ -76,7 +76,7 @@ impl Recovery {
         }
     }
 
-    /// Takes in why a slot stopped. `waited` is how long the slot waited before, for its turn.
+    /// Takes in why a cursor stopped. `waited` is how long the cursor waited before, for its turn.
     pub(super) fn stopped(&mut self, stop: Stop, waited: Duration) {
         self.pending = Some(stop);
         self.stopped_at = Instant::now();
@@ -97,9 +97,9 @@ impl Recovery {
         self.faults.clear_empty();
     }
 
-    /// How the next slot is treated.
-    pub(super) const fn doubt(&self) -> Doubt {
-        if self.faults.empty() > 0 { Doubt::Suspect } else { Doubt::No }
+    /// How the next cursor is treated.
+    pub(super) const fn priority(&self) -> FetchPriority {
+        if self.faults.empty() > 0 { FetchPriority::First } else { FetchPriority::Normal }
     }
 
     /// Takes one step: waits out a pause, decides on the pending stop, or looks up the leader to fetch
@@ -204,7 +204,7 @@ impl Recovery {
         if end >= until && answered_end >= until {
             if position < local_start {
                 let reason = format!(
-                    "an empty answer although the log reaches {end}: up to {local_start} it lies in \
+                    "an empty response although the log reaches {end}: up to {local_start} it lies in \
                      remote storage, which is late or out of reach of the broker"
                 );
                 return self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable));
@@ -222,11 +222,11 @@ impl Recovery {
             let loss = Loss::new(ResetCause::Truncated, Some((log_start, end)));
             return self.lost(range, loss);
         }
-        let reason = format!("an empty answer although the log reaches {end}");
+        let reason = format!("an empty response although the log reaches {end}");
         self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable))
     }
 
-    /// The broker answered OFFSET_OUT_OF_RANGE: a loss, unless the log's bounds contradict it.
+    /// The broker responded OFFSET_OUT_OF_RANGE: a loss, unless the log's bounds contradict it.
     fn decide_out_of_range(
         &mut self,
         range: &mut RangeState,

@@ -6,8 +6,8 @@ use kafka_direct_core::{DataLossPolicy, ErrorKind, HeaderError, Offset, ResetCau
 use tokio::time::Instant;
 
 use super::{
+    partition_cursor::FetchPriority,
     scripted::{Asked, Cluster, Reading, id},
-    slot::Doubt,
     stop::Stop,
 };
 use crate::{WireError, code, queries::ListOffset};
@@ -85,11 +85,11 @@ async fn a_rest_that_stays_empty_is_a_hole_after_three_responses_in_a_row() {
     let mut reading = Reading::new(DataLossPolicy::Fail);
     for _ in 0..2 {
         assert!(reading.stop(empty(100)).await.unwrap().is_some());
-        assert_eq!(reading.recovery.doubt(), Doubt::Suspect);
+        assert_eq!(reading.recovery.priority(), FetchPriority::First);
     }
     // Progress between them counts anew.
     reading.advance(20, 7);
-    assert_eq!(reading.recovery.doubt(), Doubt::No);
+    assert_eq!(reading.recovery.priority(), FetchPriority::Normal);
     reading.asked();
     let began = Instant::now();
     let (count, error) = reading.stop_for_good(empty(100)).await;
@@ -248,7 +248,7 @@ async fn a_step_that_is_dropped_counts_nothing_twice_and_starts_no_pause_over() 
     let mut reading = Reading::new(DataLossPolicy::Fail);
     reading.recovery.stopped(empty(100), Duration::ZERO);
     let began = Instant::now();
-    while reading.recovery.doubt() == Doubt::No {
+    while reading.recovery.priority() == FetchPriority::Normal {
         assert!(reading.recovery.step(&mut reading.range, &reading.cluster).await.is_ok());
     }
     for _ in 0..9 {

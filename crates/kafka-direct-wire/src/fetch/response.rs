@@ -1,4 +1,4 @@
-//! The Fetch answer, parsed as it arrives.
+//! The Fetch response, parsed as it arrives.
 //!
 //! # References
 //! - Kafka protocol, `FetchResponse` versions 4 to 17: topics by name up to 12, by id from 13
@@ -10,23 +10,23 @@ use bytes::Bytes;
 use kafka_direct_core::{AbortedTransaction, BufferPool, Offset};
 
 use super::frame::{FrameError, FrameReader};
-use crate::transport::Stream;
+use crate::transport::TransportStream;
 
 /// First version that names topics by id.
 pub(super) const BY_ID: i16 = 13;
 /// First flexible version.
 const FLEXIBLE: i16 = 12;
 
-/// How an answer names a topic.
+/// How a response names a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum TopicKey {
     Name(Arc<str>),
     Id([u8; 16]),
 }
 
-/// One partition of an answer.
+/// One partition of a response.
 #[derive(Debug)]
-pub(super) struct PartitionAnswer {
+pub(super) struct PartitionResponse {
     pub(super) partition: i32,
     pub(super) code: i16,
     pub(super) high_watermark: Offset,
@@ -36,7 +36,7 @@ pub(super) struct PartitionAnswer {
     pub(super) records: Bytes,
 }
 
-/// An answer whose head was read; partitions follow one by one.
+/// A response whose head was read; partitions follow one by one.
 #[derive(Debug)]
 pub(super) struct FetchResponse<'a, S: ?Sized> {
     frame: FrameReader<'a, S>,
@@ -58,7 +58,7 @@ pub(super) struct Expected {
     pub(super) idle: Duration,
 }
 
-impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
+impl<'a, S: TransportStream + ?Sized> FetchResponse<'a, S> {
     /// Reads up to the list of topics. Record sets will stand in buffers of `pool`.
     pub(super) async fn open(
         stream: &'a mut S,
@@ -70,7 +70,7 @@ impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
         let flexible = version >= FLEXIBLE;
         let mut frame = FrameReader::open(stream, buffer, limit, idle).await?;
         if frame.i32().await? != correlation {
-            return Err(FrameError::Malformed("the answer belongs to another request"));
+            return Err(FrameError::Malformed("the response belongs to another request"));
         }
         frame.skip_tags(flexible).await?;
         let throttle = Duration::from_millis(u64::try_from(frame.i32().await?).unwrap_or(0));
@@ -83,7 +83,7 @@ impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
         Ok(Self { frame, version, topics_left, partitions_left: 0, topic, pool, throttle, code })
     }
 
-    /// Bytes of the answer that are still to come.
+    /// Bytes of the response that are still to come.
     pub(super) fn left(&self) -> usize {
         self.frame.left()
     }
@@ -95,19 +95,19 @@ impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
     /// The next partition with its topic; `None` behind the last.
     pub(super) async fn partition(
         &mut self,
-    ) -> Result<Option<(&TopicKey, PartitionAnswer)>, FrameError> {
+    ) -> Result<Option<(&TopicKey, PartitionResponse)>, FrameError> {
         while self.partitions_left == 0 {
             if self.topics_left == 0 {
                 return Ok(None);
             }
             self.begin_topic().await?;
         }
-        let answer = self.read_partition().await?;
+        let response = self.read_partition().await?;
         self.partitions_left = self.partitions_left.saturating_sub(1);
         if self.partitions_left == 0 {
             self.frame.skip_tags(self.is_flexible()).await?;
         }
-        Ok(Some((&self.topic, answer)))
+        Ok(Some((&self.topic, response)))
     }
 
     async fn begin_topic(&mut self) -> Result<(), FrameError> {
@@ -128,7 +128,7 @@ impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
         Ok(())
     }
 
-    async fn read_partition(&mut self) -> Result<PartitionAnswer, FrameError> {
+    async fn read_partition(&mut self) -> Result<PartitionResponse, FrameError> {
         let flexible = self.is_flexible();
         let frame = &mut self.frame;
         let partition = frame.i32().await?;
@@ -152,7 +152,7 @@ impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
             Some(length) => frame.record_set(length, &self.pool).await?,
         };
         frame.skip_tags(flexible).await?;
-        Ok(PartitionAnswer {
+        Ok(PartitionResponse {
             partition,
             code,
             high_watermark,
@@ -163,7 +163,7 @@ impl<'a, S: Stream + ?Sized> FetchResponse<'a, S> {
         })
     }
 
-    /// Steps over the end of the answer; fails if bytes are left.
+    /// Steps over the end of the response; fails if bytes are left.
     pub(super) async fn finish(mut self) -> Result<(), FrameError> {
         self.frame.skip_tags(self.is_flexible()).await?;
         self.frame.close()

@@ -1,4 +1,4 @@
-//! A cluster with one partition that answers recovery's queries, and a range that is read on it.
+//! A cluster with one partition that responds recovery's queries, and a range that is read on it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

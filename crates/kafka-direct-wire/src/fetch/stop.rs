@@ -1,4 +1,4 @@
-//! Why a lane no longer serves a slot, and what each reason means if nothing has to be asked.
+//! Why a lane no longer serves a cursor, and what each reason means if nothing has to be asked.
 
 use std::{io, sync::Arc};
 
@@ -7,10 +7,10 @@ use kafka_direct_core::{ErrorKind, HeaderError, Offset};
 use super::{frame::FrameError, range_state::RangeState};
 use crate::{code, error::WireError};
 
-/// An answer above this size was not meant as one: its length field is rubbish.
+/// A response above this size was not meant as one: its length field is rubbish.
 const SIZE_LIMIT_BYTES: usize = 1 << 30;
 
-/// Why a lane no longer serves a slot.
+/// Why a lane no longer serves a cursor.
 #[derive(Debug, Clone)]
 pub(super) enum Stop {
     /// The position reached the end of the range.
@@ -19,10 +19,10 @@ pub(super) enum Stop {
     Evicted,
     /// The connection failed; every range of the lane is told the same.
     Connection { address: Arc<str>, kind: io::ErrorKind, reason: Arc<str> },
-    /// The broker answered with an error code for this partition.
+    /// The broker responded with an error code for this partition.
     Code { address: Arc<str>, code: i16 },
     /// First in the request, not throttled, nothing for others either, and yet nothing came: `end` is
-    /// the readable end the answer named.
+    /// the readable end the response named.
     Empty { end: Offset },
     /// The batch headers make no sense.
     Header(HeaderError),
@@ -30,9 +30,9 @@ pub(super) enum Stop {
     AboveHighWatermark { next: Offset, high_watermark: Offset },
     /// The batch `[base, end)` overlaps the one after it, which begins at `next_base`.
     Overlap { base: Offset, end: Offset, next_base: Offset },
-    /// The answer is larger than a single batch may be.
+    /// The response is larger than a single batch may be.
     TooLarge { bytes: usize },
-    /// The answer could not be parsed.
+    /// The response could not be parsed.
     Protocol { address: Arc<str>, reason: Arc<str> },
     /// The broker and this build have no version of a request in common.
     Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
@@ -106,7 +106,7 @@ impl Stop {
             )),
             Self::TooLarge { bytes } => {
                 let reason = format!(
-                    "{} at offset {}: the answer has {bytes} bytes; raise the setting to read the batch",
+                    "{} at offset {}: the response has {bytes} bytes; raise the setting to read the batch",
                     range.range(),
                     range.position()
                 );

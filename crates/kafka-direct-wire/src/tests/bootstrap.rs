@@ -30,7 +30,7 @@ async fn dead_bootstrap_entries_before_a_live_one_do_not_matter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_no_server_answers_each_is_named_with_why_and_how_long() {
+async fn when_no_server_responds_each_is_named_with_why_and_how_long() {
     let peer = Peer::cluster(1, 1);
     peer.refuse("dead:1");
     peer.silence("hole:1");
@@ -39,7 +39,7 @@ async fn when_no_server_answers_each_is_named_with_why_and_how_long() {
     let text = error.to_string();
     assert!(text.starts_with("connecting failed 2 times in 10.0s"), "{text}");
     assert!(text.contains("dead:1 after 0.0ns: connect: connection refused"), "{text}");
-    assert!(text.contains("hole:1 after 10.0s: connect: no answer in 10s"), "{text}");
+    assert!(text.contains("hole:1 after 10.0s: connect: no response in 10s"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ fn tps(partitions: i32) -> Vec<TopicPartition> {
     (0..partitions).map(tp).collect()
 }
 
-/// Answers the first `times` requests of `api` by `reply`.
+/// Responses the first `times` requests of `api` by `reply`.
 fn at_first(
     api: ApiKey,
     times: usize,
@@ -45,7 +45,7 @@ fn at_first(
 }
 
 /// The world's metadata with another error code for every topic.
-fn topics_answer(asked: &Asked, world: &World, code: i16) -> Reply {
+fn topics_response(asked: &Asked, world: &World, code: i16) -> Reply {
     let mut response: MetadataResponse = world.metadata(asked);
     for topic in &mut response.topics {
         topic.error_code = code;
@@ -54,7 +54,7 @@ fn topics_answer(asked: &Asked, world: &World, code: i16) -> Reply {
     body(&response, asked.version)
 }
 
-fn partitions_answer(asked: &Asked, world: &World, code: i16) -> Reply {
+fn partitions_response(asked: &Asked, world: &World, code: i16) -> Reply {
     let mut response = world.list_offsets(asked);
     for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
         partition.error_code = code;
@@ -103,7 +103,7 @@ async fn no_metadata_request_ever_allows_creation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_metadata_version_from_the_floor_up_is_understood() {
+async fn every_metadata_version_from_the_minimum_up_is_understood() {
     for highest in 4..=13 {
         let peer = Peer::cluster(2, 3);
         peer.cap(ApiKey::Metadata, highest);
@@ -116,7 +116,7 @@ async fn every_metadata_version_from_the_floor_up_is_understood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_list_offsets_version_from_the_floor_up_is_understood() {
+async fn every_list_offsets_version_from_the_minimum_up_is_understood() {
     for highest in 2..=10 {
         let peer = Peer::cluster(2, 2);
         peer.cap(ApiKey::ListOffsets, highest);
@@ -150,7 +150,7 @@ async fn a_moved_leader_is_found_and_only_its_partitions_are_asked_again() {
 #[tokio::test(start_paused = true)]
 async fn a_leader_whose_high_watermark_lags_is_asked_again() {
     let peer = Peer::cluster(1, 2);
-    peer.script(at_first(ApiKey::ListOffsets, 3, |a, w| partitions_answer(a, w, 78)));
+    peer.script(at_first(ApiKey::ListOffsets, 3, |a, w| partitions_response(a, w, 78)));
     let began = Instant::now();
     let marks = peer.connect().await.watermarks(&tps(2)).await.unwrap();
     assert_eq!(marks[&tp(0)].high, Offset::new(100));
@@ -185,14 +185,14 @@ async fn a_dead_leader_ends_as_unavailable_and_its_address_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_never_answers_ends_as_unavailable_after_at_most_one_more_try() {
+async fn a_leader_that_never_responses_ends_as_unavailable_after_at_most_one_more_try() {
     let peer = Peer::cluster(1, 1);
     let cluster = peer.connect().await;
     peer.script(|asked, _| (asked.api == ApiKey::ListOffsets).then_some(Reply::Never));
     let began = Instant::now();
     let error = cluster.watermarks(&tps(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("ListOffsets: no answer in 30s"), "{error}");
+    assert!(error.to_string().contains("ListOffsets: no response in 30s"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(61), "{:?}", began.elapsed());
 }
 
@@ -200,7 +200,7 @@ async fn a_leader_that_never_answers_ends_as_unavailable_after_at_most_one_more_
 async fn what_this_user_may_not_see_is_unauthorized_at_once() {
     for code in [29, 30, 31] {
         let peer = Peer::cluster(1, 1);
-        peer.script(at_first(ApiKey::ListOffsets, 1, move |a, w| partitions_answer(a, w, code)));
+        peer.script(at_first(ApiKey::ListOffsets, 1, move |a, w| partitions_response(a, w, code)));
         let cluster = peer.connect().await;
         let began = Instant::now();
         let error = cluster.watermarks(&tps(1)).await.unwrap_err();
@@ -228,7 +228,7 @@ async fn a_topic_only_one_broker_knows_yet_is_found() {
     let cluster = peer.connect().await;
     peer.script(|asked, world| {
         let lagging = asked.api == ApiKey::Metadata && asked.address == "b1:9092";
-        lagging.then(|| topics_answer(asked, world, 3))
+        lagging.then(|| topics_response(asked, world, 3))
     });
     assert_eq!(cluster.topics(&["t".to_owned()]).await.unwrap().len(), 1);
     assert_eq!(cluster.watermarks(&tps(1)).await.unwrap().len(), 1);
@@ -289,7 +289,7 @@ async fn many_who_wait_for_a_refresh_share_its_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_leader_epoch_from_a_lagging_broker_is_not_believed() {
+async fn an_older_leader_epoch_from_a_lagging_broker_is_ignored() {
     let peer = Peer::cluster(2, 1);
     let cluster = peer.connect().await;
     let known = cluster.leader_of(&tp(0), Refresh::IfUnknown).await.unwrap();
@@ -309,7 +309,7 @@ async fn an_older_leader_epoch_from_a_lagging_broker_is_not_believed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_topics_tells_internal_ones_apart() {
+async fn all_topics_marks_internal_ones() {
     let peer = Peer::cluster(1, 1);
     peer.change(|world| {
         let topic = world.topics["t"].clone();
@@ -333,7 +333,7 @@ async fn a_time_after_the_last_record_has_no_offset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_leaves_a_partition_out_or_has_no_offset_is_corrupt() {
+async fn a_response_that_leaves_a_partition_out_or_has_no_offset_is_corrupt() {
     for broken in [true, false] {
         let peer = Peer::cluster(1, 2);
         peer.script(at_first(ApiKey::ListOffsets, 1, move |asked, world| {
@@ -391,7 +391,7 @@ async fn a_group_without_a_name_is_invalid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_an_epoch_is_told_and_an_unknown_epoch_is_none() {
+async fn the_end_of_an_epoch_is_returned_and_an_unknown_epoch_is_none() {
     for highest in 2..=4 {
         let peer = Peer::cluster(2, 2);
         peer.cap(ApiKey::OffsetForLeaderEpoch, highest);
@@ -420,7 +420,7 @@ async fn metadata_of_another_cluster_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn retries_stop_at_the_retry_timeout_that_was_set() {
     let peer = Peer::cluster(1, 1);
-    peer.script(at_first(ApiKey::ListOffsets, usize::MAX, |a, w| partitions_answer(a, w, 78)));
+    peer.script(at_first(ApiKey::ListOffsets, usize::MAX, |a, w| partitions_response(a, w, 78)));
     let config = peer.config().retry_timeout(Duration::ZERO);
     let cluster = crate::Cluster::connect(config).await.unwrap();
     cluster.watermarks(&tps(1)).await.unwrap_err();

@@ -42,7 +42,7 @@ async fn impossible_frame_sizes_are_refused_before_anything_is_allocated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_claim_with_few_bytes_behind_it_ends_in_the_request_timeout() {
+async fn a_large_claim_followed_by_few_bytes_ends_in_the_request_timeout() {
     let peer = on_metadata(|_, _| {
         let mut bytes = (100 * 1024 * 1024i32).to_be_bytes().to_vec();
         bytes.extend([0; 1000]);
@@ -57,7 +57,7 @@ async fn a_large_claim_with_few_bytes_behind_it_ends_in_the_request_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_correlation_id_is_no_answer() {
+async fn a_wrong_correlation_id_is_no_response() {
     let peer = on_metadata(|_, _| Reply::Misnumbered(1));
     let mut connection = open(&peer).await;
     let error = ask(&mut connection).await.unwrap_err();

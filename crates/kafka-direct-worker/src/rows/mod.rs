@@ -139,7 +139,7 @@ impl Rows {
         if self.len + more <= self.reserved {
             return;
         }
-        // A batch that goes on with a second answer is put together of small ones, as the last was.
+        // A batch that goes on with a second response is put together of small ones, as the last was.
         let by_last = if self.len == 0 { 0 } else { self.expected.saturating_sub(self.len) };
         let rows = self.len.saturating_add(more.max(likely()).max(by_last));
         // Of few sizes, so that the allocator has one at hand that was used before.

@@ -9,7 +9,7 @@ use super::views::MAX_INLINE_BYTES;
 /// Where bytes stand that are being viewed; at any time there is at most one of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The bytes of the answer being decoded.
+    /// The bytes of the response being decoded.
     Fetched,
     /// The arena, which becomes a buffer when the batch is finished.
     Arena,
@@ -30,7 +30,7 @@ struct Slot {
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     slots: Vec<Slot>,
-    /// Per origin: the slot of what it means now. A later answer has a slot of its own.
+    /// Per origin: the slot of what it means now. A later response has a slot of its own.
     current: [Option<u32>; 4],
     /// What buffers hold that are not of now any more, and that views point into.
     kept_bytes: usize,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nothing_points_into_leaves_nothing_behind() {
+    fn a_buffer_that_nothing_points_into_is_released() {
         let mut sources = Sources::default();
         let buffer = |bytes: usize| move || Some(Buffer::from_vec(vec![7u8; bytes]));
         assert_eq!(sources.index(Origin::Fetched, buffer(100)), 0);

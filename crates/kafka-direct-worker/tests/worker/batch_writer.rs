@@ -203,7 +203,7 @@ pub(crate) fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
 pub(crate) const CODECS: [Codec; 5] =
     [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
-/// An answer to a Fetch at `fetch_offset`.
+/// A response to a Fetch at `fetch_offset`.
 pub(crate) fn fetched(fetch_offset: i64, records: Vec<u8>, aborted: &[(i64, i64)]) -> Fetched {
     let next = walk(&records).map_while(Result::ok).last();
     let next = next.map_or_else(|| Offset::new(fetch_offset), |(header, _)| header.next_offset());

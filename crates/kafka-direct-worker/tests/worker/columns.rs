@@ -27,13 +27,13 @@ fn log() -> Vec<u8> {
 #[test]
 fn every_set_of_columns_gives_the_cells_of_the_whole() {
     let planned = committed(3, 47);
-    let answer = [fetched(0, log(), &[])];
-    let whole = decode(&planned, &answer, &all_columns().with_max_rows(16)).unwrap();
+    let response = [fetched(0, log(), &[])];
+    let whole = decode(&planned, &response, &all_columns().with_max_rows(16)).unwrap();
     for bits in 0..=255u8 {
         let chosen = |index: &usize| bits & (1 << index) != 0;
         let columns: Columns = (0..8).filter(chosen).map(|index| Column::ALL[index]).collect();
         let options = DecodeOptions::new().with_columns(columns).with_max_rows(16);
-        let batches = decode(&planned, &answer, &options).unwrap();
+        let batches = decode(&planned, &response, &options).unwrap();
         assert_eq!(batches.len(), whole.len());
         for (batch, whole) in batches.iter().zip(&whole) {
             assert_eq!(batch.schema(), schema(columns));
@@ -77,10 +77,10 @@ fn the_schema_is_that_of_the_design() {
 fn scan_counts_what_would_be_delivered() {
     for (from, until) in [(0, 50), (0, 5), (3, 7), (9, 31), (12, 12), (48, 99), (50, 60)] {
         let planned = committed(from, until);
-        let answer = fetched(from, log(), &[]);
-        let batches = decode(&planned, std::slice::from_ref(&answer), &all_columns()).unwrap();
+        let response = fetched(from, log(), &[]);
+        let batches = decode(&planned, std::slice::from_ref(&response), &all_columns()).unwrap();
         let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
-        let scanned = scan(&planned, &answer, &DecodeOptions::new()).unwrap();
+        let scanned = scan(&planned, &response, &DecodeOptions::new()).unwrap();
         assert_eq!(scanned, rows as u64, "[{from}, {until})");
     }
 }

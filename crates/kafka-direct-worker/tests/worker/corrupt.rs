@@ -30,7 +30,7 @@ fn check_corrupt_with(bytes: Vec<u8>, offset: i64, options: &DecodeOptions) {
 }
 
 #[test]
-fn every_flipped_bit_behind_the_checksum_is_noticed() {
+fn every_flipped_bit_after_the_checksum_is_noticed() {
     for codec in CODECS {
         let whole = Batch::of_values(5, &["value", "value"]).with_codec(codec).encode();
         for bit in 17 * 8..whole.len() * 8 {
@@ -241,8 +241,8 @@ fn header_lengths_that_lie_are_corrupt_where_headers_are_read() {
         let mut batch = Batch::of_values(5, &["", ""]);
         batch.plain = Some(with_rest(rest));
         check_corrupt_with(batch.encode(), 5, &all_columns());
-        let answer = [fetched(0, batch.encode(), &[])];
-        let skipped = decode(&committed(0, 9), &answer, &DecodeOptions::new()).unwrap();
+        let response = [fetched(0, batch.encode(), &[])];
+        let skipped = decode(&committed(0, 9), &response, &DecodeOptions::new()).unwrap();
         assert_eq!(skipped[0].num_rows(), 2);
     }
 }
@@ -299,10 +299,10 @@ fn pushing_twice_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_broken_batch_behind_the_range_is_not_looked_at() {
+fn a_broken_batch_after_the_range_is_not_read() {
     let mut bytes = encode_all(&[Batch::of_values(0, &["a"]), Batch::of_values(1, &["b"])]);
     *bytes.last_mut().unwrap() ^= 1;
-    let answer = [fetched(0, bytes, &[])];
-    assert_eq!(crate::reader::values(&committed(0, 1), &answer), ["a"]);
-    assert!(decode(&committed(0, 2), &answer, &all_columns()).is_err());
+    let response = [fetched(0, bytes, &[])];
+    assert_eq!(crate::reader::values(&committed(0, 1), &response), ["a"]);
+    assert!(decode(&committed(0, 2), &response, &all_columns()).is_err());
 }

@@ -19,10 +19,10 @@ pub(crate) fn decode_anything(bytes: &[u8], aborted: &[(i64, i64)]) {
                 .with_columns(columns)
                 .with_max_rows(7)
                 .with_max_batch_bytes(100_000);
-            let answer = fetched(1, bytes.to_vec(), aborted);
-            let _ = scan(&planned, &answer, &options);
+            let response = fetched(1, bytes.to_vec(), aborted);
+            let _ = scan(&planned, &response, &options);
             let mut decoder = RangeDecoder::new(&planned, options);
-            decoder.push(answer).unwrap();
+            decoder.push(response).unwrap();
             let mut batches = Vec::new();
             while let Ok(Some(batch)) = decoder.next_batch() {
                 batches.push(batch);
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn cut_answers(codec in 0usize..5, cut in any::<prop::sample::Index>()) {
+    fn cut_responses(codec in 0usize..5, cut in any::<prop::sample::Index>()) {
         let bytes = encode_all(&seed_log(codec));
         decode_anything(&bytes[..cut.index(bytes.len())], &[(1, 9)]);
     }

@@ -36,14 +36,14 @@ pub(crate) fn all_columns() -> DecodeOptions {
 /// Every batch of the range, the last one flushed.
 pub(crate) fn decode(
     planned: &PlannedRange,
-    answers: &[Fetched],
+    responses: &[Fetched],
     options: &DecodeOptions,
 ) -> Result<Vec<RecordBatch>, WorkerError> {
     let mut decoder = RangeDecoder::new(planned, options.clone());
     let mut batches = Vec::new();
-    for answer in answers {
+    for response in responses {
         assert!(decoder.needs_input());
-        decoder.push(answer.clone())?;
+        decoder.push(response.clone())?;
         while let Some(batch) = decoder.next_batch()? {
             batches.push(batch);
         }
@@ -57,13 +57,13 @@ pub(crate) fn decode(
     Ok(batches)
 }
 
-pub(crate) fn decode_rows(planned: &PlannedRange, answers: &[Fetched]) -> Vec<Row> {
-    rows(&decode(planned, answers, &all_columns()).unwrap())
+pub(crate) fn decode_rows(planned: &PlannedRange, responses: &[Fetched]) -> Vec<Row> {
+    rows(&decode(planned, responses, &all_columns()).unwrap())
 }
 
-pub(crate) fn values(planned: &PlannedRange, answers: &[Fetched]) -> Vec<String> {
+pub(crate) fn values(planned: &PlannedRange, responses: &[Fetched]) -> Vec<String> {
     let text = |row: Row| String::from_utf8(row.value.unwrap()).unwrap();
-    decode_rows(planned, answers).into_iter().map(text).collect()
+    decode_rows(planned, responses).into_iter().map(text).collect()
 }
 
 pub(crate) fn rows(batches: &[RecordBatch]) -> Vec<Row> {

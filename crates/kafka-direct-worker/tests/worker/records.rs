@@ -102,14 +102,14 @@ fn records_outside_the_range_or_below_the_fetch_offset_are_dropped() {
     let log = [Batch::of_values(0, &["a", "b", "c"]), Batch::of_values(3, &["d", "e", "f"])];
     for codec in CODECS {
         let log = log.clone().map(|batch| batch.with_codec(codec));
-        let answer = |at| fetched(at, encode_all(&log), &[]);
-        assert_eq!(values(&committed(0, 6), &[answer(0)]), ["a", "b", "c", "d", "e", "f"]);
-        assert_eq!(values(&committed(1, 5), &[answer(1)]), ["b", "c", "d", "e"]);
-        assert_eq!(values(&committed(1, 5), &[answer(4)]), ["e"]);
-        assert_eq!(values(&committed(2, 3), &[answer(0)]), ["c"]);
-        assert_eq!(values(&committed(2, 2), &[answer(0)]), [""; 0]);
-        assert_eq!(values(&committed(0, 3), &[answer(0)]), ["a", "b", "c"]);
-        assert_eq!(values(&committed(6, 9), &[answer(0)]), [""; 0]);
+        let response = |at| fetched(at, encode_all(&log), &[]);
+        assert_eq!(values(&committed(0, 6), &[response(0)]), ["a", "b", "c", "d", "e", "f"]);
+        assert_eq!(values(&committed(1, 5), &[response(1)]), ["b", "c", "d", "e"]);
+        assert_eq!(values(&committed(1, 5), &[response(4)]), ["e"]);
+        assert_eq!(values(&committed(2, 3), &[response(0)]), ["c"]);
+        assert_eq!(values(&committed(2, 2), &[response(0)]), [""; 0]);
+        assert_eq!(values(&committed(0, 3), &[response(0)]), ["a", "b", "c"]);
+        assert_eq!(values(&committed(6, 9), &[response(0)]), [""; 0]);
     }
 }
 
@@ -117,8 +117,8 @@ fn records_outside_the_range_or_below_the_fetch_offset_are_dropped() {
 fn a_record_that_arrives_twice_is_delivered_once() {
     let log = [Batch::of_values(0, &["a", "b", "c"]), Batch::of_values(3, &["d", "e", "f"])];
     let (first, both) = (encode_all(&log[..1]), encode_all(&log));
-    let answers = [fetched(0, first.clone(), &[]), fetched(1, first, &[]), fetched(0, both, &[])];
-    assert_eq!(values(&committed(0, 6), &answers), ["a", "b", "c", "d", "e", "f"]);
+    let responses = [fetched(0, first.clone(), &[]), fetched(1, first, &[]), fetched(0, both, &[])];
+    assert_eq!(values(&committed(0, 6), &responses), ["a", "b", "c", "d", "e", "f"]);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn control_batches_are_never_delivered() {
         Batch::of_values(5, &["b"]),
     ];
     for isolation in [IsolationLevel::ReadCommitted, IsolationLevel::ReadUncommitted] {
-        let answer = fetched(0, encode_all(&log), &[]);
-        assert_eq!(values(&planned(0, 9, isolation), &[answer]), ["a", "b"]);
+        let response = fetched(0, encode_all(&log), &[]);
+        assert_eq!(values(&planned(0, 9, isolation), &[response]), ["a", "b"]);
     }
 }

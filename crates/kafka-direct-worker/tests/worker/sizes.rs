@@ -22,7 +22,7 @@ fn value_log(batches: i64, each: i32, codec: Codec) -> Vec<u8> {
 }
 
 #[test]
-fn small_kafka_batches_and_answers_are_put_together_and_large_ones_divided() {
+fn small_kafka_batches_and_responses_are_put_together_and_large_ones_divided() {
     for codec in CODECS {
         let options = all_columns().with_max_rows(40);
         let small = [
@@ -39,14 +39,14 @@ fn small_kafka_batches_and_answers_are_put_together_and_large_ones_divided() {
 #[test]
 fn max_bytes_closes_a_batch_with_the_record_that_reaches_it() {
     for codec in CODECS {
-        let answer = [fetched(0, value_log(2, 10, codec), &[])];
+        let response = [fetched(0, value_log(2, 10, codec), &[])];
         // Values of 11 bytes.
         let options = DecodeOptions::new().with_max_bytes(34);
-        let batches = decode(&committed(0, 1000), &answer, &options).unwrap();
+        let batches = decode(&committed(0, 1000), &response, &options).unwrap();
         assert!(sizes(&batches).iter().all(|rows| *rows <= 4), "{:?}", sizes(&batches));
         assert_eq!(sizes(&batches).iter().sum::<usize>(), 20);
         let one = options.with_max_bytes(0);
-        assert_eq!(sizes(&decode(&committed(0, 1000), &answer, &one).unwrap()), [1; 20]);
+        assert_eq!(sizes(&decode(&committed(0, 1000), &response, &one).unwrap()), [1; 20]);
     }
 }
 
@@ -63,12 +63,12 @@ fn decoding_stops_at_the_batch_that_was_asked_for() {
 }
 
 #[test]
-fn values_of_uncompressed_batches_are_views_over_the_answer() {
+fn values_of_uncompressed_batches_are_views_over_the_response() {
     let value = vec![7; 100];
     let batch = Batch::new(0, vec![Rec::value(0, value), Rec::value(1, "short")]);
-    let answer = fetched(0, batch.encode(), &[]);
-    let records = answer.records.clone();
-    let batches = decode(&committed(0, 9), &[answer], &DecodeOptions::new()).unwrap();
+    let response = fetched(0, batch.encode(), &[]);
+    let records = response.records.clone();
+    let batches = decode(&committed(0, 9), &[response], &DecodeOptions::new()).unwrap();
     let values: BinaryViewArray = column(&batches[0], "value");
     let [buffer] = values.data_buffers() else { panic!("one buffer") };
     assert_eq!(buffer.as_ptr(), records.as_ptr());
@@ -83,34 +83,34 @@ fn bytes_that_no_view_points_into_are_not_kept_alive() {
     let batch = Batch::new(0, vec![key(0, "short"), key(1, "exactly 12 b")]);
     let only = |column| DecodeOptions::new().with_columns(Columns::none().with(column));
     for asked in [Column::Key, Column::Offset, Column::Topic] {
-        let answer = fetched(0, batch.encode(), &[]);
-        let records = answer.records.clone();
-        let batches = decode(&committed(0, 9), &[answer], &only(asked)).unwrap();
+        let response = fetched(0, batch.encode(), &[]);
+        let records = response.records.clone();
+        let batches = decode(&committed(0, 9), &[response], &only(asked)).unwrap();
         assert_eq!(sizes(&batches), [2]);
         assert!(records.is_unique(), "{asked}");
     }
 }
 
-/// An answer of one uncompressed batch with values of 100 KB, of which only the key is asked for.
+/// A response of one uncompressed batch with values of 100 KB, of which only the key is asked for.
 fn long_values(index: i64, key: &str) -> Fetched {
     let record = Rec { key: Some(key.into()), ..Rec::value(0, vec![7; 100_000]) };
     fetched(index, Batch::new(index, vec![record]).encode(), &[])
 }
 
 #[test]
-fn few_bytes_of_many_answers_do_not_pin_them_all() {
+fn few_bytes_of_many_responses_do_not_pin_them_all() {
     let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
     let keys = keys.with_max_bytes(1 << 20);
-    let answers: Vec<Fetched> =
+    let responses: Vec<Fetched> =
         (0..60).map(|n| long_values(n, "a key that no view can hold")).collect();
-    let batches = decode(&committed(0, 1000), &answers, &keys).unwrap();
+    let batches = decode(&committed(0, 1000), &responses, &keys).unwrap();
     assert_eq!(sizes(&batches), [11, 11, 11, 11, 11, 5]);
     // What nothing points into is let go when it was decoded, and closes no batch.
-    let answers: Vec<Fetched> = (0..60).map(|n| long_values(n, "short")).collect();
+    let responses: Vec<Fetched> = (0..60).map(|n| long_values(n, "short")).collect();
     let mut decoder = RangeDecoder::new(&committed(0, 1000), keys);
-    for answer in answers {
-        let records = answer.records.clone();
-        decoder.push(answer).unwrap();
+    for response in responses {
+        let records = response.records.clone();
+        decoder.push(response).unwrap();
         assert!(decoder.next_batch().unwrap().is_none());
         assert!(records.is_unique());
     }
@@ -118,17 +118,17 @@ fn few_bytes_of_many_answers_do_not_pin_them_all() {
 }
 
 #[test]
-fn answers_and_decompressed_bytes_are_kept_up_to_one_bound() {
+fn responses_and_decompressed_bytes_are_kept_up_to_one_bound() {
     let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
     let keys = keys.with_max_bytes(1 << 20);
-    let answers: Vec<Fetched> = (0..60)
+    let responses: Vec<Fetched> = (0..60)
         .map(|n| {
             let record = Rec { key: Some(vec![b'k'; 30]), ..Rec::value(0, vec![7; 100_000]) };
             let codec = if n % 2 == 0 { Codec::None } else { Codec::Lz4 };
             fetched(n, Batch::new(n, vec![record]).with_codec(codec).encode(), &[])
         })
         .collect();
-    let batches = decode(&committed(0, 1000), &answers, &keys).unwrap();
+    let batches = decode(&committed(0, 1000), &responses, &keys).unwrap();
     assert_eq!(sizes(&batches), [11, 11, 11, 11, 11, 5]);
 }
 
@@ -142,12 +142,16 @@ fn what_was_decompressed_for_the_batch_before_closes_none_unless_views_need_it()
             (0..4).map(|delta| keyed(delta, "a key that no view can hold")).collect();
         records.push(keyed(4, last));
         let first = Batch::new(0, records).with_codec(Codec::Zstd);
-        let answers: Vec<Fetched> = std::iter::once(fetched(0, first.encode(), &[]))
+        let responses: Vec<Fetched> = std::iter::once(fetched(0, first.encode(), &[]))
             .chain((5..8).map(|n| fetched(n, Batch::new(n, vec![keyed(0, "k")]).encode(), &[])))
             .collect();
         let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
         let keys = keys.with_max_rows(4).with_max_bytes(2000);
-        assert_eq!(sizes(&decode(&committed(0, 9), &answers, &keys).unwrap()), expected, "{last}");
+        assert_eq!(
+            sizes(&decode(&committed(0, 9), &responses, &keys).unwrap()),
+            expected,
+            "{last}"
+        );
     }
 }
 
@@ -155,7 +159,7 @@ fn what_was_decompressed_for_the_batch_before_closes_none_unless_views_need_it()
 fn a_batch_that_goes_on_in_a_kafka_batch_is_as_large_as_others() {
     // The longest rows fill max_bytes, and none ends where a Kafka batch does.
     for (bytes, each) in [(1024, 1000), (700, 1000), (2048, 500)] {
-        let answers: Vec<Fetched> = (0..40)
+        let responses: Vec<Fetched> = (0..40)
             .map(|n| {
                 let records = (0..each).map(|delta| Rec::value(delta, vec![7; bytes])).collect();
                 let base = n * i64::from(each);
@@ -164,7 +168,7 @@ fn a_batch_that_goes_on_in_a_kafka_batch_is_as_large_as_others() {
             .collect();
         let options = DecodeOptions::new();
         let rows = (options.max_bytes.div_ceil(bytes)).min(options.max_rows);
-        let sizes = sizes(&decode(&committed(0, 1 << 20), &answers, &options).unwrap());
+        let sizes = sizes(&decode(&committed(0, 1 << 20), &responses, &options).unwrap());
         // One that holds a Kafka batch's rest besides is closed that much earlier.
         let least = rows - usize::try_from(each).unwrap();
         let (_, full) = sizes.split_last().unwrap();
@@ -185,7 +189,7 @@ fn without_its_second_header() -> Vec<u8> {
 }
 
 #[test]
-fn broken_batches_behind_a_row_that_waits_keep_nothing() {
+fn broken_batches_after_a_pending_row_keep_nothing() {
     for codec in CODECS {
         let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns());
         decoder.push(fetched(0, Batch::of_values(0, &["first"]).encode(), &[])).unwrap();
@@ -193,9 +197,9 @@ fn broken_batches_behind_a_row_that_waits_keep_nothing() {
         let mut batch = Batch::of_values(1, &["", ""]).with_codec(codec);
         batch.plain = Some(without_its_second_header());
         for _ in 0..30 {
-            let answer = fetched(1, batch.encode(), &[]);
-            let records = answer.records.clone();
-            decoder.push(answer).unwrap();
+            let response = fetched(1, batch.encode(), &[]);
+            let records = response.records.clone();
+            decoder.push(response).unwrap();
             assert!(decoder.next_batch().is_err());
             assert_eq!(decoder.pending_rows(), 1);
             assert!(records.is_unique(), "{codec:?}");
@@ -205,7 +209,7 @@ fn broken_batches_behind_a_row_that_waits_keep_nothing() {
 }
 
 #[test]
-fn what_breaks_behind_a_row_that_needs_its_batch_is_decompressed_for_nothing_once() {
+fn what_breaks_after_a_row_that_needs_its_batch_is_decompressed_in_vain_once() {
     let mut broken = Rec::value(1, vec![7; 50_000]).body();
     broken[5] = 0x7f;
     let mut plain = Vec::new();
@@ -224,18 +228,18 @@ fn what_breaks_behind_a_row_that_needs_its_batch_is_decompressed_for_nothing_onc
 }
 
 #[test]
-fn answers_that_break_behind_a_row_are_kept_up_to_max_bytes() {
+fn responses_that_break_after_a_row_are_kept_up_to_max_bytes() {
     let options = all_columns().with_max_bytes(1 << 20);
     let mut decoder = RangeDecoder::new(&committed(0, 1000), options);
-    let (mut answers, mut sizes) = (Vec::new(), Vec::new());
+    let (mut responses, mut sizes) = (Vec::new(), Vec::new());
     for n in 0..40 {
         let mut bytes = Batch::of_values(n, &["more than a view can hold"]).encode();
         let mut broken = Batch::new(n + 1, vec![Rec::value(0, vec![7; 100_000])]).encode();
         *broken.last_mut().unwrap() ^= 1;
         bytes.extend(broken);
-        let answer = fetched(n, bytes, &[]);
-        answers.push(answer.records.clone());
-        decoder.push(answer).unwrap();
+        let response = fetched(n, bytes, &[]);
+        responses.push(response.records.clone());
+        decoder.push(response).unwrap();
         loop {
             match decoder.next_batch() {
                 Ok(Some(batch)) => sizes.push(batch.num_rows()),
@@ -243,8 +247,8 @@ fn answers_that_break_behind_a_row_are_kept_up_to_max_bytes() {
                 Err(error) => break assert_eq!(error.kind(), ErrorKind::Corrupt),
             }
         }
-        let kept = answers.iter().filter(|records| !records.is_unique()).count();
-        assert!(kept <= 11, "{kept} answers");
+        let kept = responses.iter().filter(|records| !records.is_unique()).count();
+        assert!(kept <= 11, "{kept} responses");
     }
     assert_eq!(sizes, [11, 11, 11]);
 }
@@ -257,9 +261,9 @@ fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
         let pool = BufferPool::new(64 << 20);
         let mut decoder = RangeDecoder::with_pool(&committed(0, 1000), all_columns(), pool.clone());
         for _ in 0..30 {
-            let answer = fetched(0, batch.encode(), &[]);
-            let records = answer.records.clone();
-            decoder.push(answer).unwrap();
+            let response = fetched(0, batch.encode(), &[]);
+            let records = response.records.clone();
+            decoder.push(response).unwrap();
             assert!(decoder.next_batch().is_err());
             assert_eq!(decoder.pending_rows(), 0);
             assert!(records.is_unique(), "{codec:?}");
@@ -274,8 +278,8 @@ fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
 #[test]
 fn a_batch_over_decompressed_bytes_pins_no_room_it_did_not_need() {
     let batch = Batch::new(0, vec![Rec::value(0, vec![7; 100])]).with_codec(Codec::Lz4);
-    let answer = fetched(0, batch.encode(), &[]);
-    let batches = decode(&committed(0, 9), &[answer], &DecodeOptions::new()).unwrap();
+    let response = fetched(0, batch.encode(), &[]);
+    let batches = decode(&committed(0, 9), &[response], &DecodeOptions::new()).unwrap();
     let values: BinaryViewArray = column(&batches[0], "value");
     assert_eq!(values.data_buffers().len(), 1);
     assert!(values.data_buffers()[0].capacity() < 400, "{:?}", values.data_buffers()[0].capacity());
@@ -288,8 +292,9 @@ fn a_bomb_is_stopped_at_the_bound_and_names_the_setting() {
         let mut batch = Batch::of_values(5, &["x"]).with_codec(codec);
         batch.stored = Some(compress(codec, &plain));
         let options = all_columns().with_max_batch_bytes(1 << 20);
-        let answer = fetched(0, batch.encode(), &[]);
-        let error = decode(&committed(0, 9), std::slice::from_ref(&answer), &options).unwrap_err();
+        let response = fetched(0, batch.encode(), &[]);
+        let error =
+            decode(&committed(0, 9), std::slice::from_ref(&response), &options).unwrap_err();
         assert!(matches!(error, WorkerError::BatchTooLarge { .. }), "{codec:?} {error}");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("`max_batch_bytes`"), "{error}");
@@ -308,9 +313,13 @@ fn a_batch_of_exactly_the_bound_is_read() {
     for codec in CODECS {
         let batch = Batch::of_values(0, &["a", "b"]).with_codec(codec);
         let bound = Batch::of_values(0, &["a", "b"]).encode().len() - 61;
-        let answer = [fetched(0, batch.encode(), &[])];
+        let response = [fetched(0, batch.encode(), &[])];
         let options = all_columns().with_max_batch_bytes(bound);
-        assert_eq!(sizes(&decode(&committed(0, 9), &answer, &options).unwrap()), [2], "{codec:?}");
+        assert_eq!(
+            sizes(&decode(&committed(0, 9), &response, &options).unwrap()),
+            [2],
+            "{codec:?}"
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! INV-3: however a log is cut into ranges, answers and Arrow batches, each record comes out once.
+//! INV-3: however a log is cut into ranges, responses and Arrow batches, each record comes out once.
 
 use kafka_direct_core::{Codec, Fetched};
 use kafka_direct_worker::{Columns, scan};
@@ -88,22 +88,22 @@ fn model(log: &[Batch], from: i64, until: i64) -> Vec<Row> {
     rows.filter(|row| from <= row.offset && row.offset < until).collect()
 }
 
-/// Answers of as many batches as `sizes` say, each from where the last ended; `back` repeats that
-/// many batches before it, as an answer asked for again does.
-fn answers(log: &[Batch], from: i64, sizes: &[(usize, usize)]) -> Vec<Fetched> {
+/// Responses of as many batches as `sizes` say, each from where the last ended; `back` repeats that
+/// many batches before it, as a response asked for again does.
+fn responses(log: &[Batch], from: i64, sizes: &[(usize, usize)]) -> Vec<Fetched> {
     let mut at = log.iter().position(|batch| batch.next() > from).unwrap_or(log.len());
     let mut position = from;
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for (size, back) in sizes.iter().copied().chain([(usize::MAX, 0)]) {
         let end = at.saturating_add(size).min(log.len());
         let start = at.saturating_sub(back);
         let ask =
             if back > 0 { log.get(start).map_or(position, |batch| batch.base) } else { position };
-        answers.push(fetched(ask, encode_all(&log[start..end]), &[]));
+        responses.push(fetched(ask, encode_all(&log[start..end]), &[]));
         at = end;
         position = log[..end].last().map_or(position, |batch| batch.next().max(position));
     }
-    answers
+    responses
 }
 
 proptest! {
@@ -119,14 +119,14 @@ proptest! {
     ) {
         let until = from + span;
         let planned = committed(from, until);
-        let answers = answers(&log, from, &sizes);
+        let responses = responses(&log, from, &sizes);
         let expected = model(&log, from, until);
         for columns in [Columns::all(), Columns::default()] {
             let options = all_columns()
                 .with_columns(columns)
                 .with_max_rows(max_rows)
                 .with_max_bytes(max_bytes);
-            let batches = decode(&planned, &answers, &options).unwrap();
+            let batches = decode(&planned, &responses, &options).unwrap();
             prop_assert!(batches.iter().all(|batch| (1..=max_rows).contains(&batch.num_rows())));
             let mut expected = expected.clone();
             if columns != Columns::all() {
@@ -136,7 +136,7 @@ proptest! {
         }
         if sizes.iter().all(|(_, back)| *back == 0) {
             let scanned: u64 =
-                answers.iter().map(|answer| scan(&planned, answer, &all_columns()).unwrap()).sum();
+                responses.iter().map(|response| scan(&planned, response, &all_columns()).unwrap()).sum();
             prop_assert_eq!(scanned, expected.len() as u64);
         }
     }
@@ -153,8 +153,8 @@ fn pieces_of_a_range_give_what_the_whole_gives() {
         .map(|((part, base), codec)| Batch::of_values(base, part).with_codec(codec))
         .collect();
     let read = |from, until| {
-        let answers = answers(&log, from, &[(1, 0)]);
-        rows(&decode(&committed(from, until), &answers, &all_columns()).unwrap())
+        let responses = responses(&log, from, &[(1, 0)]);
+        rows(&decode(&committed(from, until), &responses, &all_columns()).unwrap())
     };
     for cut in 0..=40 {
         assert_eq!([read(0, cut), read(cut, 40)].concat(), read(0, 40), "{cut}");

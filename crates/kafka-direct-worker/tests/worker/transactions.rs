@@ -104,8 +104,8 @@ impl Log {
             .collect()
     }
 
-    /// What the broker answers to a Fetch at `from`, of at most `size` batches.
-    fn answer(&self, from: i64, size: usize, end: i64) -> Fetched {
+    /// What the broker responds to a Fetch at `from`, of at most `size` batches.
+    fn response(&self, from: i64, size: usize, end: i64) -> Fetched {
         let batches: Vec<Batch> = self
             .batches
             .iter()
@@ -138,19 +138,19 @@ proptest! {
         for from in 0..=end {
             let until = (end - cut).max(from);
             let planned = committed(from, until);
-            let (mut at, mut answers) = (from, Vec::new());
+            let (mut at, mut responses) = (from, Vec::new());
             let mut sizes = sizes.iter().cycle();
             while at < until {
-                let answer = log.answer(at, *sizes.next().unwrap(), end);
-                at = answer.next.get();
-                answers.push(answer);
+                let response = log.response(at, *sizes.next().unwrap(), end);
+                at = response.next.get();
+                responses.push(response);
             }
             let read: Vec<_> =
-                decode_rows(&planned, &answers).iter().map(|row| row.offset).collect();
+                decode_rows(&planned, &responses).iter().map(|row| row.offset).collect();
             prop_assert_eq!(&read, &log.visible(from, until), "from {}", from);
-            let scanned: u64 = answers
+            let scanned: u64 = responses
                 .iter()
-                .map(|answer| scan(&planned, answer, &all_columns()).unwrap())
+                .map(|response| scan(&planned, response, &all_columns()).unwrap())
                 .sum();
             prop_assert_eq!(scanned, read.len() as u64);
         }
@@ -161,9 +161,9 @@ proptest! {
         let mut log = Log::default();
         steps.iter().for_each(|step| log.apply(step));
         let planned = planned(0, log.next, IsolationLevel::ReadUncommitted);
-        let answer = log.answer(0, usize::MAX, log.next);
+        let response = log.response(0, usize::MAX, log.next);
         let read: Vec<_> =
-            decode_rows(&planned, &[answer]).iter().map(|row| row.offset).collect();
+            decode_rows(&planned, &[response]).iter().map(|row| row.offset).collect();
         let written: Vec<_> = log.written.iter().map(|(offset, _)| *offset).collect();
         prop_assert_eq!(read, written);
     }
@@ -182,8 +182,8 @@ fn a_list_in_marker_order_is_not_read_as_if_in_first_offset_order() {
         Batch::of_values(7, &["one, committed"]).with_producer(1),
         Batch::marker(8, 1, true),
     ];
-    let answer = fetched(0, encode_all(&log), &[(2, 1), (1, 0)]);
-    assert_eq!(values(&committed(0, 9), &[answer]), ["two, committed", "one, committed"]);
+    let response = fetched(0, encode_all(&log), &[(2, 1), (1, 0)]);
+    assert_eq!(values(&committed(0, 9), &[response]), ["two, committed", "one, committed"]);
 }
 
 #[test]
@@ -196,25 +196,25 @@ fn only_transactional_batches_of_the_producer_are_dropped() {
         Batch::of_values(2, &["other"]).with_producer(2),
         Batch::marker(3, 1, false),
     ];
-    let answer = fetched(0, encode_all(&log), &[(1, 0)]);
-    assert_eq!(values(&committed(0, 9), &[answer]), ["idempotent", "other"]);
+    let response = fetched(0, encode_all(&log), &[(1, 0)]);
+    assert_eq!(values(&committed(0, 9), &[response]), ["idempotent", "other"]);
 }
 
 #[test]
-fn abort_state_does_not_outlive_its_answer() {
+fn abort_state_does_not_outlive_its_response() {
     let first = Batch::of_values(0, &["aborted"]).with_producer(1);
     let second = Batch::of_values(5, &["committed"]).with_producer(1);
-    let answers = [fetched(0, first.encode(), &[(1, 0)]), fetched(5, second.encode(), &[])];
-    assert_eq!(values(&committed(0, 9), &answers), ["committed"]);
+    let responses = [fetched(0, first.encode(), &[(1, 0)]), fetched(5, second.encode(), &[])];
+    assert_eq!(values(&committed(0, 9), &responses), ["committed"]);
 }
 
 #[test]
-fn a_transaction_that_began_before_the_answer_is_dropped_up_to_its_marker() {
+fn a_transaction_that_began_before_the_response_is_dropped_up_to_its_marker() {
     let log = [
         Batch::of_values(10, &["a", "b"]).with_producer(1),
         Batch::marker(12, 1, false),
         Batch::of_values(13, &["c"]).with_producer(1),
     ];
-    let answer = fetched(11, encode_all(&log), &[(1, 3)]);
-    assert_eq!(values(&committed(11, 20), &[answer]), ["c"]);
+    let response = fetched(11, encode_all(&log), &[(1, 3)]);
+    assert_eq!(values(&committed(11, 20), &[response]), ["c"]);
 }

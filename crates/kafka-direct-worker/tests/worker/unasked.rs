@@ -22,17 +22,17 @@ fn log(value_bytes: usize, codec: Codec) -> Vec<u8> {
     encode_all(&(0..10).map(batch).collect::<Vec<_>>())
 }
 
-fn answer(value_bytes: usize, codec: Codec) -> Fetched {
+fn response(value_bytes: usize, codec: Codec) -> Fetched {
     fetched(0, log(value_bytes, codec), &[])
 }
 
-/// The batches of `answer`, and what making them took.
-fn decode(answer: &Fetched, columns: Columns) -> (Vec<RecordBatch>, AllocationInfo) {
+/// The batches of `response`, and what making them took.
+fn decode(response: &Fetched, columns: Columns) -> (Vec<RecordBatch>, AllocationInfo) {
     let options = DecodeOptions::new().with_columns(columns);
     let mut decoder = RangeDecoder::new(&committed(0, i64::from(RECORDS)), options);
     let mut batches = Vec::with_capacity(16);
     let took = measure(|| {
-        decoder.push(answer.clone()).unwrap();
+        decoder.push(response.clone()).unwrap();
         while let Some(batch) = decoder.next_batch().unwrap() {
             batches.push(batch);
         }
@@ -56,12 +56,12 @@ fn undecodable(base: i64) -> Batch {
 #[test]
 fn a_count_allocates_nothing() {
     for codec in CODECS {
-        let (answer, planned) = (answer(500, codec), committed(0, i64::from(RECORDS)));
+        let (response, planned) = (response(500, codec), committed(0, i64::from(RECORDS)));
         // The first clone makes bytes shared, as those from the wire already are.
-        drop(answer.clone());
+        drop(response.clone());
         let mut counted = 0;
         let took = measure(|| {
-            counted = scan(&planned, &answer, &DecodeOptions::new()).unwrap();
+            counted = scan(&planned, &response, &DecodeOptions::new()).unwrap();
         });
         assert_eq!(counted, 1_000);
         assert_eq!(took.count_total, 0, "{codec:?}");
@@ -70,10 +70,10 @@ fn a_count_allocates_nothing() {
 
 #[test]
 fn a_count_decompresses_no_batch_inside_the_range() {
-    let answer = fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[]);
-    assert_eq!(scan(&committed(0, 20), &answer, &DecodeOptions::new()).unwrap(), 20);
+    let response = fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[]);
+    assert_eq!(scan(&committed(0, 20), &response, &DecodeOptions::new()).unwrap(), 20);
     // At an edge records have to be looked at.
-    assert!(scan(&committed(0, 15), &answer, &DecodeOptions::new()).is_err());
+    assert!(scan(&committed(0, 15), &response, &DecodeOptions::new()).is_err());
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn constant_columns_decompress_no_batch_inside_the_range() {
 
 #[test]
 fn without_columns_rows_allocate_nothing_each() {
-    let (few, many) = (answer(10, Codec::None), answer(500, Codec::None));
+    let (few, many) = (response(10, Codec::None), response(500, Codec::None));
     let (_, few) = decode(&few, Columns::none());
     let (_, many) = decode(&many, Columns::none());
     assert_eq!(few.bytes_total, many.bytes_total);
@@ -101,20 +101,20 @@ fn without_columns_rows_allocate_nothing_each() {
 fn a_projection_without_values_allocates_the_same_whatever_their_size() {
     let asked = columns(&[Column::Key, Column::Offset, Column::Timestamp]);
     // Columns that are all null share memory, which the first of them makes.
-    decode(&answer(10, Codec::None), asked);
-    let (_, small) = decode(&answer(10, Codec::None), asked);
-    let (_, large) = decode(&answer(5_000, Codec::None), asked);
+    decode(&response(10, Codec::None), asked);
+    let (_, small) = decode(&response(10, Codec::None), asked);
+    let (_, large) = decode(&response(5_000, Codec::None), asked);
     assert_eq!(large.count_total, small.count_total);
     assert_eq!(large.bytes_total, small.bytes_total);
     // A view, an offset, a timestamp, and what a vector that grows may waste.
     let row = 16 + 8 + 8;
     assert!(large.bytes_total < 3 * row * 1_000, "{} bytes", large.bytes_total);
-    let (_, whole) = decode(&answer(5_000, Codec::None), asked.with(Column::Value));
+    let (_, whole) = decode(&response(5_000, Codec::None), asked.with(Column::Value));
     assert!(whole.bytes_total > large.bytes_total + 16 * 1_000);
 }
 
 #[test]
-fn columns_do_not_move_while_one_answer_fills_them() {
+fn columns_do_not_move_while_one_response_fills_them() {
     for codec in CODECS {
         let mut decoder = RangeDecoder::new(
             &committed(0, 2 * i64::from(RECORDS)),
@@ -129,9 +129,9 @@ fn columns_do_not_move_while_one_answer_fills_them() {
             let records = (0..100).map(|delta| Rec::value(delta, vec![b'v'; 300]));
             Batch::new(1 + number * 100, records.collect()).with_codec(codec)
         });
-        let answer = fetched(1, encode_all(&ten.collect::<Vec<_>>()), &[]);
+        let response = fetched(1, encode_all(&ten.collect::<Vec<_>>()), &[]);
         let mut rows = 0;
-        decoder.push(answer).unwrap();
+        decoder.push(response).unwrap();
         let took = measure(|| {
             assert!(decoder.next_batch().unwrap().is_none());
             rows = decoder.pending_rows();
@@ -145,13 +145,13 @@ fn columns_do_not_move_while_one_answer_fills_them() {
 
 #[test]
 fn what_batches_decompress_to_goes_where_earlier_batches_were() {
-    const ANSWERS: i64 = 12;
+    const RESPONSES: i64 = 12;
     const PLAIN: u64 = 400 * 1_000;
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
-        // A part of an Arrow batch is left at the end of each answer: the next goes on with it.
+        // A part of an Arrow batch is left at the end of each response: the next goes on with it.
         let options =
             DecodeOptions::new().with_max_rows(300).with_columns(columns(&[Column::Value]));
-        let mut decoder = RangeDecoder::new(&committed(0, ANSWERS * 400), options);
+        let mut decoder = RangeDecoder::new(&committed(0, RESPONSES * 400), options);
         let mut reads = |first: i64| {
             let batch = |number: i64| {
                 let records = (0..100).map(|delta| {
@@ -160,17 +160,17 @@ fn what_batches_decompress_to_goes_where_earlier_batches_were() {
                 });
                 Batch::new(first + number * 100, records.collect()).with_codec(codec)
             };
-            let answer = encode_all(&(0..4).map(batch).collect::<Vec<_>>());
-            let answer = fetched(first, answer, &[]);
+            let response = encode_all(&(0..4).map(batch).collect::<Vec<_>>());
+            let response = fetched(first, response, &[]);
             let took = measure(|| {
-                decoder.push(answer).unwrap();
+                decoder.push(response).unwrap();
                 while decoder.next_batch().unwrap().is_some() {}
             });
             took.bytes_total
         };
         let first = reads(0);
         assert!(first > PLAIN / 2, "{codec:?}: {first} bytes");
-        let later = (1..ANSWERS).map(|number| reads(number * 400)).sum::<u64>() / 11;
+        let later = (1..RESPONSES).map(|number| reads(number * 400)).sum::<u64>() / 11;
         assert!(later < PLAIN / 8, "{codec:?}: {later} bytes for {PLAIN}, {first} at first");
     }
 }
@@ -197,13 +197,13 @@ fn a_null_key_costs_the_same_in_records_of_every_shape() {
 }
 
 #[test]
-fn what_one_batch_tells_about_the_next_is_not_believed_without_bounds() {
+fn what_one_batch_says_about_the_next_is_trusted_within_bounds() {
     let first = Batch::new(0, vec![Rec::value(0, "")]);
     let second = Batch::new(1, vec![Rec::value(0, vec![b'v'; 8 << 20])]);
-    let answer = fetched(0, encode_all(&[first, second]), &[]);
+    let response = fetched(0, encode_all(&[first, second]), &[]);
     let options = DecodeOptions::new().with_max_rows(usize::MAX).with_max_bytes(usize::MAX);
     let mut decoder = RangeDecoder::new(&committed(0, 2), options);
-    decoder.push(answer).unwrap();
+    decoder.push(response).unwrap();
     let took = measure(|| assert!(decoder.next_batch().unwrap().is_none()));
     assert_eq!(decoder.pending_rows(), 2);
     assert!(took.bytes_total < 1 << 20, "{} bytes for two rows", took.bytes_total);
@@ -212,9 +212,9 @@ fn what_one_batch_tells_about_the_next_is_not_believed_without_bounds() {
 #[test]
 fn a_projection_without_values_keeps_no_bytes_of_them_alive() {
     for codec in CODECS {
-        let answer = answer(500, codec);
-        let (batches, _) = decode(&answer, columns(&[Column::Offset, Column::Timestamp]));
-        assert!(answer.records.is_unique(), "{codec:?}: the answer is held");
+        let response = response(500, codec);
+        let (batches, _) = decode(&response, columns(&[Column::Offset, Column::Timestamp]));
+        assert!(response.records.is_unique(), "{codec:?}: the response is held");
         let arrays = batches.iter().flat_map(RecordBatch::columns);
         let held: usize = arrays.map(|array| array.get_buffer_memory_size()).sum();
         // Two columns of eight bytes, in room for a power of two.
@@ -223,11 +223,11 @@ fn a_projection_without_values_keeps_no_bytes_of_them_alive() {
 }
 
 #[test]
-fn values_are_views_of_the_answer_and_no_copies() {
-    let answer = answer(500, Codec::None);
-    let (batches, took) = decode(&answer, columns(&[Column::Value]));
-    assert!(!answer.records.is_unique());
+fn values_are_views_of_the_response_and_no_copies() {
+    let response = response(500, Codec::None);
+    let (batches, took) = decode(&response, columns(&[Column::Value]));
+    assert!(!response.records.is_unique());
     assert!(took.bytes_total < 500 * 1_000 / 4, "{} bytes", took.bytes_total);
     drop(batches);
-    assert!(answer.records.is_unique());
+    assert!(response.records.is_unique());
 }

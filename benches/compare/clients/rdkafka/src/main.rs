@@ -3,7 +3,7 @@
 //! Partitions are assigned and polled to the ends known before the clock starts; no group is joined
 //! and nothing committed. `tuned` has the settings people use for throughput, `default` none of
 //! them; CRCs are checked in both. The C code allocates with the C library, as it does in every
-//! program that links it. How many bytes and requests it took is not asked, since the answer would
+//! program that links it. How many bytes and requests it took is not asked, since the response would
 //! cost CPU: both are 0.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
@@ -26,7 +26,7 @@ const TUNED: [(&str, &str); 3] = [
     ("queued.min.messages", "100000"),
 ];
 
-const ANSWER: Duration = Duration::from_secs(30);
+const RESPONSE: Duration = Duration::from_secs(30);
 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -49,13 +49,13 @@ fn main() -> Result<(), BoxError> {
 }
 
 fn round(consumer: &BaseConsumer, topic: &str, client: &str) -> Result<Round, BoxError> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+    let metadata = consumer.fetch_metadata(Some(topic), RESPONSE)?;
     let found = metadata.topics().first().ok_or_else(|| format!("there is no topic {topic}"))?;
     let mut assignment = TopicPartitionList::new();
     // Exclusive ends of the partitions that are not read yet.
     let mut ends = BTreeMap::new();
     for partition in found.partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), ANSWER)?;
+        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), RESPONSE)?;
         if low < high {
             assignment.add_partition_offset(topic, partition.id(), Offset::Offset(low))?;
             ends.insert(partition.id(), high);
@@ -65,7 +65,7 @@ fn round(consumer: &BaseConsumer, topic: &str, client: &str) -> Result<Round, Bo
     consumer.assign(&assignment)?;
     let mut read = Read::default();
     while !ends.is_empty() {
-        match consumer.poll(ANSWER) {
+        match consumer.poll(RESPONSE) {
             Some(Ok(message)) => {
                 let Some(end) = ends.get(&message.partition()) else { continue };
                 if message.offset() < *end {

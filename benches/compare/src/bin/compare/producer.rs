@@ -135,7 +135,7 @@ fn perform(
         "max.request.size=8388608".to_owned(),
         // Idempotent: a retry must not make a record twice.
         "acks=all".to_owned(),
-        // Partitions get equally much, however fast they answer.
+        // Partitions get equally much, however fast they response.
         "partitioner.adaptive.partitioning.enable=false".to_owned(),
     ]);
     Ok(payload)

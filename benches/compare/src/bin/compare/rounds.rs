@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_runs_in_every_round_behind_everybody_else_in_some() {
+    fn every_client_runs_in_every_round_and_after_every_other_in_some() {
         let cells: Vec<Cell> = [Client::Drain, Client::Floor, Client::FloorAgain, Client::Ours]
             .map(|client| (client, 0))
             .to_vec();

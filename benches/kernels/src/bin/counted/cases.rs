@@ -3,7 +3,7 @@
 use kafka_direct_core::Codec;
 use kafka_direct_driver::{PartitionState, Selection};
 use kafka_direct_kernels::{
-    answers::Answer,
+    responses::Response,
     batches::Recipe,
     partitions::{partitions, plan_all},
     values::Values,
@@ -21,8 +21,8 @@ pub(crate) struct Case {
 }
 
 enum Work {
-    Decode(Vec<Answer>, DecodeOptions),
-    Count(Answer),
+    Decode(Vec<Response>, DecodeOptions),
+    Count(Response),
     Plan(Vec<PartitionState>),
 }
 
@@ -30,11 +30,11 @@ impl Case {
     /// Does the work once.
     pub(crate) fn run(&self) -> Result<(), BoxError> {
         let done = match &self.work {
-            Work::Decode(answers, options) => {
-                let rows = answers.iter().map(|answer| answer.decode(options));
+            Work::Decode(responses, options) => {
+                let rows = responses.iter().map(|response| response.decode(options));
                 rows.sum::<Result<usize, _>>()?
             }
-            Work::Count(answer) => answer.scan(&DecodeOptions::new())?,
+            Work::Count(response) => response.scan(&DecodeOptions::new())?,
             Work::Plan(states) => plan_all(&Selection::new(), states.clone())?,
         };
         if done != self.items {
@@ -47,23 +47,23 @@ impl Case {
     /// processor, and the copy of the partitions that a plan uses up.
     pub(crate) fn run_uncounted(&self) {
         std::hint::black_box(match &self.work {
-            Work::Decode(answers, _) => answers.iter().fold(0, |all, one| all ^ one.checksums()),
-            Work::Count(answer) => answer.checksums(),
+            Work::Decode(responses, _) => responses.iter().fold(0, |all, one| all ^ one.checksums()),
+            Work::Count(response) => response.checksums(),
             Work::Plan(states) => states.clone().len() as u32,
         });
     }
 }
 
-/// An answer of 2,000 records in batches of 500 (JSON: 116 KiB before compression).
-fn answer(values: Values, codec: Codec) -> Result<Answer, BoxError> {
+/// A response of 2,000 records in batches of 500 (JSON: 116 KiB before compression).
+fn response(values: Values, codec: Codec) -> Result<Response, BoxError> {
     let recipe = Recipe { values, codec, records_per_batch: 500 };
-    Ok(Answer::new(recipe.write(2_000)?, 0))
+    Ok(Response::new(recipe.write(2_000)?, 0))
 }
 
-fn decode(name: &'static str, answers: Vec<Answer>, columns: Columns) -> Case {
-    let items = answers.iter().map(|answer| answer.records).sum();
+fn decode(name: &'static str, responses: Vec<Response>, columns: Columns) -> Case {
+    let items = responses.iter().map(|response| response.records).sum();
     let options = DecodeOptions::new().with_columns(columns);
-    Case { name, items, work: Work::Decode(answers, options) }
+    Case { name, items, work: Work::Decode(responses, options) }
 }
 
 pub(crate) fn all() -> Result<Vec<Case>, BoxError> {
@@ -80,20 +80,20 @@ pub(crate) fn all() -> Result<Vec<Case>, BoxError> {
         ("decode 232 B JSON, lz4", json, Codec::Lz4),
         ("decode 232 B JSON, zstd", json, Codec::Zstd),
     ] {
-        cases.push(decode(name, vec![answer(values, codec)?], every));
+        cases.push(decode(name, vec![response(values, codec)?], every));
     }
     let tiny = Recipe { values: letters, codec: Codec::None, records_per_batch: 1 };
     cases.push(decode(
         "decode batches of one record",
-        vec![Answer::new(tiny.write(2_000)?, 0)],
+        vec![Response::new(tiny.write(2_000)?, 0)],
         every,
     ));
     let few = Recipe { values: json, codec: Codec::None, records_per_batch: 10 };
-    let hundred = (0..100).map(|partition| Ok(Answer::new(few.write(20)?, partition)));
+    let hundred = (0..100).map(|partition| Ok(Response::new(few.write(20)?, partition)));
     let hundred = hundred.collect::<Result<Vec<_>, BoxError>>()?;
-    cases.push(decode("decode 100 answers of 20 records", hundred, every));
+    cases.push(decode("decode 100 responses of 20 records", hundred, every));
     let without_values: Columns = [Column::Offset, Column::Timestamp].into_iter().collect();
-    let plain = answer(json, Codec::None)?;
+    let plain = response(json, Codec::None)?;
     cases.push(decode("offset and timestamp of 232 B JSON", vec![plain.clone()], without_values));
     let items = plain.records;
     cases.push(Case { name: "count 232 B JSON", items, work: Work::Count(plain) });

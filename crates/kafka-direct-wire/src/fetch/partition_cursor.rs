@@ -1,8 +1,8 @@
 //! One range being fetched: the meeting point of its reader and the lane that serves it.
 //!
 //! The lane fills the queue and moves the position; the reader empties it. When something is out of
-//! the ordinary the lane *stops* the slot and forgets it: the reader finds the stop behind the last
-//! queued bytes, finds out what to do (see `recover`), and registers a new slot at its position.
+//! the ordinary the lane *stops* the cursor and forgets it: the reader finds the stop behind the last
+//! queued bytes, finds out what to do (see `recover`), and registers a new cursor at its position.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,16 +18,17 @@ use super::{budget::Lease, stop::Stop};
 /// Record sets a reader may have waiting; one is being decoded, one is ready, one is on the wire.
 pub(super) const QUEUE_LENGTH: usize = 2;
 
-/// What was seen of a slot that has nothing to show for its requests, and how the next one treats it.
+/// How the next request treats a cursor whose last requests brought nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doubt {
-    /// Nothing: it stands in line.
-    No,
-    /// Its last answer was empty, the limits' doing perhaps: it goes first.
-    Suspect,
-    /// It went first, and bytes came for others in its place, or more than may be: it goes alone,
-    /// until an answer names it; empty under a throttle, it goes first again.
-    Unserved,
+pub(crate) enum FetchPriority {
+    /// In the usual order: the cursor served longest ago comes first.
+    Normal,
+    /// Before the others: its last response was empty, perhaps because of the request's limits.
+    First,
+    /// In a request of its own: it was first, and the response had bytes for other partitions only,
+    /// or more than allowed. Ends when a response names it; an empty one under a throttle makes it
+    /// [`First`](Self::First) again.
+    Alone,
 }
 
 #[derive(Debug)]
@@ -41,24 +42,24 @@ struct State {
     queue: VecDeque<Queued>,
     position: Offset,
     stop: Option<Stop>,
-    /// How long the lane was seen to work while the slot waited.
+    /// How long the lane was seen to work while the cursor waited.
     waited: Duration,
     /// When the lane stopped it.
     stopped: Option<Instant>,
     /// The reader waits and has nothing: others may be evicted for it.
-    starving: bool,
+    blocked_on_budget: bool,
     /// The reader is gone.
     closed: bool,
-    doubt: Doubt,
-    /// The lane's request that served the slot last.
+    priority: FetchPriority,
+    /// The lane's request that served the cursor last.
     served: u64,
-    /// The largest batch of the last answer, in bytes.
+    /// The largest batch of the last response, in bytes.
     largest_batch: usize,
 }
 
 /// See the module's text.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(crate) struct PartitionCursor {
     range: OffsetRange,
     isolation: i8,
     topic_id: Option<TopicId>,
@@ -68,25 +69,25 @@ pub(crate) struct Slot {
     arrived: Notify,
 }
 
-/// What a lane needs to put a slot into a request.
+/// What a lane needs to put a cursor into a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     pub(crate) position: Offset,
-    pub(crate) starving: bool,
-    pub(crate) doubt: Doubt,
-    /// The lane's request that served the slot last, or the last before it came.
+    pub(crate) blocked_on_budget: bool,
+    pub(crate) priority: FetchPriority,
+    /// The lane's request that served the cursor last, or the last before it came.
     pub(crate) served: u64,
-    /// The largest batch of the answer before, in bytes; 0 before the first.
+    /// The largest batch of the response before, in bytes; 0 before the first.
     pub(crate) largest_batch: usize,
 }
 
-impl Slot {
+impl PartitionCursor {
     pub(crate) fn new(
         planned: &PlannedRange,
         position: Offset,
         topic_id: Option<TopicId>,
         leader_epoch: Option<i32>,
-        doubt: Doubt,
+        priority: FetchPriority,
     ) -> Arc<Self> {
         Arc::new(Self {
             range: planned.range().clone(),
@@ -100,9 +101,9 @@ impl Slot {
                 stop: None,
                 waited: Duration::ZERO,
                 stopped: None,
-                starving: false,
+                blocked_on_budget: false,
                 closed: false,
-                doubt,
+                priority,
                 served: 0,
                 largest_batch: 0,
             }),
@@ -132,18 +133,18 @@ impl Slot {
     pub(crate) fn take(&self) -> Option<Fetched> {
         let mut state = self.state.lock();
         let queued = state.queue.pop_front()?;
-        state.starving = false;
+        state.blocked_on_budget = false;
         drop(state);
         Some(queued.fetched)
     }
 
-    /// Why the lane no longer serves the slot, once nothing is queued any more.
+    /// Why the lane no longer serves the cursor, once nothing is queued any more.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         let state = self.state.lock();
         if state.queue.is_empty() { state.stop.clone() } else { None }
     }
 
-    /// How long the slot waited while its lane got answers or waited out a throttle, and since it was
+    /// How long the cursor waited while its lane got responses or waited out a throttle, and since it was
     /// stopped for its reader to look: no fault's time.
     pub(crate) fn waited(&self) -> Duration {
         let state = self.state.lock();
@@ -157,19 +158,15 @@ impl Slot {
         !state.queue.is_empty() || state.stop.is_some()
     }
 
-    /// Says that the reader waits; answers whether it has nothing in hand.
-    pub(crate) fn starve(&self) -> bool {
+    /// Records that the reader waits with an empty queue (`true`), or waits no longer; returns
+    /// whether it is blocked now.
+    pub(crate) fn set_blocked_on_budget(&self, waits: bool) -> bool {
         let mut state = self.state.lock();
-        state.starving = state.queue.is_empty();
-        state.starving
+        state.blocked_on_budget = waits && state.queue.is_empty();
+        state.blocked_on_budget
     }
 
-    /// Says that the reader waits no longer.
-    pub(crate) fn sated(&self) {
-        self.state.lock().starving = false;
-    }
-
-    /// Resolves when the lane put something in or stopped the slot.
+    /// Resolves when the lane put something in or stopped the cursor.
     pub(crate) fn arrived(&self) -> Notified<'_> {
         self.arrived.notified()
     }
@@ -183,7 +180,7 @@ impl Slot {
 
     // The lane's side.
 
-    /// Whether the lane should forget the slot.
+    /// Whether the lane should forget the cursor.
     pub(crate) fn is_over(&self) -> bool {
         let state = self.state.lock();
         state.closed || state.stop.is_some()
@@ -195,19 +192,19 @@ impl Slot {
         let open = !state.closed && state.stop.is_none() && state.queue.len() < QUEUE_LENGTH;
         open.then_some(Wanted {
             position: state.position,
-            starving: state.starving,
-            doubt: state.doubt,
+            blocked_on_budget: state.blocked_on_budget,
+            priority: state.priority,
             served: state.served,
             largest_batch: state.largest_batch,
         })
     }
 
-    /// Puts the slot behind all that waited before the lane's request `number`.
+    /// Puts the cursor behind all that waited before the lane's request `number`.
     pub(crate) fn stand_in_line(&self, number: u64) {
         self.state.lock().served = number;
     }
 
-    /// Queues bytes and moves the position; stops the slot when that reaches the range's end.
+    /// Queues bytes and moves the position; stops the cursor when that reaches the range's end.
     /// `number` is the lane's request that brought them.
     pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease, number: u64) {
         let mut state = self.state.lock();
@@ -216,7 +213,7 @@ impl Slot {
             return;
         }
         state.position = fetched.next;
-        state.doubt = Doubt::No;
+        state.priority = FetchPriority::Normal;
         state.largest_batch = largest_batch;
         if state.position >= self.range.until() {
             state.stop = Some(Stop::Done);
@@ -232,7 +229,7 @@ impl Slot {
         state.queue.iter().map(|queued| queued.lease.bytes()).sum()
     }
 
-    /// Gives up the queued bytes: the reader finds the slot stopped and registers anew at the first
+    /// Gives up the queued bytes: the reader finds the cursor stopped and registers anew at the first
     /// of them.
     pub(crate) fn evict(&self) {
         let mut state = self.state.lock();
@@ -244,9 +241,9 @@ impl Slot {
         }
     }
 
-    /// Marks an answer without a batch.
-    pub(crate) fn doubt(&self, doubt: Doubt) {
-        self.state.lock().doubt = doubt;
+    /// Marks a response without a batch.
+    pub(crate) fn set_priority(&self, priority: FetchPriority) {
+        self.state.lock().priority = priority;
     }
 
     /// Ends the lane's service.
@@ -254,7 +251,7 @@ impl Slot {
         self.stop_after(None, stop);
     }
 
-    /// Ends the lane's service. `answered` is when the answer before came, or the throttle that it
+    /// Ends the lane's service. `answered` is when the response before came, or the throttle that it
     /// named is over.
     pub(crate) fn stop_after(&self, answered: Option<Instant>, stop: Stop) {
         let mut state = self.state.lock();

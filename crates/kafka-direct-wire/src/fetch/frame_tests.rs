@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::frame::{FrameError, FrameReader};
-use crate::transport::Stream;
+use crate::transport::TransportStream;
 
 const IDLE: Duration = Duration::from_secs(10);
 /// On the clock of the machine.
@@ -47,8 +47,8 @@ fn strict(from: DuplexStream) -> Join<Strict, Sink> {
     join(Strict { from, came, mark: 1, highest: 1, ended: false, refuses: |_, _| false }, sink())
 }
 
-impl Stream for Join<Strict, Sink> {
-    fn wake_at(&mut self, bytes: usize) -> io::Result<()> {
+impl TransportStream for Join<Strict, Sink> {
+    fn set_receive_low_watermark(&mut self, bytes: usize) -> io::Result<()> {
         let strict = self.reader_mut();
         if (strict.refuses)(strict.mark, bytes) {
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -95,8 +95,11 @@ fn frame(sets: &[usize]) -> Vec<u8> {
     wire
 }
 
-/// Reads a frame as an answer is read.
-async fn read<S: Stream>(stream: &mut S, pool: &BufferPool) -> Result<Vec<Bytes>, FrameError> {
+/// Reads a frame as a response is read.
+async fn read<S: TransportStream>(
+    stream: &mut S,
+    pool: &BufferPool,
+) -> Result<Vec<Bytes>, FrameError> {
     let mut buffer = Vec::new();
     let mut frame = FrameReader::open(stream, &mut buffer, LARGE * 4, IDLE).await?;
     let mut sets = Vec::new();
@@ -153,7 +156,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_answer_wakes_its_reader_for_megabytes_and_a_small_one_for_a_byte() {
+async fn a_large_response_wakes_its_reader_for_megabytes_and_a_small_one_for_a_byte() {
     for (bytes, expected) in [(3000, 1), (1 << 20, 1 << 20), (LARGE, 2 << 20)] {
         let (near, mut far) = duplex(1000);
         let mut stream = strict(near);
@@ -165,7 +168,7 @@ async fn a_large_answer_wakes_its_reader_for_megabytes_and_a_small_one_for_a_byt
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_takes_its_time_before_an_answer_is_not_slow_within_it() {
+async fn a_broker_that_takes_its_time_before_a_response_is_not_slow_within_it() {
     let (near, mut far) = duplex(1000);
     let mut stream = strict(near);
     let writing = tokio::spawn(async move {
@@ -178,7 +181,7 @@ async fn a_broker_that_takes_its_time_before_an_answer_is_not_slow_within_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_drips_is_read_whole() {
+async fn a_response_that_drips_is_read_whole() {
     let (near, mut far) = duplex(LARGE);
     let writing = tokio::spawn(async move {
         for packet in frame(&[20_000]).chunks(1000) {
@@ -216,7 +219,7 @@ async fn a_stream_that_cannot_sleep_longer_is_read_and_one_that_cannot_sleep_les
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_stops_in_the_middle_times_out_after_the_idle_time() {
+async fn a_response_that_stops_in_the_middle_times_out_after_the_idle_time() {
     let (near, mut far) = duplex(LARGE);
     far.write_all(&frame(&[20_000])[..10_000]).await.unwrap();
     let began = Instant::now();
@@ -236,7 +239,7 @@ async fn tcp() -> (TcpStream, TcpStream) {
 async fn a_socket_that_closes_or_breaks_below_the_mark_wakes_its_reader() {
     for breaks in [false, true] {
         let (mut near, mut far) = tcp().await;
-        near.wake_at(1 << 20).unwrap();
+        near.set_receive_low_watermark(1 << 20).unwrap();
         let reading = tokio::spawn(async move { near.read_to_end(&mut Vec::new()).await });
         far.write_all(&[7; 5000]).await.unwrap();
         for _ in 0..1000 {
@@ -260,12 +263,12 @@ async fn a_socket_sleeps_below_its_mark_and_wakes_when_it_is_lowered() {
         eprintln!("skipped: this system has no usable mark");
         return;
     }
-    near.wake_at(1 << 20).unwrap();
+    near.set_receive_low_watermark(1 << 20).unwrap();
     far.write_all(b"few").await.unwrap();
     let mut few = [0; 3];
     let early = timeout(Duration::from_millis(50), near.read_exact(&mut few)).await;
     assert!(early.is_err(), "woken for three bytes");
-    near.wake_at(1).unwrap();
+    near.set_receive_low_watermark(1).unwrap();
     timeout(FOR_EVER, near.read_exact(&mut few)).await.expect("it sleeps on").unwrap();
     assert_eq!(&few, b"few");
 }

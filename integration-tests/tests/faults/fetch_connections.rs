@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{broker, connect_with, fill, offsets, transport::Memory, whole};
 
-/// Batches of two records, of which a partition brings one to an answer: nobody is left empty.
+/// Batches of two records, of which a partition brings one to a response: nobody is left empty.
 async fn in_memory(partitions: i32, count: i64) -> (Arc<Broker>, Arc<Memory>, Cluster) {
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", partitions).unwrap();
@@ -69,10 +69,10 @@ async fn a_leader_that_moved_house_is_connected_to_at_its_new_address() {
     let mut batches = rdd.read_partition(0).unwrap();
     assert!(batches.ready().await.unwrap());
     memory.state.lock().tried.clear();
-    let moved = Fault::corrupt(|answer| {
+    let moved = Fault::corrupt(|response| {
         let (old, new) = (9092u32.to_be_bytes(), 9093u32.to_be_bytes());
-        let at = answer.windows(4).position(|four| four == old).unwrap();
-        answer[at..at + 4].copy_from_slice(&new);
+        let at = response.windows(4).position(|four| four == old).unwrap();
+        response[at..at + 4].copy_from_slice(&new);
     });
     broker.faults().every(ApiKey::Metadata, moved);
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
@@ -117,7 +117,7 @@ async fn a_fetch_gives_the_broker_time_for_remote_storage_but_less_than_it_waits
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_waits_for_budget_gets_what_others_give_back() {
+async fn a_lane_that_waits_for_budget_gets_what_others_release() {
     const PARTITIONS: i32 = 48;
     let broker = Arc::new(Broker::builder().in_memory().nodes(4).start().await.unwrap());
     broker.create_topic("t", PARTITIONS).unwrap();

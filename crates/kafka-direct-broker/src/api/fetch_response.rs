@@ -1,4 +1,4 @@
-//! Encoding a Fetch answer without copying batches.
+//! Encoding a Fetch response without copying batches.
 //!
 //! `kafka-protocol` encodes each partition without records; the length and the batches are put in
 //! where it left "null". What it writes behind the records, an empty list of tagged fields in
@@ -13,7 +13,7 @@ use kafka_protocol::{
     protocol::Encodable,
 };
 
-use super::{Answer, Call, Unanswerable};
+use super::{Call, NoResponse, Response};
 use crate::sessions::{TopicRef, Want};
 
 /// First version with compact lengths and tagged fields.
@@ -21,7 +21,7 @@ const FLEXIBLE: i16 = 12;
 /// Batches below this size are copied: a part of their own costs a write.
 const OWN_PART_BYTES: usize = 16 * 1024;
 
-/// What one partition answers.
+/// What one partition responses.
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) error: i16,
@@ -48,16 +48,16 @@ impl Served {
     }
 }
 
-/// The answer with what each partition says, grouped by topic where neighbours share one.
+/// The response with what each partition says, grouped by topic where neighbours share one.
 pub(super) fn encode(
     call: &Call<'_>,
     error: i16,
     session_id: i32,
     said: &[(&Want, Served)],
-) -> Answer {
+) -> Response {
     parts(call.version, call.throttle_ms, error, session_id, said)
         .map(Some)
-        .map_err(|error| Unanswerable(format!("an answer that cannot be encoded: {error}")))
+        .map_err(|error| NoResponse(format!("a response that cannot be encoded: {error}")))
 }
 
 fn parts(
@@ -127,7 +127,7 @@ fn partition(version: i16, want: &Want, served: &Served) -> PartitionData {
     if version >= 5 { data.with_log_start_offset(served.log_start) } else { data }
 }
 
-/// The parts of an answer: `done`, then `tail`.
+/// The parts of a response: `done`, then `tail`.
 #[derive(Debug, Default)]
 struct Parts {
     done: Vec<Bytes>,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spliced_answer_equals_the_codecs_own_in_every_version() {
+    fn the_spliced_response_equals_the_codecs_own_in_every_version() {
         for version in 4..=17i16 {
             let topic = |n: u8| {
                 if version >= 13 {

@@ -1,4 +1,4 @@
-//! Fetch answers, and the ways the engine reads one.
+//! Fetch responses, and the ways the engine reads one.
 
 use kafka_direct_core::{
     Fetched, IsolationLevel, Offset, OffsetRange, PlannedRange, TopicPartition, walk,
@@ -7,17 +7,17 @@ use kafka_direct_worker::{DecodeOptions, RangeDecoder, WorkerError, scan};
 
 use crate::batches::{Batches, CHECKED_FROM};
 
-/// One partition's answer with the range it answers.
+/// One partition's response with the range it responds.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     pub planned: PlannedRange,
     pub fetched: Fetched,
     pub records: usize,
     pub plain_bytes: usize,
 }
 
-impl Answer {
-    /// The answer to a Fetch of all of `batches`, which are those of partition `partition`.
+impl Response {
+    /// The response to a Fetch of all of `batches`, which are those of partition `partition`.
     #[must_use]
     pub fn new(batches: Batches, partition: i32) -> Self {
         let Batches { bytes, records, plain_bytes } = batches;
@@ -38,7 +38,7 @@ impl Answer {
         Self { planned, fetched, records, plain_bytes }
     }
 
-    /// Decodes the answer by a decoder of its own and drops each Arrow batch; how many rows.
+    /// Decodes the response by a decoder of its own and drops each Arrow batch; how many rows.
     ///
     /// # Errors
     /// As the decoder's.
@@ -52,7 +52,7 @@ impl Answer {
         Ok(rows + decoder.flush()?.map_or(0, |batch| batch.num_rows()))
     }
 
-    /// Counts the records of the answer.
+    /// Counts the records of the response.
     ///
     /// # Errors
     /// As those of `scan`.

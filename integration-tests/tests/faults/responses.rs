@@ -1,4 +1,4 @@
-//! Answers that are cut, empty, late, refused or rubbish.
+//! Responses that are cut, empty, late, refused or rubbish.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ fn twice(count: i64) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn an_answer_cut_anywhere_loses_and_doubles_nothing() {
+async fn a_response_cut_anywhere_loses_and_doubles_nothing() {
     let broker = broker(2, 50, 7).await;
     let rdd = whole(&connect(&broker).await).await;
     for bytes in (0..2600).step_by(53) {
@@ -23,7 +23,7 @@ async fn an_answer_cut_anywhere_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
-async fn a_flipped_byte_anywhere_is_noticed_and_mended_by_asking_again() {
+async fn a_flipped_byte_anywhere_is_noticed_and_repaired_by_a_second_fetch() {
     let broker = broker(1, 50, 7).await;
     let rdd = whole(&connect(&broker).await).await;
     for at in (0..1300).step_by(17) {
@@ -41,18 +41,18 @@ async fn a_flipped_byte_anywhere_is_noticed_and_mended_by_asking_again() {
 }
 
 #[tokio::test]
-async fn empty_answers_are_never_the_end() {
+async fn empty_responses_are_never_the_end() {
     let broker = broker(3, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
     for count in [1, 2] {
         for _ in 0..count {
             broker.faults().next(ApiKey::Fetch, Fault::Empty);
         }
-        assert_eq!(offsets(&rdd).await.unwrap().len(), 120, "{count} empty answers");
+        assert_eq!(offsets(&rdd).await.unwrap().len(), 120, "{count} empty responses");
     }
     broker.faults().every(ApiKey::Fetch, Fault::Empty);
     let read = offsets(&rdd).await;
-    // The answers' own watermarks reach the end of every range, so a client can only take them for
+    // The responses' own watermarks reach the end of every range, so a client can only take them for
     // holes or give up; it must end either way.
     assert!(read.is_err() || read.unwrap().is_empty());
 }
@@ -65,7 +65,7 @@ async fn whoever_a_broker_serves_last_is_served_and_no_record_is_taken_for_a_hol
         let broker = Broker::builder().fill_order(order).start().await.unwrap();
         broker.create_topic("t", PARTITIONS).unwrap();
         fill_large(&broker, 0..PARTITIONS, BATCHES as usize, 40_000);
-        // An answer holds a batch of a few of the partitions that are asked for.
+        // A response holds a batch of a few of the partitions that are asked for.
         let small = |config: ClusterConfig| config.fetch_max_bytes(150_000);
         let rdd = whole(&connect_with(&broker, small).await).await;
         let expected: Vec<i64> = (0..PARTITIONS).flat_map(|_| 0..BATCHES).collect();
@@ -112,7 +112,7 @@ async fn passing_error_codes_resume_at_the_position() {
 }
 
 #[tokio::test]
-async fn an_out_of_range_answer_inside_the_log_is_asked_again() {
+async fn an_out_of_range_response_inside_the_log_is_asked_again() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(1));
@@ -203,12 +203,12 @@ async fn left_alone(fault: Fault, polled: Duration, patience: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_does_not_run_out_in_a_pause_while_nobody_polls() {
+async fn the_retry_timeout_does_not_pass_in_a_backoff_while_nobody_polls() {
     left_alone(Fault::ErrorCode(6), Duration::from_millis(1), Duration::from_secs(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_does_not_run_out_behind_a_fault_that_nobody_has_seen() {
+async fn the_retry_timeout_does_not_pass_after_a_fault_that_the_reader_has_not_seen() {
     // Each request ends in its time-out of 5 s.
     let silent = Fault::Delay(Duration::from_secs(3600));
     left_alone(silent, Duration::from_secs(1), Duration::from_secs(20)).await;
@@ -254,7 +254,7 @@ async fn a_throttle_is_waited_out() {
 }
 
 #[tokio::test]
-async fn time_under_a_throttle_takes_no_patience_with_faults() {
+async fn time_under_a_throttle_does_not_count_towards_the_retry_timeout() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::Cut);

@@ -91,7 +91,7 @@ impl Bench {
     }
 
     /// Prints and writes what was measured, if anything was.
-    pub(super) fn tell(&mut self, complete: bool) -> Result<(), Failure> {
+    pub(super) fn show(&mut self, complete: bool) -> Result<(), Failure> {
         let Files { json, report } = &mut self.files;
         let (json, report) = (json.take(), report.take());
         let (Some(subject), Some(median)) = (&self.subject, Figures::median(&self.rounds)) else {
@@ -112,7 +112,7 @@ impl Bench {
         if self.prints_json() {
             output::json(&document)?;
         } else {
-            self.tell_tables(&document, &median)?;
+            self.print_tables(&document, &median)?;
         }
         if let Some(file) = json {
             let text = serde_json::to_string_pretty(&document)
@@ -125,7 +125,7 @@ impl Bench {
         Ok(())
     }
 
-    fn tell_tables(&self, document: &Document<'_>, median: &Figures) -> Result<(), Failure> {
+    fn print_tables(&self, document: &Document<'_>, median: &Figures) -> Result<(), Failure> {
         self.say(&format!("\n{}", table::rounds(&self.rounds, median)))?;
         if let Some(last) = self.rounds.last() {
             self.say(&format!("The partitions of round {}, the slowest first:\n", last.round))?;
