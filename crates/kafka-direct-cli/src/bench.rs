@@ -1,8 +1,8 @@
-//! `bench`: what reading costs on somebody's own cluster, or on the embedded broker.
+//! `bench`: measures how fast a cluster or the embedded broker is read, and what that costs.
 //!
-//! Contract: a cluster is only read, unless `--generate` makes a topic of its own; the offsets are
-//! planned once and every round reads the same; what finished rounds took is told even if a later
-//! one fails or is interrupted.
+//! Contract: `bench` only reads a cluster, unless `--generate` creates a new topic. The offsets are
+//! planned once, and every round reads the same offsets. The figures of finished rounds are shown
+//! even if a later round fails or is interrupted.
 
 mod figures;
 mod generate;
@@ -37,12 +37,15 @@ use crate::{
     selection, signal,
 };
 
-/// The topic that is generated on the embedded broker if none is named.
+/// Name of the topic generated on the embedded broker if no topic is given.
 const TOPIC: &str = "bench";
-/// Most bytes of values in the embedded broker's memory.
-const MOST_EMBEDDED_BYTES: u64 = 4 << 30;
-/// What is fetched ahead with `--max-mb-per-second`, unless it is set: it comes at full speed.
-const LEAST_BUDGET_BYTES: usize = 4 << 20;
+/// Limit on the bytes that generated records take in the memory of the embedded broker.
+const MAX_EMBEDDED_BYTES: u64 = 4 << 30;
+/// Lower limit of the default memory budget with `--max-mb-per-second`.
+///
+/// The default is one second of the rate, at most 48 MiB, because prefetch up to the budget is not
+/// limited.
+const MIN_BUDGET_BYTES: usize = 4 << 20;
 
 /// Runs `bench`.
 pub(crate) async fn run(args: BenchArgs) -> Result<(), Failure> {
@@ -53,9 +56,9 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Failure> {
         done = bench.measure() => done,
     };
     output::clear_progress();
-    let told = bench.show(outcome.is_ok());
-    let done = outcome.and(told);
-    let Some(topic) = bench.doomed() else { return done };
+    let shown = bench.show(outcome.is_ok());
+    let done = outcome.and(shown);
+    let Some(topic) = bench.take_topic_to_delete() else { return done };
     match (done, topic.delete().await) {
         (Ok(()), deleted) => deleted,
         (failed, Ok(())) => failed,
@@ -66,7 +69,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<(), Failure> {
     }
 }
 
-/// A bench and what it has measured so far.
+/// One run of `bench` and its measurements so far.
 #[derive(Debug)]
 struct Bench {
     args: BenchArgs,
@@ -75,42 +78,42 @@ struct Bench {
     embedded: Option<Broker>,
     generated: Option<Topic>,
     files: Files,
-    /// What is read, once it is planned.
+    /// What is read; `None` before planning.
     subject: Option<Subject>,
     rounds: Vec<Round>,
 }
 
-/// What is read in every round, as the output tells it.
+/// What every round reads, as the output shows it.
 #[derive(Debug, Clone, Serialize)]
 struct Subject {
     topics: Vec<String>,
-    /// Planned ranges: as many as partitions, unless they are split.
+    /// Number of planned ranges: one per partition, unless they are split.
     ranges: usize,
-    /// Offsets they cover.
+    /// Number of offsets that the ranges cover.
     span: i64,
     columns: Vec<&'static str>,
 }
 
-/// Everything, as `--json` prints it.
+/// The document that `--json` prints.
 #[derive(Debug, Serialize)]
 struct Document<'a> {
     client: &'static str,
     version: &'static str,
-    /// Whether the broker ran in this process, so that CPU and memory are those of both.
+    /// Whether the broker ran in this process; CPU time and memory then include the broker.
     embedded_broker: bool,
     #[serde(flatten)]
     subject: &'a Subject,
     cores: usize,
     generated_records: Option<u64>,
     codec: Option<String>,
-    /// Whether all rounds that were asked for are there.
+    /// Whether all requested rounds are finished.
     complete: bool,
     rounds: &'a [Round],
     median: Option<Figures>,
 }
 
 impl Bench {
-    /// Checks the flags, starts the broker and creates the topic that they ask for.
+    /// Checks the flags, and starts the broker and creates the topic if they request it.
     async fn prepare(mut args: BenchArgs) -> Result<Self, Failure> {
         let files = Files::create(&args)?;
         let mut connection = connect::merged(&args.connection)?;
@@ -120,7 +123,7 @@ impl Bench {
             && connection.memory_budget.is_none()
         {
             let second = usize::try_from(mb.get().saturating_mul(1_000_000)).unwrap_or(usize::MAX);
-            connection.memory_budget = Some(second.clamp(LEAST_BUDGET_BYTES, 48 << 20));
+            connection.memory_budget = Some(second.clamp(MIN_BUDGET_BYTES, 48 << 20));
         }
         let (generated, subject, rounds) = (None, None, Vec::new());
         let mut bench = Self { args, connection, embedded, generated, files, subject, rounds };
@@ -133,25 +136,25 @@ impl Bench {
     async fn create(&self) -> Result<Topic, Failure> {
         let selection = &self.args.selection;
         let [name] = selection.topics.as_slice() else {
-            return Err(Failure::usage("--generate writes one topic: pass one name with --topic"));
+            return Err(Failure::usage("--generate writes one topic; pass one name with --topic"));
         };
         let partitions = self.args.generate.topic_partitions;
         let topic = Topic::create(&self.connection, name, partitions).await?;
         if self.args.generate.delete_after && self.embedded.is_none() {
-            signal::undoes_things();
+            signal::allow_cleanup();
         }
         Ok(topic)
     }
 
-    /// Fills the topic, plans and reads all rounds.
+    /// Fills the generated topic, plans the ranges and reads all rounds.
     async fn measure(&mut self) -> Result<(), Failure> {
         if let Some(topic) = &self.generated {
-            self.say_generating()?;
+            self.print_generating()?;
             topic.fill(&self.args.generate).await?;
-            usage::forget_peak();
+            usage::reset_peak();
         }
         let reading = self.plan().await?;
-        self.say_subject(&reading.rdd)?;
+        self.print_subject(&reading.rdd)?;
         let rounds = &self.args.rounds;
         for round in 1..=rounds.warmup {
             reading.round(&format!("warm-up {round} of {}", rounds.warmup)).await?;
@@ -189,14 +192,14 @@ impl Bench {
         Ok(Reading { cluster, rdd, bounds, max_mb_per_second: args.rounds.max_mb_per_second })
     }
 
-    /// The topic that is to be deleted.
-    fn doomed(&mut self) -> Option<Topic> {
+    /// Takes the generated topic out, if it is to be deleted.
+    fn take_topic_to_delete(&mut self) -> Option<Topic> {
         let deleted = self.args.generate.delete_after && self.embedded.is_none();
         self.generated.take_if(|_| deleted)
     }
 }
 
-/// Starts the embedded broker if a topic is to be generated and no broker is named.
+/// Starts the embedded broker if a topic is generated and no broker is configured.
 async fn embedded(
     args: &mut BenchArgs,
     connection: &mut ConnectionArgs,
@@ -205,7 +208,7 @@ async fn embedded(
     let Some(records) = args.generate.generate else {
         if names_nothing && connection.brokers.is_none() {
             return Err(Failure::usage(
-                "nothing to read: pass `-b HOST:PORT -t TOPIC` to read a topic of yours, or `--generate 1000000` to write and read one on the embedded broker",
+                "no topic is selected; pass `-b HOST:PORT -t TOPIC` to read your topic, or `--generate 1000000` to write and read one on the embedded broker",
             ));
         }
         return Ok(None);
@@ -214,25 +217,25 @@ async fn embedded(
         return Ok(None);
     }
     let size = u64::try_from(args.generate.size).unwrap_or(u64::MAX);
-    if records.get().saturating_mul(size.saturating_add(64)) > MOST_EMBEDDED_BYTES {
+    if records.get().saturating_mul(size.saturating_add(64)) > MAX_EMBEDDED_BYTES {
         return Err(Failure::usage(format!(
-            "the embedded broker holds everything in memory: --generate {records} of {size} bytes is over 4 GiB; pass --brokers, or write less"
+            "--generate {records} with --size {size} exceeds 4 GiB, and the embedded broker keeps everything in memory; pass --brokers, or write less"
         )));
     }
     if names_nothing {
         args.selection.topics.push(TOPIC.to_owned());
     }
-    // The broker's usual cap would trim what is about to be read.
+    // With its default cap the broker would trim records before they are read.
     let broker = Broker::builder().partition_cap_bytes(usize::MAX).start().await;
     let broker = broker.map_err(|error| Failure::Unmet {
-        message: format!("the embedded broker: {error}"),
+        message: format!("the embedded broker failed: {error}"),
         kind: error.kind(),
     })?;
     connection.brokers = Some(broker.bootstrap());
     Ok(Some(broker))
 }
 
-/// The clock that decompression is measured by.
+/// Clock for the decompression time: the time since its first call.
 fn since_start() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()

@@ -1,21 +1,23 @@
-//! `broker`: the embedded broker for programs in other languages, until interrupted.
+//! `broker`: runs the embedded broker, also for programs in other languages, until interrupted.
 
 use kafka_direct_broker::{Broker, BrokerError};
 
 use crate::{cli::BrokerArgs, exit::Failure, output};
 
-/// Reads `NAME:PARTITIONS`; a name alone has one partition.
+/// Parses `NAME:PARTITIONS`; a name alone means one partition.
 pub(crate) fn topic(text: &str) -> Result<(String, i32), String> {
     let (name, partitions) = match text.split_once(':') {
         None => (text, Some(1)),
         Some((name, partitions)) => (name, partitions.parse().ok()),
     };
     let partitions = partitions.filter(|partitions| *partitions > 0 && !name.is_empty());
-    let partitions = partitions.ok_or_else(|| format!("`{text}` is not NAME:PARTITIONS"))?;
+    let partitions = partitions.ok_or_else(|| {
+        format!("invalid topic `{text}`; write NAME:PARTITIONS, with at least 1 partition")
+    })?;
     Ok((name.to_owned(), partitions))
 }
 
-/// Runs the broker; a signal ends it.
+/// Runs the broker until a signal ends the process.
 pub(crate) async fn run(args: BrokerArgs) -> Result<(), Failure> {
     let broker = Broker::builder().listen(args.listen).start().await.map_err(|e| failed(&e))?;
     for (name, partitions) in &args.topics {
@@ -23,7 +25,7 @@ pub(crate) async fn run(args: BrokerArgs) -> Result<(), Failure> {
     }
     output::data(&format!("{}\n", broker.bootstrap()))?;
     output::note(
-        "an embedded broker for demos and tests: it keeps everything in memory and is no substitute for Kafka; Ctrl-C ends it",
+        "this embedded broker is for demos and tests and does not replace Kafka; it keeps everything in memory; press Ctrl-C to stop it",
     );
     std::future::pending().await
 }

@@ -1,7 +1,7 @@
-//! What can be typed: every subcommand with its flags, and the help that goes with them.
+//! The subcommands, their flags and their help texts.
 //!
-//! Contract: parsing only. What a flag means is decided in the module of its subcommand; groups of
-//! flags that several subcommands share have a module here.
+//! Contract: this module only parses. The module of a subcommand decides what its flags mean. Large
+//! or shared groups of flags have a module below this one.
 
 mod bench;
 mod connection;
@@ -19,22 +19,22 @@ pub(crate) use self::{
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0    done
+  0    success
   1    internal error, failed verification, an output that cannot be written, or --fail-if-empty
-  2    wrong usage, or input that does not fit the cluster
-  3    offsets that were asked for do not exist (any more)
-  4    another driver owns the checkpoint, or the plan belongs to something else
+  2    wrong usage, or input that does not match the cluster
+  3    requested offsets do not exist, or no longer exist
+  4    another driver owns the checkpoint, or the plan is of another cluster or a re-created topic
   5    corrupt or unreadable records
   6    not authorized
-  7    the cluster is unavailable: the one worth retrying
-  130, 143, 141    interrupted, terminated, or the reader of stdout went away
+  7    the cluster is unavailable: the only code worth a retry
+  130, 143, 141    SIGINT, SIGTERM, or stdout was closed by its reader
 
-Start with `kafka-direct demo`: it needs no Kafka.";
+Start with `kafka-direct demo`; it needs no Kafka cluster.";
 
 /// Read exact offset ranges of Kafka topics, in parallel, straight from the leaders.
 ///
-/// No consumer group, no receiver: a plan says which offsets are read, one task per partition reads
-/// them.
+/// It needs no consumer group and no receiver. A plan fixes the offset ranges, and one task reads
+/// each range.
 #[derive(Debug, Parser)]
 #[command(name = "kafka-direct", version, propagate_version = true, after_help = AFTER_HELP)]
 #[command(max_term_width = 100, disable_help_subcommand = true)]
@@ -45,38 +45,38 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Subcommands in the order a newcomer meets them.
+/// The subcommands, in the order in which `--help` lists them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show it work: start a broker in this process, write records, read them back, verify them
+    /// Try it without Kafka: write, read and verify records on a broker in this process
     Demo(DemoArgs),
     /// Read records to stdout, a file, or a folder with one file per planned range
     Read(Box<ReadArgs>),
-    /// Show which offsets `read` would read with the same flags, reading nothing
+    /// Show which offsets `read` would read with the same flags; reads no record
     Plan(Box<PlanArgs>),
-    /// Show the bounds of partitions, and where a consumer group stands
+    /// Show the offset bounds of partitions, and the committed offsets of a group
     Offsets(OffsetsArgs),
     /// List topics
     Topics(TopicsArgs),
-    /// Write records from lines or JSON lines on stdin to a topic that exists
+    /// Write lines or JSON lines from stdin as records to an existing topic
     Produce(ProduceArgs),
-    /// Measure how fast records are read and what that costs, throwing them away
+    /// Measure read throughput, CPU time and memory; the records are discarded
     Bench(Box<BenchArgs>),
-    /// Run the embedded broker until interrupted: for demos and tests, no substitute for Kafka
+    /// Run the embedded broker until interrupted, for demos and tests only
     Broker(BrokerArgs),
-    /// Print a shell's completion script
+    /// Print the completion script of a shell
     Completions(CompletionsArgs),
 }
 
-/// How diagnostics are written. They go to stderr.
+/// Flags for the log lines on stderr.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Diagnostics")]
 pub(crate) struct LoggingArgs {
-    /// Form of log lines on stderr
+    /// Format of log lines on stderr
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     #[arg(env = "KAFKA_DIRECT_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// Lowest level that is logged
+    /// Least severe level that is logged
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Warn)]
     #[arg(env = "KAFKA_DIRECT_LOG_LEVEL", hide_env_values = true, value_name = "LEVEL")]
     pub(crate) log_level: LogLevel,
@@ -101,14 +101,14 @@ pub(crate) enum LogLevel {
 /// Flags of `demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// How many records of 100 bytes are written and read
+    /// Number of records to write and read, 100 bytes each
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     pub(crate) records: u64,
-    /// How many partitions the topic has
+    /// Number of partitions of the topic
     #[arg(long, default_value_t = 4, value_name = "P")]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub(crate) topic_partitions: i32,
-    /// Keep the broker running afterwards, for other commands to read from, until interrupted
+    /// Keep the broker running for other commands until interrupted
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -118,10 +118,10 @@ pub(crate) struct DemoArgs {
 pub(crate) struct OffsetsArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
-    /// Topics to look at
+    /// Topics to show
     #[arg(short, long = "topic", required = true, value_delimiter = ',', value_name = "T[,T2..]")]
     pub(crate) topics: Vec<String>,
-    /// Also show where this consumer group stands and how far it lags behind the high watermark
+    /// Also show the committed offsets of this consumer group and its lag to the high watermark
     #[arg(short = 'G', long)]
     pub(crate) group: Option<String>,
     /// Print one JSON array instead of a table
@@ -134,7 +134,7 @@ pub(crate) struct OffsetsArgs {
 pub(crate) struct TopicsArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
-    /// Also list topics that Kafka keeps for itself
+    /// Also list the internal topics of Kafka
     #[arg(long)]
     pub(crate) internal: bool,
     /// Print one JSON array instead of a table
@@ -145,10 +145,10 @@ pub(crate) struct TopicsArgs {
 /// Flags of `produce`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A plain line is a value, or with --key-separator a key and a value; a line without the separator
-has no key. --json takes lines as `read` prints them: `key`, `value` (strings or null), or
-`key_base64`, `value_base64`, and `headers`, `timestamp`, `partition`, each optional; other fields
-are ignored.")]
+A plain line is a value. With --key-separator it is a key and a value; a line without the separator
+has no key. With --json each line is an object as `read` prints it: `key` and `value` (strings or
+null), or `key_base64` and `value_base64`, and `headers`, `timestamp`, `partition`. Each field is
+optional; other fields are ignored.")]
 pub(crate) struct ProduceArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -158,13 +158,13 @@ pub(crate) struct ProduceArgs {
     /// Partition to write to [default: round robin, or the `partition` of a JSON line]
     #[arg(short, long, value_name = "P")]
     pub(crate) partition: Option<i32>,
-    /// Text between key and value of a line; `\t` is a tab
+    /// Text between the key and the value of a line; `\t` is a tab
     #[arg(short = 'K', long, value_name = "TEXT", conflicts_with = "json")]
     pub(crate) key_separator: Option<String>,
     /// Lines are JSON objects as `read` prints them
     #[arg(long)]
     pub(crate) json: bool,
-    /// How batches are compressed
+    /// Compression codec of the batches
     #[arg(short = 'z', long, value_enum, default_value_t = Codec::None, value_name = "CODEC")]
     pub(crate) compression: Codec,
 }
@@ -181,10 +181,10 @@ pub(crate) enum Codec {
 /// Flags of `broker`.
 #[derive(Debug, Args)]
 pub(crate) struct BrokerArgs {
-    /// Address to listen on; port 0 takes a free one, which is printed
+    /// Address to listen on; with port 0 the system chooses a free port, which is printed
     #[arg(long, default_value = "127.0.0.1:9092", value_name = "ADDR")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Create a topic; may be given several times
+    /// Create a topic with this many partitions (default 1); repeat it for more topics
     #[arg(long = "topic", value_name = "NAME:PARTITIONS", value_parser = crate::broker::topic)]
     pub(crate) topics: Vec<(String, i32)>,
 }
@@ -192,7 +192,7 @@ pub(crate) struct BrokerArgs {
 /// Flags of `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// Shell to print for
+    /// Shell that runs the script
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
 }
@@ -204,12 +204,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_do_not_contradict_each_other() {
+    fn flags_are_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn negative_offsets_are_values_not_flags() {
+    fn negative_offsets_are_values_and_not_flags() {
         let parse = |args: &[&str]| Cli::try_parse_from(args).unwrap().command;
         for from in [&["--from", "-10"][..], &["-o", "-10"], &["-o-10"], &["--from=-10"]] {
             let line = [&["kafka-direct", "plan", "-b", "h:1", "-t", "t"][..], from].concat();

@@ -1,4 +1,4 @@
-//! `completions SHELL`.
+//! `completions`: prints the completion script of a shell.
 
 use clap::CommandFactory as _;
 

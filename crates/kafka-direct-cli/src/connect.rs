@@ -1,4 +1,4 @@
-//! From connection flags to a cluster: flag before environment before config file.
+//! Connects to a cluster by flags, environment and config file, in this order of precedence.
 
 use std::{
     fs, io,
@@ -11,12 +11,12 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{cli::ConnectionArgs, exit::Failure, size};
 
-/// Room for what stands around the records of a response.
+/// Bytes that a response may have besides its records.
 const FRAME_SLACK_BYTES: usize = 1 << 20;
-/// The library's own largest response, below which it is not set here.
+/// The library's default for the largest response; a smaller limit is never set here.
 const FRAME_DEFAULT_BYTES: usize = 128 << 20;
 
-/// The config file: the connection flags by their long names.
+/// The config file, with the connection flags by their long names.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct ConfigFile {
@@ -40,20 +40,20 @@ struct ConfigFile {
     fetch_connections: Option<usize>,
 }
 
-/// Connects as the flags, the environment and the config file say.
+/// Connects to the cluster that the flags, the environment or the config file name.
 pub(crate) async fn connect(args: &ConnectionArgs) -> Result<Cluster, Failure> {
     let config = config(&merged(args)?)?;
     Ok(Cluster::connect(config).await.map_err(Error::from)?)
 }
 
-/// The addresses to start from, for a client that is not the library.
+/// Returns the bootstrap addresses, for a client other than the library.
 pub(crate) fn brokers_of(args: &ConnectionArgs) -> Result<Vec<String>, Failure> {
     let merged = merged(args)?;
     let brokers = merged.brokers.as_deref().ok_or_else(no_brokers)?;
     Ok(brokers.split(',').map(|broker| broker.trim().to_owned()).collect())
 }
 
-/// The flags with what they leave open filled from the config file.
+/// Returns the flags, with missing ones filled in from the config file.
 pub(crate) fn merged(args: &ConnectionArgs) -> Result<ConnectionArgs, Failure> {
     let (path, required) = match &args.config {
         Some(path) => (path.clone(), true),
@@ -74,7 +74,7 @@ pub(crate) fn merged(args: &ConnectionArgs) -> Result<ConnectionArgs, Failure> {
     Ok(filled(args, parse(&path, &text)?))
 }
 
-/// How records are decoded under the same bound on one Kafka batch.
+/// Returns the decode options, with the same limit on one Kafka batch as the connection.
 pub(crate) fn decode_options(args: &ConnectionArgs) -> Result<DecodeOptions, Failure> {
     let options = DecodeOptions::new();
     Ok(match merged(args)?.max_batch_bytes {
@@ -114,7 +114,7 @@ fn filled(args: &ConnectionArgs, file: ConfigFile) -> ConnectionArgs {
 
 fn no_brokers() -> Failure {
     Failure::usage(
-        "no broker is given; pass `--brokers HOST:PORT`, set KAFKA_DIRECT_BROKERS, or put `brokers = \"HOST:PORT\"` into the config file",
+        "no brokers are configured; pass `--brokers HOST:PORT`, set KAFKA_DIRECT_BROKERS, or put `brokers = \"HOST:PORT\"` into the config file",
     )
 }
 
@@ -148,7 +148,7 @@ fn config(args: &ConnectionArgs) -> Result<ClusterConfig, Failure> {
     if let Some(fetch_connections) = args.fetch_connections {
         config = config.fetch_connections_per_broker(fetch_connections);
     }
-    // A response holds at least one whole batch, and never more than the largest of these allows.
+    // A response holds at least one whole batch, and at most the largest of these sizes.
     let sizes = [args.fetch_max_bytes, args.partition_max_bytes, args.max_batch_bytes];
     let largest = sizes.into_iter().flatten().max().unwrap_or(0);
     if largest > FRAME_DEFAULT_BYTES - FRAME_SLACK_BYTES {
@@ -183,7 +183,7 @@ fn bytes<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error>
     Quantity::deserialize(value)?.read(size::bytes).map(Some)
 }
 
-/// One address, several in one text, or a list.
+/// Reads one address, several addresses in one string, or a list.
 fn brokers<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "`host:port`, or a list of them")]
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_connection_option_can_stand_in_the_file() {
+    fn every_connection_option_can_be_set_in_the_file() {
         let text = r#"
             brokers = ["a:1", "b:2"]
             client-id = "nightly"
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_goes_before_the_file() {
+    fn a_flag_overrides_the_file() {
         let flags = ConnectionArgs { brokers: Some("flag:1".into()), ..ConnectionArgs::default() };
         let args = filled(&flags, file("brokers = \"file:1\"\nfetch-connections = 3").unwrap());
         assert_eq!(args.brokers.as_deref(), Some("flag:1"));
@@ -250,11 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_file_must_not_hold_is_named() {
+    fn an_invalid_entry_of_the_file_is_named() {
         for (text, named) in [
             ("broker = \"a:1\"", "broker"),
             ("fetch-connections = \"many\"", "fetch-connections"),
-            ("memory-budget = \"lots\"", "`lots` is no size"),
+            ("memory-budget = \"lots\"", "invalid size `lots`"),
             ("brokers = ", "config.toml"),
         ] {
             let error = file(text).unwrap_err();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn no_broker_says_how_to_give_one() {
+    fn an_error_without_brokers_names_the_ways_to_set_them() {
         let error = config(&ConnectionArgs::default()).unwrap_err();
         assert_eq!(error.code(), 2);
         assert!(error.to_string().contains("KAFKA_DIRECT_BROKERS"), "{error}");

@@ -1,8 +1,7 @@
-//! `kafka-direct demo`: reading without a receiver, shown on a broker inside this process.
+//! `demo`: writes records to a broker in this process, reads them in parallel and verifies them.
 //!
-//! Contract: nothing outside this process is needed or touched; every record that was written is
-//! verified when read, and one that is changed, missing, doubled or out of order ends the demo as
-//! a failed verification.
+//! Contract: the demo needs and touches nothing outside this process. It verifies every record that
+//! it wrote. A changed, missing, duplicate or misplaced record ends it as a failed verification.
 
 mod payload;
 
@@ -21,37 +20,39 @@ use self::payload::{Sums, VALUE_BYTES, Verifier, put};
 use crate::{cli::DemoArgs, exit::Failure, output, progress::Progress};
 
 const TOPIC: &str = "demo";
-/// All records are held in memory.
-const MOST_RECORDS: u64 = 50_000_000;
-/// About 128 KiB of Kafka batch, as a tuned producer sends.
+/// Maximum of `--records`, because all records are kept in memory.
+const MAX_RECORDS: u64 = 50_000_000;
+/// Records per batch: about 128 KiB, as a tuned producer sends.
 const RECORDS_PER_BATCH: u64 = 1150;
-/// Timestamp of every partition's first record, 2025-01-01; each next is a millisecond later.
+/// Timestamp of the first record of every partition, 2025-01-01 UTC, in milliseconds since 1970.
+///
+/// The timestamp of each following record is one millisecond later.
 const FIRST_TIMESTAMP: i64 = 1_735_689_600_000;
-/// Records shown at the end.
-const SHOWN: usize = 5;
-/// What is shown of a value, so that a line fits a narrow terminal.
+/// Number of records shown at the end.
+const SHOWN_RECORDS: usize = 5;
+/// Characters of a value that are shown, so that a line fits a narrow terminal.
 const VALUE_CHARS: usize = 55;
 
 /// Runs the demo.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
-    if args.records > MOST_RECORDS {
+    if args.records > MAX_RECORDS {
         return Err(Failure::usage(format!(
-            "the demo holds all its records in memory; --records takes at most {MOST_RECORDS}"
+            "the demo keeps all records in memory; pass --records with at most {MAX_RECORDS}"
         )));
     }
-    say(
+    print_line(
         "kafka-direct demo: a Kafka broker inside this process. No Docker, no cluster, no network.",
     )?;
 
     let partitions = args.topic_partitions;
-    // The broker's usual cap would trim what the demo is about to verify.
+    // With its default cap the broker would trim records before the demo verifies them.
     let broker =
         Broker::builder().partition_cap_bytes(usize::MAX).start().await.map_err(broker_failed)?;
     let broker = Arc::new(broker);
     broker.create_topic(TOPIC, partitions).map_err(broker_failed)?;
     let began = Instant::now();
     let written = write(&broker, args.records, partitions).await?;
-    say(&format!(
+    print_line(&format!(
         "\n1  WRITE   {} records of {VALUE_BYTES} bytes into topic `{TOPIC}`, {partitions} partition{}, in {}",
         HumanCount(args.records),
         if partitions == 1 { "" } else { "s" },
@@ -62,31 +63,31 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let cluster = Cluster::connect(cluster).await.map_err(Error::from)?;
     let columns = Columns::none().with(Column::Value).with(Column::Offset);
     let rdd = KafkaRdd::builder(&cluster).topic(TOPIC).columns(columns).build().await?;
-    say(
-        "\n2  PLAN    Which offsets make up the batch is decided once, before anything is read.\n           Each range below becomes one task:\n",
+    print_line(
+        "\n2  PLAN    The offsets to read are decided once, before anything is read.\n           Each range below becomes one task:\n",
     )?;
-    say(&indented(&PlanTable(rdd.plan()).to_string()))?;
+    print_line(&indented(&PlanTable(rdd.plan()).to_string()))?;
 
-    say(
+    print_line(
         "\n3  READ    Every task fetches its own range straight from the partition's leader.\n           No receiver, no consumer group, no second copy of the data: Kafka is the log.\n",
     )?;
     let began = Instant::now();
     let read = read(&rdd, &written).await?;
     let took = began.elapsed();
 
-    say("4  VERIFY  Each record carries its place and a checksum:\n")?;
-    say(&indented(&verified(&read)))?;
-    say(&format!("\n           {}", rates(&read, took)))?;
-    say(
+    print_line("4  VERIFY  Each record carries its position and a checksum:\n")?;
+    print_line(&indented(&verified(&read)))?;
+    print_line(&format!("\n           {}", rates(&read, took)))?;
+    print_line(
         "           Count, order and checksums match what was written: every record exactly once.",
     )?;
 
     let columns = columns.with(Column::Partition).with(Column::Timestamp);
     let some = KafkaRdd::builder(&cluster).topic(TOPIC).columns(columns).build().await?;
-    let shown = shown(&some.take(SHOWN).await?);
+    let shown = shown(&some.take(SHOWN_RECORDS).await?);
     if !shown.is_empty() {
-        say("\n5  LOOK    The first records:\n")?;
-        say(&indented(&shown))?;
+        print_line("\n5  LOOK    The first records:\n")?;
+        print_line(&indented(&shown))?;
     }
     next(&broker, &args)?;
     if args.keep {
@@ -95,7 +96,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn say(text: &str) -> Result<(), Failure> {
+fn print_line(text: &str) -> Result<(), Failure> {
     output::data(&format!("{text}\n"))
 }
 
@@ -110,17 +111,17 @@ fn seconds(time: Duration) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
 fn broker_failed(error: BrokerError) -> Failure {
-    Failure::Unmet { message: format!("the embedded broker: {error}"), kind: error.kind() }
+    Failure::Unmet { message: format!("the embedded broker failed: {error}"), kind: error.kind() }
 }
 
-/// Fills all partitions at the same time; gives what each got.
+/// Fills all partitions at the same time and returns the sums of each partition, in order.
 async fn write(broker: &Arc<Broker>, records: u64, partitions: i32) -> Result<Vec<Sums>, Failure> {
     let mut writers = JoinSet::new();
     let count = u64::from(partitions.unsigned_abs()).max(1);
     for (partition, number) in (0..partitions).zip(0u64..) {
-        let share = records / count + u64::from(number < records % count);
+        let records = records / count + u64::from(number < records % count);
         let broker = Arc::clone(broker);
-        writers.spawn_blocking(move || (number, fill(&broker, partition, share)));
+        writers.spawn_blocking(move || (number, fill(&broker, partition, records)));
     }
     let mut written = Vec::new();
     while let Some(writer) = writers.join_next().await {
@@ -155,7 +156,7 @@ fn fill(broker: &Broker, partition: i32, records: u64) -> Result<Sums, BrokerErr
     Ok(sums)
 }
 
-/// What was read of each partition: all of it, verified.
+/// Reads and verifies all records, and returns the sums of each partition.
 async fn read(rdd: &KafkaRdd, written: &[Sums]) -> Result<Vec<(i32, Sums)>, Failure> {
     let progress = Arc::new(Progress::new(rdd.plan(), false));
     let all = Arc::new(written.to_vec());
@@ -197,11 +198,11 @@ async fn read(rdd: &KafkaRdd, written: &[Sums]) -> Result<Vec<(i32, Sums)>, Fail
 }
 
 fn verified(read: &[(i32, Sums)]) -> String {
-    const MOST: usize = 16;
+    const MAX: usize = 16;
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(["partition", "records", "order", "checksums"]);
-    for (partition, sums) in read.iter().take(MOST) {
+    for (partition, sums) in read.iter().take(MAX) {
         let records = HumanCount(sums.records).to_string();
         table.add_row([partition.to_string(), records, "ok".to_owned(), "ok".to_owned()]);
     }
@@ -209,7 +210,7 @@ fn verified(read: &[(i32, Sums)]) -> String {
         column.set_padding((0, 2));
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let more = read.len().saturating_sub(MOST);
+    let more = read.len().saturating_sub(MAX);
     let table = table.trim_fmt();
     if more == 0 { table } else { format!("{table}\n... {more} more, all ok") }
 }
@@ -230,7 +231,7 @@ fn rates(read: &[(i32, Sums)], took: Duration) -> String {
     )
 }
 
-/// A few records as a table.
+/// Formats a few records as a table.
 fn shown(batches: &[RecordBatch]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -266,21 +267,25 @@ fn shown(batches: &[RecordBatch]) -> String {
     if table.row_count() == 0 { String::new() } else { table.trim_fmt() }
 }
 
-/// What to type after this.
+/// Prints commands to try next.
 fn next(broker: &Broker, args: &DemoArgs) -> Result<(), Failure> {
-    say("\nNEXT    On a Kafka of yours (it is only read; nothing is committed or created):\n")?;
-    say("   kafka-direct topics -b localhost:9092")?;
-    say("   kafka-direct read -b localhost:9092 -t TOPIC --from -10 --format table")?;
-    say(
+    print_line(
+        "\nNEXT    Try your own Kafka (this only reads, and commits or creates nothing):\n",
+    )?;
+    print_line("   kafka-direct topics -b localhost:9092")?;
+    print_line("   kafka-direct read -b localhost:9092 -t TOPIC --from -10 --format table")?;
+    print_line(
         "   kafka-direct read -b localhost:9092 -t TOPIC --output out/     # a file per range, safe to re-run",
     )?;
     if !args.keep {
-        return say("\n   Or run `kafka-direct demo --keep` and read from the broker in here.");
+        return print_line(
+            "\n   Or run `kafka-direct demo --keep` and read from the broker of the demo.",
+        );
     }
     let address = broker.bootstrap();
-    say(
-        "\n   Or from the broker in here, in another terminal, until you press Ctrl-C in this one:\n",
+    print_line(
+        "\n   Or use this broker from another terminal, until you press Ctrl-C in this one:\n",
     )?;
-    say(&format!("   kafka-direct plan -b {address} -t {TOPIC}"))?;
-    say(&format!("   kafka-direct read -b {address} -t {TOPIC} --from -3 --format table"))
+    print_line(&format!("   kafka-direct plan -b {address} -t {TOPIC}"))?;
+    print_line(&format!("   kafka-direct read -b {address} -t {TOPIC} --from -3 --format table"))
 }

@@ -1,4 +1,4 @@
-//! How a run ends: every failure, the exit code it maps to, and how it is told on stderr.
+//! The failures of a run, their exit codes, and their report on stderr.
 
 use std::{error::Error as _, io, process::ExitCode};
 
@@ -6,35 +6,35 @@ use kafka_direct::{Error, ErrorKind};
 
 use crate::output;
 
-/// What a shell reports for a process that died of a closed pipe (128 + SIGPIPE).
+/// The exit code that a shell reports for a process ended by a closed pipe (128 + SIGPIPE).
 const CLOSED_PIPE: u8 = 141;
 
-/// Why a run did not do what was asked.
+/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The library could not plan or read.
     #[error(transparent)]
     Read(Error),
-    /// What was typed, or read from a file or stdin, cannot be done.
+    /// A flag, a file or stdin has invalid input.
     #[error("{message}")]
     Usage {
-        /// What is wrong, and what would be right.
+        /// What is wrong, and how to correct it.
         message: String,
     },
     /// A file, stdin or stdout failed.
     #[error("{action} failed")]
     Io {
-        /// What was being done, to which file.
+        /// The failed action and its file.
         action: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Something was expected and did not hold.
+    /// An expectation or a verification failed.
     #[error("{message}")]
     Unmet {
-        /// What did not hold.
+        /// What was expected and what was found.
         message: String,
-        /// What the caller should do.
+        /// The kind, which decides the exit code.
         kind: ErrorKind,
     },
     /// Writing records failed.
@@ -42,16 +42,16 @@ pub(crate) enum Failure {
     Produce {
         /// Topic and partition.
         target: String,
-        /// What the producer said.
+        /// The error of the producing client.
         source: rskafka::client::error::Error,
     },
-    /// Whoever read stdout has gone: nothing to say, and to nobody.
+    /// The reader of stdout has closed it; nothing is reported.
     #[error("stdout was closed")]
     ClosedPipe,
-    /// A signal asked to stop; its number.
+    /// A signal stopped the run.
     #[error("stopped by signal {signal}")]
     Signalled {
-        /// 2 for SIGINT, 15 for SIGTERM.
+        /// The number of the signal: 2 for SIGINT, 15 for SIGTERM.
         signal: u8,
     },
 }
@@ -61,12 +61,12 @@ impl Failure {
         Self::Usage { message: message.into() }
     }
 
-    /// A verification that failed, or an expectation that was not met: exit code 1.
+    /// A failed verification or expectation: exit code 1.
     pub(crate) fn unmet(message: impl Into<String>) -> Self {
         Self::Unmet { message: message.into(), kind: ErrorKind::Internal }
     }
 
-    /// The failure of `action` on a file or stream; a closed pipe is told from the rest.
+    /// The failure of `action` on a file or stream; a closed pipe is [`Failure::ClosedPipe`].
     pub(crate) fn io(action: impl Into<String>, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::BrokenPipe {
             return Self::ClosedPipe;
@@ -92,9 +92,9 @@ impl Failure {
             Self::Read(error) => error.kind(),
             Self::Produce { source, .. } => crate::produce::kind(source),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                return Some("free space and run it again; nothing incomplete was left behind");
+                return Some("free space and run the command again; no incomplete file is left");
             }
-            // These say themselves what to do, or there is nothing.
+            // Their messages say what to do, or there is nothing to do.
             Self::Usage { .. }
             | Self::Unmet { .. }
             | Self::Io { .. }
@@ -105,7 +105,7 @@ impl Failure {
     }
 }
 
-/// A failure of ours that passed through the engine comes out as itself.
+/// Unwraps a [`Failure`] that the engine returned as the source of its own error.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
@@ -151,21 +151,23 @@ const fn code(kind: ErrorKind) -> u8 {
 const fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Unavailable => Some(
-            "the same command may succeed later; check the addresses, that the brokers run, and the network between",
+            "the same command may succeed later; check the addresses, the brokers and the network",
         ),
         ErrorKind::OffsetLost => Some(
-            "`kafka-direct offsets` shows what exists; `--on-data-loss resume` reads that and says what was skipped",
+            "`kafka-direct offsets` shows which offsets exist; `--on-data-loss resume` reads them and reports the skipped ones",
         ),
-        ErrorKind::Fenced => Some("something else owns this work; do not retry"),
+        ErrorKind::Fenced => {
+            Some("the checkpoint or plan belongs to another driver, cluster or topic; do not retry")
+        }
         ErrorKind::Unauthorized => Some("check the user's credentials and ACLs"),
         ErrorKind::Corrupt => Some(
-            "the stored or received bytes are broken; check the broker's disk and log, or read around the offset",
+            "the stored or received bytes are corrupt; check the broker's disk and log, or exclude the offset with --from and --to",
         ),
         _ => None,
     }
 }
 
-/// Tells `failure` on stderr, one line a cause, and gives its exit code.
+/// Reports `failure` on stderr, one line per cause, and returns its exit code.
 pub(crate) fn report(failure: &Failure) -> ExitCode {
     if !matches!(failure, Failure::ClosedPipe | Failure::Signalled { .. }) {
         output::error(&format!("error: {failure}"));
@@ -186,7 +188,7 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
-/// Prints clap's help, version or complaint where it belongs.
+/// Prints help and version of clap on stdout, or its errors on stderr, and returns the exit code.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         output::error(error.render().to_string().trim_end());

@@ -1,4 +1,4 @@
-//! Log lines of the library on stderr, as text or JSON.
+//! Writes the log lines of the library to stderr, as text or JSON.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt;
@@ -8,7 +8,7 @@ use crate::{
     output,
 };
 
-/// Starts logging; the first call counts.
+/// Starts logging; later calls have no effect.
 pub(crate) fn start(args: &LoggingArgs) {
     let level = match args.log_level {
         LogLevel::Off => LevelFilter::OFF,

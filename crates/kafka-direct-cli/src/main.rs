@@ -1,35 +1,38 @@
-//! The command `kafka-direct`: exact offset ranges of Kafka topics from a shell.
+//! The command `kafka-direct`: reads exact offset ranges of Kafka topics from a shell.
 //!
-//! **Promises:** stdout carries data and nothing else; a run that was cut short never exits 0; each
-//! failure exits with the code of its kind (see [`exit`]); nothing but `bench --generate` and
-//! `produce` writes to a broker that was not started here.
+//! **Promises:** stdout carries only data. A run that was cut short never exits 0. Each failure
+//! exits with the code of its kind (see [`exit`]). Only `produce` and `bench --generate` write to a
+//! broker that this process did not start.
 //!
-//! **Does not know:** the wire protocol, the form of a Kafka batch, how ranges are planned,
-//! file formats.
+//! **Does not know:** the wire protocol, the layout of a Kafka batch, how ranges are planned, file
+//! formats.
 //!
 //! # Map
 //!
-//! - `cli.rs`: every flag; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`, `cli/bench.rs`: flags
-//!   that are shared or many
-//! - `connect.rs`: from flag, environment and config file to a cluster
-//! - `selection.rs`, `selection/offset_spec.rs`, `selection/partition_list.rs`: the words for offsets
-//!   and partitions
-//! - `read.rs`: `read`; `read/planned.rs`: its plan and its progress; `read/folder.rs`: `--output DIR/`
-//! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the one thread that writes it
+//! - `cli.rs`: subcommands and their flags; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`,
+//!   `cli/bench.rs`: large or shared groups of flags
+//! - `connect.rs`: connects to a cluster by flags, environment and config file
+//! - `selection.rs`: applies the selection flags; `selection/offset_spec.rs`,
+//!   `selection/partition_list.rs`: parse and print offsets and partition lists
+//! - `read.rs`: runs `read`; `read/planned.rs`: its plan and its progress; `read/folder.rs`:
+//!   `--output DIR/`
+//! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
-//! - `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: the commands of these names
-//! - `demo.rs`: `demo`; `demo/payload.rs`: its records, which carry their own checksum
-//! - `produce.rs`: `produce`; `produce/stdin.rs`, `produce/line.rs`, `produce/batches.rs`: lines read
-//!   ahead, as records, sent in batches
-//! - `bench.rs`: `bench`; `bench/generate.rs`: the topic it may write first
-//! - `bench/measure.rs`: one round; `bench/stop.rs`, `bench/limit.rs`: when it ends early, how fast it
-//!   may go; `bench/usage.rs`: CPU and memory
-//! - `bench/figures.rs`: names, units, medians; `bench/table.rs`, `bench/results.rs`: as tables, and where
-//!   they are shown
-//! - `bench/report.rs`, `bench/plots.rs`: the page with everything on it, and its plots
-//! - `remarks.rs`: remarks on a plan; `progress.rs`: bars; `output.rs`: the only place that prints
+//! - `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands of the
+//!   same names
+//! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum
+//! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
+//!   converts a line to a record; `produce/batches.rs`: sends records in batches
+//! - `bench.rs`: runs `bench`; `bench/generate.rs`: writes the topic of `--generate`
+//! - `bench/measure.rs`: measures one round; `bench/stop.rs`: ends it early; `bench/limit.rs`:
+//!   limits its fetch rate; `bench/usage.rs`: CPU time and memory
+//! - `bench/figures.rs`: names, units and medians; `bench/table.rs`: formats figures as tables;
+//!   `bench/results.rs`: prints and writes them
+//! - `bench/report.rs`, `bench/plots.rs`: the HTML report and its plots
+//! - `remarks.rs`: prints remarks on a plan; `progress.rs`: progress bars; `output.rs`: the only
+//!   file that writes to stdout and stderr
 //! - `logging.rs`: log lines; `exit.rs`: failures and exit codes; `signal.rs`: SIGINT and SIGTERM
-//! - `size.rs`: durations and sizes as people write them
+//! - `size.rs`: parses durations and sizes
 
 mod bench;
 mod broker;
@@ -60,8 +63,8 @@ use crate::{
     exit::Failure,
 };
 
-/// How long tasks that were cancelled may take to end.
-const SHUTDOWN: Duration = Duration::from_millis(100);
+/// How long cancelled tasks may take to end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -75,7 +78,7 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(signal::or_interrupted(Box::pin(run(cli.command))));
     output::clear_progress();
-    runtime.shutdown_timeout(SHUTDOWN);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     result.map_or_else(|failure| exit::report(&failure), |()| ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! `offsets`: the bounds of partitions, and where a group stands.
+//! `offsets`: shows the offset bounds of partitions and the committed offsets of a group.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +12,25 @@ use crate::{
     output::{self, Columns},
 };
 
-/// A partition as JSON. Ends are exclusive; `committed` and `lag` are there with `--group` and null
-/// where the group has committed nothing.
+/// One partition as JSON; its end offsets are exclusive.
+///
+/// With `--group` it has `committed` and `lag`, null where the group has no committed offset.
 #[derive(Debug, Serialize)]
 struct OffsetsLine {
     topic: String,
     partition: i32,
-    /// Null while the partition has no leader, as are the next three.
+    /// Log start offset; this and the next three are null while the partition has no leader.
     log_start: Option<i64>,
     last_stable: Option<i64>,
     high: Option<i64>,
     withheld: Option<i64>,
     #[serde(flatten)]
-    group: Option<Standing>,
+    group: Option<GroupPosition>,
 }
 
-/// Where a group stands; lag counts from there to the high watermark.
+/// The committed offset of a group, and its lag to the high watermark.
 #[derive(Debug, Serialize)]
-struct Standing {
+struct GroupPosition {
     committed: Option<i64>,
     lag: Option<i64>,
 }
@@ -40,7 +41,7 @@ impl OffsetsLine {
         marks: Option<&Watermarks>,
         committed: Option<Option<Offset>>,
     ) -> Self {
-        let standing = |committed: Option<Offset>| Standing {
+        let group_position = |committed: Option<Offset>| GroupPosition {
             committed: committed.map(Offset::get),
             lag: marks.zip(committed).map(|(marks, at)| marks.high.distance_from(at).max(0)),
         };
@@ -51,7 +52,7 @@ impl OffsetsLine {
             last_stable: marks.map(|marks| marks.last_stable.get()),
             high: marks.map(|marks| marks.high.get()),
             withheld: marks.map(Watermarks::withheld),
-            group: committed.map(standing),
+            group: committed.map(group_position),
         }
     }
 

@@ -1,7 +1,7 @@
-//! The only place that writes to stdout and stderr.
+//! Writes to stdout and stderr; no other module does.
 //!
-//! Contract: stdout carries data; remarks, errors and log lines go to stderr and never tear a
-//! progress bar; a closed stdout is [`Failure::ClosedPipe`], a closed stderr is ignored.
+//! Contract: stdout carries only data. Remarks, errors and log lines go to stderr and do not garble
+//! progress bars. A closed stdout is [`Failure::ClosedPipe`]; a closed stderr is ignored.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -14,15 +14,15 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 
-/// The bars on the screen, which step aside for lines.
+/// The progress bars, which are suspended while a line is written.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
 
-/// Writes `text` to stdout.
+/// Writes `text` to stdout and flushes it.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
     block(text.as_bytes())
 }
 
-/// Writes `block` to stdout as it is and hands all of it on.
+/// Writes `block` to stdout unchanged and flushes it.
 pub(crate) fn block(block: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(block).and_then(|()| stdout.flush()).map_err(failed)
@@ -32,32 +32,32 @@ fn failed(source: io::Error) -> Failure {
     Failure::io("writing to stdout", source)
 }
 
-/// Writes a remark to stderr: one line that is no error.
+/// Writes a remark, one line that is not an error, to stderr.
 pub(crate) fn note(text: &str) {
     line(text);
 }
 
-/// Writes a line of an error to stderr.
+/// Writes one line of an error to stderr.
 pub(crate) fn error(text: &str) {
     line(text);
 }
 
-/// Whether stderr is a terminal, so that progress may be drawn.
+/// Whether stderr is a terminal; only then progress bars are drawn.
 pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether a person reads the data as it comes.
+/// Whether stdout is a terminal.
 pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Where bars are drawn.
+/// Returns the container of all progress bars.
 pub(crate) fn bars() -> &'static MultiProgress {
     BARS.get_or_init(MultiProgress::new)
 }
 
-/// Takes what is left of bars off the screen.
+/// Removes remaining progress bars from the terminal.
 pub(crate) fn clear_progress() {
     if let Some(bars) = BARS.get() {
         drop(bars.clear());
@@ -67,7 +67,7 @@ pub(crate) fn clear_progress() {
 fn line(text: &str) {
     let write = || {
         let mut stderr = io::stderr().lock();
-        // Nobody is left to tell.
+        // If stderr is closed, nothing can be reported.
         drop(stderr.write_all(format!("{text}\n").as_bytes()));
     };
     match BARS.get() {
@@ -76,7 +76,7 @@ fn line(text: &str) {
     }
 }
 
-/// Log lines on stderr.
+/// Writer of log lines to stderr.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogLines;
 
@@ -98,7 +98,9 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
     data(&format!("{text}\n"))
 }
 
-/// Text in aligned columns under heads; the first column is text, numbers stand right.
+/// Formats rows in aligned columns under heads.
+///
+/// The first column is aligned left, all others right.
 #[derive(Debug)]
 pub(crate) struct Columns(Table);
 
@@ -120,7 +122,7 @@ impl Columns {
         self.0.add_row(Row::from(cells.into_iter().collect::<Vec<_>>()));
     }
 
-    /// The text, ending in a line feed.
+    /// Returns the table; every line ends in a line feed.
     pub(crate) fn finish(self) -> String {
         self.0.lines().map(|line| format!("{}\n", line.trim_end())).collect()
     }

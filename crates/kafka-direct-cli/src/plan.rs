@@ -1,4 +1,4 @@
-//! `plan`: what `read` would read, as a table or as JSON. Reads nothing.
+//! `plan`: prints the plan of `read` as a table or as JSON, and reads no record.
 
 use kafka_direct::PlanTable;
 

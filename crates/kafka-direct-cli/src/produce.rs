@@ -1,8 +1,8 @@
-//! `produce`: lines of stdin to a topic that exists.
+//! `produce`: writes lines of stdin as records to an existing topic.
 //!
-//! Contract: the topic is looked up without creating it before the producing client, which could
-//! create it, asks for anything; lines of one partition arrive in their order; nothing is said to
-//! be written before the broker confirmed it.
+//! Contract: a metadata request that cannot create the topic comes first, because requests of the
+//! producing client could create it. Lines of one partition are written in their order. A record
+//! counts as written only after the broker confirmed it.
 
 mod batches;
 mod line;
@@ -29,9 +29,9 @@ use crate::{
     output,
 };
 
-/// Lines that have come in are sent when no other follows for so long.
+/// How long buffered records wait for another line before they are sent.
 const LINGER: Duration = Duration::from_millis(50);
-/// How long passing faults are retried, unless set otherwise.
+/// Default of `--retry-timeout` for the producing client.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs `produce`.
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
         let next = tokio::time::timeout(LINGER, lines.recv());
         let Ok(next) = next.await else {
             batches.send_all().await?;
-            // Nothing to send until the next line.
+            // The buffers are empty until the next line.
             match lines.recv().await {
                 Some(block) => take(block?, &mut number, &form, &args, &mut batches).await?,
                 None => break,
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The producing client; `connection` is complete.
+/// Creates the producing client; `connection` is already merged with the config file.
 pub(crate) async fn client(connection: &ConnectionArgs, topic: &str) -> Result<Client, Failure> {
     let backoff = BackoffConfig {
         max_backoff: Duration::from_secs(1),
@@ -99,7 +99,7 @@ async fn take(
     Ok(())
 }
 
-/// How many partitions the topic has; it is not created.
+/// Returns the number of partitions of the topic; does not create the topic.
 async fn partitions(connection: &ConnectionArgs, topic: &str) -> Result<i32, Failure> {
     let cluster = connect::connect(connection).await?;
     let topics = cluster.topics(&[topic.to_owned()]).await.map_err(Error::from)?;
@@ -128,7 +128,7 @@ pub(crate) const fn compression(codec: Codec) -> Compression {
     }
 }
 
-/// What the caller should do about an error of the producing client.
+/// Returns the kind, and with it the exit code, of an error of the producing client.
 pub(crate) const fn kind(error: &ProduceError) -> ErrorKind {
     match error {
         ProduceError::ServerError { protocol_error, .. } => match protocol_error {

@@ -1,8 +1,7 @@
-//! Progress on stderr, when it is a terminal: a bar per planned range, or one for all when there are
-//! many.
+//! Draws progress bars on stderr if it is a terminal: one per planned range, or one for many.
 //!
-//! A bar counts offsets, since only those are known beforehand; records, bytes and their rates
-//! stand beside it.
+//! A bar counts offsets, because only their number is known in advance. Next to it are the records,
+//! bytes and rates.
 
 use std::{
     collections::HashMap,
@@ -16,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::output;
 
-/// More ranges than this share one bar.
-const MOST_BARS: usize = 16;
-/// How often the screen changes.
+/// Maximum number of ranges that have bars of their own; more ranges share one bar.
+const MAX_BARS: usize = 16;
+/// Interval between redraws of the bars.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The bars of one read. Nothing is drawn unless stderr is a terminal and remarks are wanted.
+/// The progress bars of one read; hidden unless stderr is a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     ranges: HashMap<(TopicPartition, Offset), Bar>,
@@ -31,24 +30,24 @@ pub(crate) struct Progress {
     value_bytes: AtomicU64,
 }
 
-/// One range's share.
+/// The bar of one range, and what it has counted.
 #[derive(Debug)]
 struct Bar {
     bar: Option<ProgressBar>,
-    /// Records and value bytes counted so far.
+    /// Offsets, records and value bytes counted so far.
     seen: [AtomicU64; 3],
 }
 
 impl Progress {
-    /// Bars for `plan`; hidden if `quiet` or if stderr is no terminal.
+    /// Creates bars for `plan`; they are hidden if `quiet` or if stderr is not a terminal.
     pub(crate) fn new(plan: &BatchPlan, quiet: bool) -> Self {
         Self::titled("total", plan, quiet)
     }
 
-    /// The same with a name of its own for the bar of all ranges together.
+    /// Creates bars for `plan` as [`Progress::new`] does, with `title` on the bar of all ranges.
     pub(crate) fn titled(title: &str, plan: &BatchPlan, quiet: bool) -> Self {
         let visible = !quiet && output::stderr_is_terminal();
-        let each = visible && plan.ranges().len() <= MOST_BARS && plan.ranges().len() > 1;
+        let each = visible && plan.ranges().len() <= MAX_BARS && plan.ranges().len() > 1;
         let width = plan
             .ranges()
             .iter()
@@ -57,7 +56,7 @@ impl Progress {
             .unwrap_or(0)
             .max(title.len());
         let bar = |span: i64, prefix: String| {
-            // A bar that is not among the others yet must not be drawn.
+            // A bar is drawn only after it is added to the container of all bars.
             let bar = ProgressBar::new(u64::try_from(span).unwrap_or(0)).with_style(style(width));
             let bar = output::bars().add(bar.with_prefix(prefix));
             bar.enable_steady_tick(TICK);
@@ -80,12 +79,12 @@ impl Progress {
         }
     }
 
-    /// Takes in where the read of `planned` is.
+    /// Updates the bar of `planned` from its reader.
     pub(crate) fn update(&self, planned: &PlannedRange, batches: &Batches) {
         self.advance(planned, batches.position(), batches.counts());
     }
 
-    /// The same from a position and the counts of an attempt.
+    /// Updates the bar of `planned` from the position and the counts of its current attempt.
     pub(crate) fn advance(&self, planned: &PlannedRange, position: Offset, counts: Counts) {
         let range = planned.range();
         let done = position.distance_from(range.from()).clamp(0, range.span());
@@ -102,10 +101,10 @@ impl Progress {
         let all_bytes = add(&self.value_bytes, more(bytes, counts.value_bytes));
         if let Some(bar) = &bar.bar {
             bar.set_position(done);
-            bar.set_message(said(counts.records, counts.value_bytes, None));
+            bar.set_message(summary(counts.records, counts.value_bytes, None));
         }
         if !self.total.is_hidden() {
-            self.total.set_message(said(all, all_bytes, Some(self.began.elapsed())));
+            self.total.set_message(summary(all, all_bytes, Some(self.began.elapsed())));
         }
     }
 
@@ -117,18 +116,21 @@ impl Progress {
         }
     }
 
-    /// Says what was read, where bars were drawn.
-    pub(crate) fn tell(&self) {
+    /// Prints a summary of what was read, if bars were drawn.
+    pub(crate) fn print_summary(&self) {
         if !self.total.is_hidden() {
             let (records, bytes) = (&self.records, &self.value_bytes);
             let elapsed = self.began.elapsed();
-            let said =
-                said(records.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed), Some(elapsed));
-            output::note(&format!("{said} in {elapsed:.1?}"));
+            let summary = summary(
+                records.load(Ordering::Relaxed),
+                bytes.load(Ordering::Relaxed),
+                Some(elapsed),
+            );
+            output::note(&format!("{summary} in {elapsed:.1?}"));
         }
     }
 
-    /// Takes the bars off the screen.
+    /// Removes the bars from the terminal.
     pub(crate) fn clear(&self) {
         for bar in self.ranges.values().filter_map(|range| range.bar.as_ref()) {
             bar.finish_and_clear();
@@ -137,7 +139,7 @@ impl Progress {
     }
 }
 
-/// A bar for `records` that are written one after the other.
+/// Creates a bar for writing `records` records; hidden if stderr is not a terminal.
 pub(crate) fn writing(records: u64) -> ProgressBar {
     if !output::stderr_is_terminal() {
         return ProgressBar::hidden();
@@ -159,7 +161,7 @@ fn name(planned: &PlannedRange) -> String {
     }
 }
 
-fn said(records: u64, bytes: u64, elapsed: Option<Duration>) -> String {
+fn summary(records: u64, bytes: u64, elapsed: Option<Duration>) -> String {
     let mut text = format!("{} records  {}", HumanCount(records), HumanBytes(bytes));
     if let Some(millis) = elapsed.map(|elapsed| elapsed.as_millis()).filter(|millis| *millis > 0) {
         let rate = u128::from(records).saturating_mul(1000).checked_div(millis).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! `read`: records of the selected offsets to stdout, one file, or a folder.
+//! `read`: writes the records of the selected offsets to stdout, one file, or a folder.
 
 mod folder;
 mod planned;
@@ -28,15 +28,15 @@ use crate::{
 pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
     let records = match &args.output.output {
         Some(path) if names_a_folder(path) => Box::pin(folder::run(&args, path)).await?,
-        _ => Box::pin(to_one_place(&args)).await?,
+        _ => Box::pin(to_one_output(&args)).await?,
     };
     if records == 0 && args.output.fail_if_empty {
-        return Err(Failure::unmet("there was no record to read (--fail-if-empty)"));
+        return Err(Failure::unmet("no record was read (--fail-if-empty)"));
     }
     Ok(())
 }
 
-/// Whether `--output` means a folder: it ends in a slash, or it is one.
+/// Whether `--output` names a folder: it ends in a slash or is an existing folder.
 fn names_a_folder(path: &std::path::Path) -> bool {
     path.as_os_str().to_string_lossy().ends_with(std::path::MAIN_SEPARATOR)
         || path.as_os_str().to_string_lossy().ends_with('/')
@@ -44,9 +44,11 @@ fn names_a_folder(path: &std::path::Path) -> bool {
 }
 
 /// Reads to stdout or one file and returns the number of records.
-async fn to_one_place(args: &ReadArgs) -> Result<u64, Failure> {
+async fn to_one_output(args: &ReadArgs) -> Result<u64, Failure> {
     if args.output.force {
-        return Err(Failure::usage("--force belongs to a job: give --output a folder, `DIR/`"));
+        return Err(Failure::usage(
+            "--force works only with an output folder; pass `--output DIR/`",
+        ));
     }
     if args.output.plan.is_none() {
         selection::names_topics(&args.selection)?;
@@ -57,7 +59,7 @@ async fn to_one_place(args: &ReadArgs) -> Result<u64, Failure> {
     }
 }
 
-/// Streams the records and returns their number.
+/// Writes the records to stdout or one file as a stream and returns their number.
 async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
     let sink = Arc::new(StreamSink::open(args)?);
     let guard = sink.unfinished();
@@ -78,11 +80,11 @@ async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
     display.clear();
     sink.end(read).await?;
     drop(guard);
-    display.tell();
+    display.print_summary();
     Ok(sink.records())
 }
 
-/// The first `limit` records, partition after partition.
+/// Writes the first `limit` records, one range after the other.
 async fn first(
     rdd: &KafkaRdd,
     limit: u64,

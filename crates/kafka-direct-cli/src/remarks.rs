@@ -1,10 +1,10 @@
-//! Remarks on stderr about a plan: what open transactions withhold, which offsets are skipped.
+//! Prints remarks on a plan to stderr: withheld and skipped offsets.
 
 use kafka_direct::{BatchPlan, IsolationLevel, Reset, ResetCause};
 
 use crate::output;
 
-/// Says which offsets open transactions withhold, and which the plan skips.
+/// Prints which offsets open transactions withhold, and which offsets the plan skips.
 pub(crate) fn note_plan(plan: &BatchPlan) {
     if plan.isolation() == IsolationLevel::ReadCommitted {
         for partition in plan.partitions() {
@@ -23,11 +23,11 @@ pub(crate) fn note_plan(plan: &BatchPlan) {
     note_resets(plan.resets());
 }
 
-/// Says which offsets were skipped and why.
+/// Prints which offsets are skipped and why.
 pub(crate) fn note_resets(resets: &[Reset]) {
     for reset in resets {
         let why = match reset.cause {
-            ResetCause::Trimmed => "were trimmed off the log",
+            ResetCause::Trimmed => "were trimmed from the log",
             ResetCause::Truncated => "were lost to an unclean leader election",
             ResetCause::Recreated => "belong to a topic that was re-created",
             ResetCause::Deleted => "belong to a topic that was deleted",

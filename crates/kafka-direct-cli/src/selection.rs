@@ -1,7 +1,7 @@
-//! The words for offsets and partitions on the command line, and what they select.
+//! Applies the selection flags: topics, partitions, starts and ends.
 //!
-//! Contract: text that is accepted means one thing only, and printing a parsed value gives text
-//! that parses to the same value.
+//! Contract: the syntax of offsets and partitions is unambiguous. The printed form of a parsed
+//! value parses to the same value.
 
 mod offset_spec;
 mod partition_list;
@@ -17,7 +17,7 @@ pub(crate) use self::{
 };
 use crate::{cli::SelectionArgs, exit::Failure};
 
-/// A builder for what the flags select.
+/// Returns a builder for the ranges that the flags select.
 pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRddBuilder, Failure> {
     let builder = KafkaRdd::builder(cluster);
     let mut builder = match &args.topic_pattern {
@@ -42,7 +42,7 @@ pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRd
     Ok(builder.isolation(args.isolation.into()).on_data_loss(args.on_data_loss.into()))
 }
 
-/// Checks that the flags select anything; a plan from a file needs no selection.
+/// Checks that the flags select topics; with a plan from a file this is not needed.
 pub(crate) fn names_topics(args: &SelectionArgs) -> Result<(), Failure> {
     if args.topics.is_empty() && args.topic_pattern.is_none() {
         return Err(Failure::usage(
@@ -76,14 +76,14 @@ fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, Failure> {
 
 fn ends(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Ends, Failure> {
     let end = |word: &Word| match word {
-        // Further back than any log reaches is the log start.
+        // An offset before the log start is raised to the log start.
         Word::Earliest => Ok(EndOffset::FromEnd(i64::MAX)),
         Word::Latest => Ok(EndOffset::Latest),
         Word::At(offset) => Ok(EndOffset::At(Offset::new(*offset))),
         Word::FromEnd(back) => Ok(EndOffset::FromEnd(*back)),
         Word::Timestamp(millis) => Ok(EndOffset::Timestamp { millis: *millis }),
         Word::Group(_) => Err(Failure::usage(format!(
-            "--to {spec}: a range cannot end at a group, only start there"
+            "--to {spec}: a range cannot end at a group; use group:NAME only with --from"
         ))),
     };
     let entries = entries("--to", spec, args)?;
@@ -95,7 +95,7 @@ fn ends(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Ends, Failure> {
     })
 }
 
-/// The entries with their topics: one that names none belongs to the only topic.
+/// Returns the entries with their topics; an entry without a topic belongs to the only topic.
 fn entries<'a>(
     flag: &str,
     spec: &'a OffsetSpec,
@@ -109,7 +109,7 @@ fn entries<'a>(
         .map(|((topic, partition), word)| match topic.as_deref().or(only) {
             Some(topic) => Ok((TopicPartition::new(topic, *partition), word)),
             None => Err(Failure::usage(format!(
-                "{flag} {partition}:{word}: say of which topic, as in `orders:{partition}:{word}`"
+                "{flag} {partition}:{word} names no topic; add it, as in `orders:{partition}:{word}`"
             ))),
         })
         .collect()

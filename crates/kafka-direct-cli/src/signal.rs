@@ -1,7 +1,7 @@
-//! SIGINT and SIGTERM: the work is dropped, which cancels it, and the exit code tells why.
+//! Handles SIGINT and SIGTERM: drops the work, which cancels it, and exits with a code per signal.
 //!
-//! Work that has something to undo on a cluster says so with [`undoes_things`], waits for
-//! [`stopped`] itself, and is then left time for it; a second signal ends that too.
+//! Work that has to clean up on a cluster calls [`allow_cleanup`] and waits for [`stopped`] itself.
+//! It then has [`CLEANUP_TIMEOUT`] to finish; a second signal ends it earlier.
 
 use std::{
     future::Future,
@@ -12,42 +12,47 @@ use std::{
 
 use crate::exit::Failure;
 
-/// How long a run that was told to stop may take to clean up.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long a run may take to end after it was cancelled.
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long undoing things on a cluster may take.
-const UNDOING: Duration = Duration::from_secs(10);
+/// How long the cleanup on a cluster may take after a signal.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-static UNDOES_THINGS: AtomicBool = AtomicBool::new(false);
+/// Whether the work has to clean up after a signal.
+static CLEANUP_ALLOWED: AtomicBool = AtomicBool::new(false);
 
 const SIGINT: u8 = 2;
 #[cfg(unix)]
 const SIGTERM: u8 = 15;
 
-/// Says that the work has to be left time after a signal.
-pub(crate) fn undoes_things() {
-    UNDOES_THINGS.store(true, Ordering::Relaxed);
+/// Gives the work time to clean up after a signal.
+pub(crate) fn allow_cleanup() {
+    CLEANUP_ALLOWED.store(true, Ordering::Relaxed);
 }
 
-/// Waits as long as work that was told to stop may take to undo things, or for a second signal.
-async fn undone() {
-    if UNDOES_THINGS.load(Ordering::Relaxed) {
+/// Waits until the time for cleanup is over or a second signal arrives.
+///
+/// Returns at once if [`allow_cleanup`] was not called.
+async fn cleanup_over() {
+    if CLEANUP_ALLOWED.load(Ordering::Relaxed) {
         tokio::select! {
-            () = tokio::time::sleep(UNDOING) => {}
+            () = tokio::time::sleep(CLEANUP_TIMEOUT) => {}
             _ = stopped() => {}
         }
     }
 }
 
-/// `work`, unless a signal comes first. Work that waits for a signal itself sees it first.
+/// Runs `work` until it ends or a signal arrives.
+///
+/// Work that waits for a signal itself is polled first, so it can clean up.
 pub(crate) async fn or_interrupted(
     work: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     tokio::spawn(async {
         let signal = stopped().await;
-        undone().await;
-        tokio::time::sleep(GRACE).await;
-        leave(signal);
+        cleanup_over().await;
+        tokio::time::sleep(CANCEL_TIMEOUT).await;
+        exit(signal);
     });
     let mut work = pin!(work);
     let signal = tokio::select! {
@@ -58,17 +63,17 @@ pub(crate) async fn or_interrupted(
     tokio::select! {
         biased;
         result = &mut work => result,
-        () = undone() => Err(Failure::Signalled { signal }),
+        () = cleanup_over() => Err(Failure::Signalled { signal }),
     }
 }
 
-/// Ends the process where a thread cannot: it waits for somebody to read stdout.
+/// Exits the process, because a thread that is blocked on stdout cannot be cancelled.
 #[expect(clippy::exit, reason = "the thread that would return from `main` may be blocked")]
-fn leave(signal: u8) {
+fn exit(signal: u8) {
     std::process::exit(i32::from(Failure::Signalled { signal }.code()));
 }
 
-/// Waits for a signal and gives its number.
+/// Waits for a signal and returns its number.
 #[cfg(unix)]
 pub(crate) async fn stopped() -> u8 {
     use tokio::signal::unix::{SignalKind, signal};
@@ -82,7 +87,7 @@ pub(crate) async fn stopped() -> u8 {
     }
 }
 
-/// Waits for a signal and gives its number.
+/// Waits for a signal and returns its number.
 #[cfg(not(unix))]
 pub(crate) async fn stopped() -> u8 {
     interrupted().await
@@ -90,7 +95,7 @@ pub(crate) async fn stopped() -> u8 {
 
 async fn interrupted() -> u8 {
     if tokio::signal::ctrl_c().await.is_err() {
-        // Without a handler the system's own way of stopping a process is in force.
+        // Without a handler the default action of the system ends the process.
         std::future::pending::<()>().await;
     }
     SIGINT

@@ -1,21 +1,22 @@
-//! Durations and sizes as people write them: `30s`, `64MiB`.
+//! Parses durations and sizes: `30s`, `64MiB`.
 
 use std::time::Duration;
 
-/// Reads `500ms`, `30s`, `5m`, `2h`, `1d`; a bare number is seconds. Several may follow each other:
-/// `1h30m`.
+/// Parses a duration: `500ms`, `30s`, `5m`, `2h`, `1d`, or a sum such as `1h30m`.
+///
+/// A number without a unit is in seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no time; write it like 500ms, 30s, 5m or 2h");
+    let wrong = || format!("invalid duration `{text}`; write it like 500ms, 30s, 5m or 2h");
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(wrong());
     }
     while !rest.is_empty() {
-        let (number, behind) = split(rest);
+        let (number, tail) = split(rest);
         let number: u64 = number.parse().map_err(|_| wrong())?;
-        let end = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
-        let (unit, next) = behind.split_at(end);
+        let end = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, next) = tail.split_at(end);
         let millis = match unit {
             "ms" => 1,
             "" | "s" => 1000,
@@ -31,9 +32,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// Reads `65536`, `64KiB`, `64MiB`, `1GiB`; `k`, `M`, `KB` and the like count by 1024 too.
+/// Parses a size in bytes: `65536`, `64KiB`, `64MiB`, `1GiB`.
+///
+/// `k`, `M`, `KB` and other short units are powers of 1024 too.
 pub(crate) fn bytes(text: &str) -> Result<usize, String> {
-    let wrong = || format!("`{text}` is no size; write it like 65536, 512KiB or 64MiB");
+    let wrong = || format!("invalid size `{text}`; write it like 65536, 512KiB or 64MiB");
     let (number, unit) = split(text.trim());
     let number: usize = number.parse().map_err(|_| wrong())?;
     let factor = match unit.trim_start().to_ascii_lowercase().as_str() {
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_by_name() {
+    fn invalid_text_is_rejected_and_named() {
         for text in ["", "s", "-1s", "1 s", "5 parsecs", "99999999999999999999s", "5x"] {
             assert!(duration(text).unwrap_err().contains(&format!("`{text}`")), "{text}");
         }

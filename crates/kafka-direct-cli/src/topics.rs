@@ -1,4 +1,4 @@
-//! `topics`: the topics of a cluster. Creates none.
+//! `topics`: lists the topics of a cluster; creates none.
 
 use kafka_direct::{Error, TopicMetadata};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::{
     output::{self, Columns},
 };
 
-/// A topic as JSON.
+/// One topic as JSON.
 #[derive(Debug, Serialize)]
 struct TopicLine {
     topic: String,

@@ -1,31 +1,31 @@
-//! What a caller should do about an error, and the errors of the core's own constructors.
+//! The error kinds of all crates, and the errors of the core's own constructors.
 
 use std::fmt;
 
 use crate::{Offset, TopicPartition};
 
-/// What the caller should do. Every error of every crate maps to exactly one kind.
+/// The kind of an error, which says what the caller should do.
 ///
-/// Adding a kind is an API decision: callers branch on these, and the command line maps each to an
-/// exit code.
+/// Every error of every crate maps to exactly one kind. Adding a kind is an API decision: callers
+/// branch on these, and the command line maps each to an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The cluster could not be reached or answered with a passing fault: retry later.
+    /// The cluster is unreachable or returned a retriable error: retry later.
     Unavailable,
-    /// The range fell off the log (trimmed, truncated or re-created): apply the declared data-loss
-    /// policy. Nothing was reset silently.
+    /// Offsets of the range no longer exist (log trimmed, truncated or re-created): apply the
+    /// declared data-loss policy. Nothing was reset silently.
     OffsetLost,
     /// Another driver owns the checkpoint, or the plan belongs to another cluster or to a topic
     /// that was re-created: stop.
     Fenced,
     /// Credentials or ACLs are missing: fix them.
     Unauthorized,
-    /// The input is wrong: fix it; a retry responses the same.
+    /// The input is wrong: fix it; a retry gives the same result.
     Invalid,
-    /// Stored or received bytes are broken: stop; topic, partition and offset are named.
+    /// Stored or received bytes are corrupt: stop. The error names topic, partition and offset.
     Corrupt,
-    /// The work was cancelled by its owner.
+    /// The caller cancelled the work.
     Cancelled,
     /// A bug in kafka-direct: report it.
     Internal,
@@ -46,56 +46,56 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// Why a value of the core could not be built.
+/// An error of a constructor of this crate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CoreError {
-    /// A range whose end lies before its start, or whose start is negative.
+    /// A range whose end is below its start, or whose start is negative.
     #[error(
-        "{topic_partition}: a range from {from} to {until} is impossible; `from` must be at least 0 and at most `until`"
+        "{topic_partition}: invalid range from {from} to {until}; `from` must be at least 0 and at most `until`"
     )]
     BackwardsRange {
-        /// The partition the range was meant for.
+        /// The partition of the range.
         topic_partition: TopicPartition,
         /// First offset, inclusive.
         from: Offset,
         /// End offset, exclusive.
         until: Offset,
     },
-    /// A plan of a version this build does not know.
+    /// A plan of a version that this build cannot read.
     #[error(
-        "the plan has version {found}, this build reads version {known}; use the kafka-direct that wrote it"
+        "the plan has version {found}, this build reads version {known}; use the version of kafka-direct that wrote it"
     )]
     PlanVersion {
-        /// Version in the plan.
+        /// The version in the plan.
         found: u32,
-        /// Newest version this build reads.
+        /// The newest version that this build reads.
         known: u32,
     },
     /// Text that is not a plan.
     #[error("not a batch plan: {reason}")]
     PlanText {
-        /// What the parser said, with line and column.
+        /// The parser's message, with line and column.
         reason: String,
     },
     /// A plan whose parts contradict each other.
     #[error("{topic_partition}: the plan is inconsistent: {reason}")]
     PlanInconsistent {
-        /// The partition at which it was noticed.
+        /// The partition of the first range that does not fit.
         topic_partition: TopicPartition,
-        /// What contradicts.
+        /// The rule that the plan violates.
         reason: &'static str,
     },
     /// A topic id that is not 22 characters of URL-safe base64.
     #[error("`{text}` is not a topic id (22 characters of URL-safe base64, as Kafka prints it)")]
     TopicId {
-        /// The text that was given.
+        /// The invalid text.
         text: String,
     },
 }
 
 impl CoreError {
-    /// What the caller should do: always [`ErrorKind::Invalid`].
+    /// The kind of this error: always [`ErrorKind::Invalid`].
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         ErrorKind::Invalid

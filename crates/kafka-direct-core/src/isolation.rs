@@ -1,22 +1,22 @@
-//! Which records of a transaction a read may see.
+//! The isolation level: which records of transactions a read returns.
 
 use serde::{Deserialize, Serialize};
 
-/// Kafka's isolation levels.
+/// Kafka's isolation level of a read.
 ///
 /// Keeps INV-7: a range is read under exactly one isolation level, which its plan names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IsolationLevel {
-    /// Aborted records are dropped and the readable end is the last stable offset. The default.
+    /// Aborted records are dropped, and the readable end is the last stable offset. The default.
     #[default]
     ReadCommitted,
-    /// Every record is visible up to the high watermark.
+    /// Every record below the high watermark is visible.
     ReadUncommitted,
 }
 
 impl IsolationLevel {
-    /// The name used in flags, plans and messages.
+    /// The level's name in flags, plans and messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,7 +25,7 @@ impl IsolationLevel {
         }
     }
 
-    /// The value on the wire (Fetch and ListOffsets `isolation_level`).
+    /// The level's value on the wire (`isolation_level` of Fetch and ListOffsets).
     #[must_use]
     pub const fn wire(self) -> i8 {
         match self {

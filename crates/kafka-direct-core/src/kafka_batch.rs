@@ -1,8 +1,9 @@
 //! The 61-byte header of a Kafka record batch (format v2), and the walk from one to the next.
 //!
-//! Wire walks to know the position after a response, the worker to decode, the broker to store. Base
-//! offset, length and leader epoch are not under the batch's CRC, so the walk trusts none of them:
-//! a length must fit what is there, the base must rise, and deltas must not run backwards.
+//! Wire walks a response to compute the next fetch position, the worker to decode it, the broker to
+//! store it. The batch's CRC does not cover base offset, length and leader epoch, so the walk
+//! trusts none of them. It checks that a length fits the bytes, that base offsets rise, and that
+//! deltas are not negative.
 //!
 //! Layout (offsets in bytes): base offset 0..8, length 8..12 (of what follows it), leader epoch
 //! 12..16, magic 16, CRC-32C 17..21 (over everything after it), attributes 21..23, last offset
@@ -13,14 +14,14 @@
 
 use crate::Offset;
 
-/// Size of the header before the records.
+/// The size of a batch header, in bytes; the records follow it.
 pub const BATCH_HEADER_BYTES: usize = 61;
-/// Bytes before the part that the length field counts: base offset and the length itself.
+/// The bytes that the length field does not count: base offset and the length itself.
 const PREFIX_BYTES: usize = 12;
-/// Enough bytes to know length and magic.
+/// The end of the magic byte: this many bytes include length and magic.
 const MAGIC_END: usize = 17;
 
-/// How the records behind a header are compressed.
+/// The compression codec of a batch's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Not compressed.
@@ -35,36 +36,37 @@ pub enum Codec {
     Zstd,
 }
 
-/// A batch header, every field as it stands on the wire except where said.
+/// A batch header. Every field has its value on the wire, unless its text says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// Offset of the batch's first record, also where compaction removed that record.
+    /// Offset of the batch's first record, also if compaction removed that record.
     pub base_offset: Offset,
     /// Size of the whole batch in bytes, header included.
     pub total_bytes: usize,
     /// Epoch of the leader that appended the batch; −1 if not set.
     pub leader_epoch: i32,
-    /// CRC-32C of everything behind the CRC field.
+    /// CRC-32C of everything after the CRC field.
     pub crc: u32,
     /// Codec (bits 0-2), log append time (3), transactional (4), control (5), delete horizon (6).
     pub attributes: i16,
     /// Distance from the base offset to the last offset; kept by compaction.
     pub last_offset_delta: i32,
-    /// Timestamp that the records' deltas count from (a horizon if bit 6 is set).
+    /// The timestamp to which each record's delta is added, in milliseconds (a delete horizon if
+    /// attribute bit 6 is set).
     pub base_timestamp: i64,
-    /// Largest timestamp; every record's timestamp under log append time.
+    /// The largest timestamp, in milliseconds; every record's timestamp under log append time.
     pub max_timestamp: i64,
-    /// Idempotent or transactional producer; −1 for none.
+    /// Id of the idempotent or transactional producer; −1 for none.
     pub producer_id: i64,
     /// Epoch of that producer.
     pub producer_epoch: i16,
     /// Sequence number of the first record; −1 for none.
     pub base_sequence: i32,
-    /// How many records follow; may be lower than the deltas suggest, even 0.
+    /// How many records follow. After compaction, it may be below `last_offset_delta + 1`, even 0.
     pub count: i32,
 }
 
-/// Why bytes are no sound sequence of batches.
+/// A fault in a sequence of batch headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -76,7 +78,7 @@ pub enum HeaderError {
         /// Base offset of the batch.
         offset: i64,
     },
-    /// A magic byte no Kafka has.
+    /// A magic byte that no version of Kafka writes.
     #[error("unknown message format {magic} at offset {offset}")]
     UnknownFormat {
         /// The magic byte.
@@ -84,15 +86,15 @@ pub enum HeaderError {
         /// Base offset of the batch.
         offset: i64,
     },
-    /// A length that cannot hold a header.
-    #[error("batch at offset {offset} claims a length of {length} bytes")]
+    /// A length that is too short for a header.
+    #[error("batch at offset {offset} has an invalid length of {length} bytes")]
     Length {
         /// The length field.
         length: i32,
         /// Base offset of the batch.
         offset: i64,
     },
-    /// Offsets or counts that run backwards.
+    /// Offsets or counts that are negative, too large, or below those of the batch before.
     #[error(
         "batch at offset {offset} is out of order: last offset delta {last_offset_delta}, {count} records, expected an offset of at least {expected}"
     )]
@@ -103,10 +105,10 @@ pub enum HeaderError {
         last_offset_delta: i32,
         /// Its record count.
         count: i32,
-        /// Lowest base offset that was possible.
+        /// The lowest valid base offset.
         expected: i64,
     },
-    /// A codec number no Kafka has.
+    /// A codec number that no version of Kafka writes.
     #[error("batch at offset {offset} has unknown compression codec {codec}")]
     UnknownCodec {
         /// The codec bits.
@@ -122,11 +124,13 @@ fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 impl BatchHeader {
-    /// Reads the header at the start of `records`. `Ok(None)` means that the bytes end before the
-    /// batch does: a broker may cut the last batch of a response.
+    /// Reads the header at the start of `records`.
+    ///
+    /// `Ok(None)` means that the bytes end before the batch does: a broker may truncate the last
+    /// batch of a response.
     ///
     /// # Errors
-    /// [`HeaderError`] if the batch is no v2 batch or its length cannot be true.
+    /// [`HeaderError`] if the batch is not a v2 batch or its length is invalid.
     #[inline]
     pub fn parse(records: &[u8]) -> Result<Option<Self>, HeaderError> {
         let (Some(base), Some(length), Some([magic])) =
@@ -154,8 +158,8 @@ impl BatchHeader {
         Ok(header.and_then(|header| Self::fields(header, offset, total_bytes)))
     }
 
-    /// The header's length is known to the compiler, so that none of these reads is checked: with
-    /// batches of one record that shows.
+    /// Reads the fields after the length. The array's size is a constant, so the compiler removes
+    /// all bounds checks: this is measurable with batches of one record.
     #[inline(always)]
     fn fields(records: &[u8; BATCH_HEADER_BYTES], offset: i64, total_bytes: usize) -> Option<Self> {
         Some(Self {
@@ -174,16 +178,16 @@ impl BatchHeader {
         })
     }
 
-    /// Offset of the batch's last record, inclusive, also where compaction removed that record.
+    /// Offset of the batch's last record, inclusive, also if compaction removed that record.
     #[must_use]
     #[inline]
     pub fn last_offset(&self) -> Offset {
         self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
-    /// The position after this batch: base offset + last offset delta + 1.
+    /// The fetch position after this batch: base offset + last offset delta + 1.
     ///
-    /// Keeps INV-6: reading stops on this position, not on the last record, which compaction may
+    /// Keeps INV-6: reading ends at this position, not at the last record, which compaction may
     /// have removed.
     #[must_use]
     #[inline]
@@ -191,10 +195,10 @@ impl BatchHeader {
         self.last_offset().saturating_add(1)
     }
 
-    /// How the records are compressed.
+    /// The codec that compressed the records.
     ///
     /// # Errors
-    /// [`HeaderError::UnknownCodec`].
+    /// [`HeaderError::UnknownCodec`] for a number from 5 to 7.
     pub const fn codec(&self) -> Result<Codec, HeaderError> {
         match self.attributes & 0x07 {
             0 => Ok(Codec::None),
@@ -218,7 +222,7 @@ impl BatchHeader {
         self.attributes & 0x10 != 0
     }
 
-    /// Whether the batch holds a transaction marker, never shown to readers.
+    /// Whether this is a control batch, which is never delivered: it holds a transaction marker.
     #[must_use]
     pub const fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
@@ -230,15 +234,15 @@ impl BatchHeader {
         self.attributes & 0x40 != 0
     }
 
-    /// Whether offsets and counts can be true for a batch that follows `expected`.
+    /// Checks that offsets and counts are valid, and that the base offset is at least `expected`.
     #[inline]
     fn check_order(&self, expected: Offset) -> Result<(), HeaderError> {
-        let sound = self.base_offset >= expected
+        let is_valid = self.base_offset >= expected
             && self.last_offset_delta >= 0
             && self.count >= 0
             && i64::from(self.count) <= i64::from(self.last_offset_delta).saturating_add(1)
             && self.base_offset.get().checked_add(i64::from(self.last_offset_delta)).is_some();
-        if sound {
+        if is_valid {
             return Ok(());
         }
         Err(HeaderError::Order {
@@ -250,30 +254,35 @@ impl BatchHeader {
     }
 }
 
-/// The batches in a record set, header and whole bytes each. Ends after the last complete batch or
-/// after the first error.
+/// An iterator over the batches in a record set, made by [`walk`].
+///
+/// Each item is a header and the bytes of the whole batch. The iterator ends after the last
+/// complete batch or after the first error.
 #[derive(Debug, Clone)]
 pub struct BatchWalker<'a> {
     rest: &'a [u8],
     expected: Offset,
 }
 
-/// Walks `records` from their first byte. Bases must rise, from 0 for the first: a broker sends
-/// whole batches, so the first may start below the offset that was asked for.
+/// Iterates over the batches in `records`.
+///
+/// Base offsets must rise. The first may be any from 0: a broker sends whole batches, so the first
+/// batch may start below the requested offset.
 #[must_use]
 pub const fn walk(records: &[u8]) -> BatchWalker<'_> {
     BatchWalker { rest: records, expected: Offset::ZERO }
 }
 
 impl BatchWalker<'_> {
-    /// How many bytes are left behind the last complete batch.
+    /// How many bytes follow the batches that were returned.
     #[must_use]
     pub const fn rest_bytes(&self) -> usize {
         self.rest.len()
     }
 
-    /// The base offset of a batch that is cut, once the walk is over; `None` if there is none, or
-    /// less of it than that.
+    /// The base offset of the truncated last batch, after the iterator has ended.
+    ///
+    /// `None` if there is no such batch, or if it has fewer bytes than a base offset.
     #[must_use]
     pub fn cut_base(&self) -> Option<Offset> {
         bytes(self.rest, 0).map(i64::from_be_bytes).map(Offset::new)
@@ -311,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    /// A batch with `body` behind its header and no valid CRC.
+    /// A batch with `body` bytes after its header and no valid CRC.
     fn batch(base: i64, last_delta: i32, count: i32, body: usize) -> Vec<u8> {
         let mut b = Vec::new();
         b.extend(base.to_be_bytes());
@@ -329,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn walk_yields_whole_batches_and_ignores_a_cut_tail() {
+    fn walk_returns_whole_batches_and_ignores_a_truncated_last_one() {
         let mut set = batch(5, 2, 3, 10);
         set.extend(batch(8, 0, 0, 0));
         let whole = set.len();
@@ -341,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_offset_that_goes_back_is_an_error() {
+    fn a_base_offset_below_the_expected_one_is_an_error() {
         let mut set = batch(5, 2, 3, 10);
         set.extend(batch(7, 0, 1, 10));
         let found: Vec<_> = walk(&set).collect();
@@ -350,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_counts_deltas_and_ends_are_errors() {
+    fn invalid_counts_deltas_and_ends_are_errors() {
         for (base, delta, count) in
             [(0, -1, 0), (0, 0, -1), (0, 0, 2), (-3, 0, 1), (i64::MAX, 1, 1)]
         {
@@ -361,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn old_and_unknown_formats_and_lying_lengths_are_named() {
+    fn old_formats_unknown_formats_and_invalid_lengths_are_errors() {
         let mut set = batch(3, 0, 1, 0);
         set[16] = 1;
         assert_eq!(walk(&set).next(), Some(Err(HeaderError::OldFormat { magic: 1, offset: 3 })));

@@ -1,24 +1,28 @@
 //! The values that the crates of kafka-direct exchange, and the rules that these values keep.
 //!
-//! **Promises:** every type here is a plain value; a range that runs backwards cannot be built; a
-//! [`BatchPlan`] is self-contained, versioned and holds no secret; walking Kafka batch headers and
-//! messages never panics and never reads past what it was given.
+//! **Promises:**
+//!
+//! - Every type is a plain value, except [`BufferPool`].
+//! - A range whose end is below its start cannot be built.
+//! - A [`BatchPlan`] is self-contained, versioned and holds no secret.
+//! - Walking Kafka batch headers and messages never panics and never reads past the input's end.
 //!
 //! **Does not know:** sockets, files, clocks, async runtimes, Arrow, or how a record is encoded
-//! behind the 61-byte batch header.
+//! after the 61-byte batch header.
 //!
 //! # Map
 //!
 //! - `error.rs`: `ErrorKind`, the kinds that every error of every crate maps to; `CoreError`
-//! - `offset.rs`: `Offset`, `OffsetRange`: half-open, never backwards, with a span and no length
+//! - `offset.rs`: `Offset`, and `OffsetRange`, a half-open range of offsets
 //! - `topic.rs`: `TopicPartition`, `TopicId`; `is_legal_topic_name`, Kafka's rule for topic names
-//! - `planned_range.rs`: `PlannedRange`, the work of one task
+//! - `planned_range.rs`: `PlannedRange`, the range that one task reads
 //! - `plan.rs`: `BatchPlan`, its checks and its JSON
-//! - `watermarks.rs`: log start, last stable offset, high watermark, and which of them ends a read
+//! - `watermarks.rs`: log start offset, last stable offset, high watermark, and which one ends a
+//!   read
 //! - `isolation.rs`: the two isolation levels
 //! - `reset.rs`: `DataLossPolicy`, and `Reset`, the record of offsets that a policy skipped
-//! - `fetched.rs`: `Fetched`, what wire gives and worker takes: whole batches of one partition
-//! - `kafka_batch.rs`: the 61-byte batch header, and `walk`, which goes from one header to the next
+//! - `fetched.rs`: `Fetched`, whole batches of one partition, which wire passes to the worker
+//! - `kafka_batch.rs`: the 61-byte batch header, and `walk`, which iterates over batches
 //! - `message_schema.rs`: checks a message against its schema before a codec decodes it
 //! - `pool.rs`: `BufferPool`, which reuses the memory of record sets and decompressed batches
 

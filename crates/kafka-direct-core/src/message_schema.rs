@@ -1,15 +1,17 @@
 //! Checks the lengths and counts of a Kafka message against its schema, before a codec decodes it.
 //!
-//! Generated codecs reserve memory for as many elements as an array claims to have. A hostile or
-//! damaged count asks for gigabytes, and a failed allocation aborts the process. So a message is
-//! walked by its [`Schema`] first: each element that a count claims must be in the message.
+//! Generated codecs reserve memory for as many elements as an array's count states. A hostile or
+//! corrupt count reserves gigabytes, and a failed allocation aborts the process. So
+//! [`Schema::walk`] reads the message first: every element that a count states must be in the
+//! message.
 //!
-//! Contract: a walk never panics and allocates nothing. It accepts whatever Kafka's own encoder
-//! writes. It reads every length as the codecs do, so both see the same fields at the same places.
+//! Contract: a walk never panics and allocates nothing. It accepts everything that Kafka's own
+//! encoder writes. It reads every length as the codecs do, so both find the same fields at the same
+//! positions.
 
 use std::fmt;
 
-/// How one value is laid out on the wire.
+/// The layout of one value on the wire.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// A value of this many bytes.
@@ -24,8 +26,9 @@ pub enum Shape {
     Structs(&'static [Field]),
 }
 
-/// One field of a struct, and the versions that have it. Built by [`always`], [`since`],
-/// [`between`] and [`tagged`].
+/// One field of a struct, and the versions that have it.
+///
+/// [`always`], [`since`], [`between`] and [`tagged`] build one.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     since: i16,
@@ -40,34 +43,35 @@ impl Field {
     }
 }
 
-/// A field of every version.
+/// A field that every version has.
 #[must_use]
 pub const fn always(shape: Shape) -> Field {
     since(0, shape)
 }
 
-/// A field of version `since` and all later ones.
+/// A field that version `since` and all later versions have.
 #[must_use]
 pub const fn since(since: i16, shape: Shape) -> Field {
     between(since, i16::MAX, shape)
 }
 
-/// A field of the versions `since` to `until`, both inclusive.
+/// A field that the versions `since` to `until` have, both inclusive.
 #[must_use]
 pub const fn between(since: i16, until: i16, shape: Shape) -> Field {
     Field { since, until, tag: None, shape }
 }
 
-/// A tagged field (KIP-482). Its place among the other fields has no meaning.
+/// A tagged field (KIP-482). Its position among the other fields has no meaning.
 ///
-/// The walk checks that its value has exactly the size that the message states, since a codec
-/// reads the value and does not look at the size. Unlisted tags are skipped by their size.
+/// The walk checks that the value has exactly the size that the message states, because a codec
+/// reads the value and ignores the size. The walk skips tags that the schema does not list, by
+/// their size.
 #[must_use]
 pub const fn tagged(tag: u32, shape: Shape) -> Field {
     Field { since: 0, until: i16::MAX, tag: Some(tag), shape }
 }
 
-/// The layout of one message in all its versions.
+/// The layout of one message in all versions.
 ///
 /// Source of the schemas: `clients/src/main/resources/common/message` in Apache Kafka.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +88,7 @@ impl Schema {
     /// `max_elements` limits array elements and tagged fields, counted together.
     ///
     /// # Errors
-    /// The first length or count that the bytes do not confirm.
+    /// The first length or count that does not match the bytes.
     pub fn walk<'a>(
         &self,
         version: i16,
@@ -98,12 +102,12 @@ impl Schema {
     }
 }
 
-/// Skips a block of tagged fields, all of them unknown, and returns the bytes that follow it.
+/// Skips a block of tagged fields, none of which is known, and returns the bytes that follow it.
 ///
 /// `max_elements` limits the number of tagged fields.
 ///
 /// # Errors
-/// The first length or count that the bytes do not confirm.
+/// The first length or count that does not match the bytes.
 pub fn skip_tagged_fields(bytes: &[u8], max_elements: usize) -> Result<&[u8], Malformed> {
     let mut walk = Walk { rest: bytes, version: 0, flexible: true, elements_left: max_elements };
     walk.tagged_fields(&[])?;
@@ -116,21 +120,21 @@ pub fn skip_tagged_fields(bytes: &[u8], max_elements: usize) -> Result<&[u8], Ma
 pub enum Malformed {
     /// The message ends inside a field.
     Short,
-    /// An array or a block of tagged fields claims more elements than the message holds.
+    /// The count of an array or of a block of tagged fields exceeds what the message holds.
     Count,
     /// A string, a byte string or a tagged field is longer than the message, or its length is
-    /// negative and not the one for null.
+    /// negative and does not stand for null.
     Length,
     /// A variable-length number has more than 32 bits.
     Varint,
-    /// A known tagged field has another size than its schema says.
+    /// A known tagged field has a different size from the one that the message states.
     Tagged,
-    /// The message has more elements than the caller allows.
+    /// The message has more array elements and tagged fields than the caller allows.
     Elements,
 }
 
 impl Malformed {
-    /// The reason as the end of a sentence about the message.
+    /// The fault as a clause about the message, for use in an error message.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -138,7 +142,7 @@ impl Malformed {
             Self::Count => "an array claims more elements than the message holds",
             Self::Length => "a string is longer than the message",
             Self::Varint => "a length has more than 32 bits",
-            Self::Tagged => "a tagged field has another size than it claims",
+            Self::Tagged => "a tagged field does not have the size that it claims",
             Self::Elements => "it has too many array elements and tagged fields",
         }
     }
@@ -152,7 +156,7 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// The state of a walk: what is left of the message and of the caller's limit.
+/// The state of a walk: the rest of the message and of the caller's limit.
 struct Walk<'a> {
     rest: &'a [u8],
     version: i16,
@@ -185,12 +189,13 @@ impl<'a> Walk<'a> {
         Err(Malformed::Varint)
     }
 
-    /// A length of a flexible version: one more than its value, 0 for null.
+    /// Reads a length of a flexible version, which is stored as one more than its value. Null is
+    /// stored as 0 and counts as 0.
     fn compact_length(&mut self) -> Result<usize, Malformed> {
         usize::try_from(self.varint()?.saturating_sub(1)).map_err(|_| Malformed::Length)
     }
 
-    /// A length of 32 bits, or a compact one. Null counts as 0.
+    /// Reads a length of 32 bits, or a compact one in flexible versions. Null counts as 0.
     fn length(&mut self) -> Result<usize, Malformed> {
         if self.flexible {
             self.compact_length()
@@ -199,7 +204,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Counts elements, each of which takes at least one byte.
+    /// Subtracts `elements` from the caller's limit. Each element takes at least one byte.
     fn spend(&mut self, elements: usize) -> Result<(), Malformed> {
         if elements > self.rest.len() {
             return Err(Malformed::Count);
@@ -283,12 +288,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A length as inflexible versions write it: -1 for null, which counts as 0.
+/// Converts a length field of a version before `flexible_since`: -1 is null and counts as 0.
 fn plain_length(length: i32) -> Result<usize, Malformed> {
     if length == -1 { Ok(0) } else { usize::try_from(length).map_err(|_| Malformed::Length) }
 }
 
-/// An array that ends too early claimed too many elements.
+/// Turns the end of the message inside an array into a fault of the array's count.
 const fn in_array(why: Malformed) -> Malformed {
     match why {
         Malformed::Short => Malformed::Count,
@@ -304,7 +309,7 @@ mod tests {
 
     const NO_LIMIT: usize = usize::MAX;
 
-    /// An id, a name, numbers, rows of a blob and a tagged number; flexible since version 2.
+    /// An id, a name, numbers, and rows of a blob and a tagged number; flexible since version 2.
     const SCHEMA: Schema = Schema {
         flexible_since: 2,
         fields: &[
@@ -338,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn null_has_no_bytes_and_other_negative_lengths_are_refused() {
+    fn null_has_no_bytes_and_other_negative_lengths_are_rejected() {
         check(0, &[0, 0, 0, 7, 255, 255, 255, 255, 255, 255], Ok(0));
         check(0, &[0, 0, 0, 7, 255, 254, 0, 0, 0, 0], Err(Malformed::Length));
         check(0, &[0, 0, 0, 7, 0, 0, 255, 255, 255, 254], Err(Malformed::Count));
@@ -346,28 +351,28 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_lengths_without_bytes_after_them_are_refused() {
+    fn counts_and_lengths_without_bytes_after_them_are_rejected() {
         check(0, &[0, 0, 0, 7, 0, 9, b'a'], Err(Malformed::Length));
         check(0, &[0, 0, 0, 7, 0, 0, 127, 255, 255, 255], Err(Malformed::Count));
-        // Three numbers are claimed and two are there.
+        // The count is three, and two numbers follow.
         check(1, &[0, 0, 0, 7, 0, 0, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2], Err(Malformed::Count));
         check(2, &[1, 255, 255, 255, 255, 15], Err(Malformed::Count));
     }
 
     #[test]
-    fn a_number_of_more_than_32_bits_is_refused() {
+    fn a_number_of_more_than_32_bits_is_rejected() {
         check(2, &[255, 255, 255, 255, 16], Err(Malformed::Varint));
         check(2, &[128, 128, 128, 128, 128, 0], Err(Malformed::Varint));
     }
 
     #[test]
-    fn a_known_tagged_field_of_another_size_is_refused() {
+    fn a_known_tagged_field_of_another_size_is_rejected() {
         for size in [0, 1, 3] {
             let mut message = vec![1, 1, 2, 1, 1, 3, size];
             message.resize(20, 0);
             check(2, &message, Err(Malformed::Tagged));
         }
-        // Tag 3 is known inside a row only: outside it may have any size.
+        // Tag 3 is known only inside a row. Outside a row it may have any size.
         check(2, &[1, 1, 1, 1, 3, 1, 0], Ok(0));
     }
 

@@ -1,4 +1,4 @@
-//! Offsets and the half-open ranges that batches are made of.
+//! Offsets, and the half-open ranges of offsets that a batch consists of.
 
 use std::fmt;
 
@@ -17,26 +17,29 @@ impl Offset {
     /// The first offset a log can have.
     pub const ZERO: Self = Self(0);
 
-    /// Wraps a number as an offset. Negative numbers are accepted here and refused where a range is
-    /// built, so that a broker's nonsense can be named in an error.
+    /// An offset of this number.
+    ///
+    /// Negative numbers are accepted here and rejected where a range is built, so that an error can
+    /// name an invalid offset from a broker.
     #[must_use]
     pub const fn new(offset: i64) -> Self {
         Self(offset)
     }
 
-    /// The number.
+    /// The offset as a number.
     #[must_use]
     pub const fn get(self) -> i64 {
         self.0
     }
 
-    /// This offset moved by `delta`, kept within `i64`.
+    /// This offset plus `delta`, saturating at the bounds of `i64`.
     #[must_use]
     pub const fn saturating_add(self, delta: i64) -> Self {
         Self(self.0.saturating_add(delta))
     }
 
-    /// How far this offset lies behind `other` (`self - other`), kept within `i64`.
+    /// The distance from `other` to this offset (`self - other`), saturating at the bounds of
+    /// `i64`.
     #[must_use]
     pub const fn distance_from(self, other: Self) -> i64 {
         self.0.saturating_sub(other.0)
@@ -57,8 +60,8 @@ impl fmt::Display for Offset {
 
 /// The offsets `[from, until)` of one partition.
 ///
-/// - `0 <= from <= until`: a range that runs backwards cannot be built.
-/// - Its size is a *span*, never a record count: compaction and transaction markers leave holes.
+/// - `0 <= from <= until`: a range whose end is below its start cannot be built.
+/// - Its size is a *span*, never a record count: compaction and transaction markers leave gaps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OffsetRange {
     topic_partition: TopicPartition,
@@ -70,7 +73,7 @@ impl OffsetRange {
     /// The range from `from` (inclusive) to `until` (exclusive).
     ///
     /// # Errors
-    /// [`CoreError::BackwardsRange`] if `from` is negative or lies behind `until`.
+    /// [`CoreError::BackwardsRange`] if `from` is negative or above `until`.
     pub fn new(
         topic_partition: TopicPartition,
         from: impl Into<Offset>,
@@ -83,37 +86,37 @@ impl OffsetRange {
         Ok(Self { topic_partition, from, until })
     }
 
-    /// The partition.
+    /// The partition of the range.
     #[must_use]
     pub const fn topic_partition(&self) -> &TopicPartition {
         &self.topic_partition
     }
 
-    /// First offset, inclusive.
+    /// The first offset, inclusive.
     #[must_use]
     pub const fn from(&self) -> Offset {
         self.from
     }
 
-    /// End offset, exclusive.
+    /// The end offset, exclusive.
     #[must_use]
     pub const fn until(&self) -> Offset {
         self.until
     }
 
-    /// `until - from`: how many offsets, not how many records.
+    /// How many offsets the range covers (`until - from`), not how many records it holds.
     #[must_use]
     pub const fn span(&self) -> i64 {
         self.until.distance_from(self.from)
     }
 
-    /// Whether the range holds no offset.
+    /// Whether the range covers no offset.
     #[must_use]
     pub const fn is_empty_span(&self) -> bool {
         self.span() == 0
     }
 
-    /// Whether `offset` lies inside.
+    /// Whether the range contains `offset`.
     #[must_use]
     pub fn contains(&self, offset: Offset) -> bool {
         self.from <= offset && offset < self.until

@@ -1,20 +1,21 @@
-//! The batch plan: which offsets of which partitions one batch reads, decided once.
+//! The batch plan: which offsets of which partitions one batch reads.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{CoreError, IsolationLevel, PlannedRange, Reset, TopicPartition, Watermarks};
 
-/// The version of the plan's text that this build writes, and the newest it reads.
+/// The version of the plan's JSON that this build writes, and the newest that it reads.
 pub const PLAN_VERSION: u32 = 1;
 
-/// A partition the plan looked at, with its log's bounds at that moment; also those that had
-/// nothing to read.
+/// A partition that planning examined, with the bounds of its log at that time.
+///
+/// A plan also lists the partitions that have no offsets to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedPartition {
     /// The partition (flattened into `topic` and `partition` in JSON).
     #[serde(flatten)]
     pub topic_partition: TopicPartition,
-    /// The log's bounds when the plan was made.
+    /// The bounds of the log when the plan was made.
     #[serde(flatten)]
     pub watermarks: Watermarks,
 }
@@ -23,7 +24,8 @@ pub struct PlannedPartition {
 ///
 /// - Ranges are ordered by topic, partition and offset; none is empty; pieces of one partition
 ///   are contiguous ([`pieces_are_contiguous`]).
-/// - Self-contained and versioned: another process reads it with only a cluster connection.
+/// - A plan is self-contained and versioned: another process needs only the plan and a cluster
+///   connection to read the batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BatchPlan {
     version: u32,
@@ -52,12 +54,14 @@ struct VersionOnly {
 }
 
 impl BatchPlan {
-    /// A plan of `ranges`, which are put in plan order; empty ranges are dropped. `partitions` are
-    /// all partitions that were looked at, `resets` what clamping did.
+    /// Builds a plan of `ranges`: sorts them into plan order and drops empty ones.
+    ///
+    /// `partitions` are all partitions that planning examined. `resets` are the offsets that
+    /// clamping skipped.
     ///
     /// # Errors
-    /// [`CoreError::PlanInconsistent`] if pieces of one partition leave a gap or overlap, or a
-    /// range has another isolation level than the plan.
+    /// [`CoreError::PlanInconsistent`] if pieces of one partition have a gap or overlap, or if the
+    /// isolation level of a range is not that of the plan.
     pub fn new(
         cluster: Option<String>,
         isolation: IsolationLevel,
@@ -71,7 +75,7 @@ impl BatchPlan {
         if let Some(other) = ranges.iter().find(|planned| planned.isolation() != isolation) {
             return Err(CoreError::PlanInconsistent {
                 topic_partition: other.topic_partition().clone(),
-                reason: "a range has another isolation level than its plan",
+                reason: "the isolation level of a range is not that of the plan",
             });
         }
         pieces_are_contiguous(&ranges).map_err(|(topic_partition, reason)| {
@@ -80,11 +84,12 @@ impl BatchPlan {
         Ok(Self { version: PLAN_VERSION, cluster, isolation, ranges, partitions, resets })
     }
 
-    /// Reads a plan's text.
+    /// Reads a plan from its JSON.
     ///
     /// # Errors
-    /// [`CoreError::PlanVersion`] for a newer plan, [`CoreError::PlanText`] for text that is no
-    /// plan, [`CoreError::PlanInconsistent`] for one that contradicts itself.
+    /// [`CoreError::PlanVersion`] for a plan of another version, [`CoreError::PlanText`] for text
+    /// that is not a plan, [`CoreError::PlanInconsistent`] for a plan whose parts contradict each
+    /// other.
     pub fn from_json(text: &str) -> Result<Self, CoreError> {
         let not_a_plan =
             |error: serde_json::Error| CoreError::PlanText { reason: error.to_string() };
@@ -99,19 +104,19 @@ impl BatchPlan {
     /// The plan as one JSON object, indented, ending in a line feed.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Serialising plain values into memory has no way to fail.
+        // Serialising plain values into memory cannot fail.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    /// The version of the plan's form.
+    /// The version of the plan's JSON.
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.version
     }
 
-    /// The id of the cluster the plan was made for, where it has one.
+    /// The id of the cluster that the plan was made for, if it has one.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         self.cluster.as_deref()
@@ -129,19 +134,19 @@ impl BatchPlan {
         &self.ranges
     }
 
-    /// Every partition that was looked at, those with nothing to read too.
+    /// Every partition that planning examined, also those without offsets to read.
     #[must_use]
     pub fn partitions(&self) -> &[PlannedPartition] {
         &self.partitions
     }
 
-    /// Clamps that the data-loss policy `resume` made while planning.
+    /// The offsets that planning skipped under the data-loss policy `resume`.
     #[must_use]
     pub fn resets(&self) -> &[Reset] {
         &self.resets
     }
 
-    /// How many offsets the plan covers (not how many records there are).
+    /// How many offsets the plan covers, not how many records they hold.
     #[must_use]
     pub fn span(&self) -> i64 {
         self.ranges.iter().fold(0, |sum: i64, planned| sum.saturating_add(planned.range().span()))
@@ -158,12 +163,12 @@ impl BatchPlan {
 ///
 /// Keeps INV-2: the ranges of one partition have no gap and no overlap, except at a recorded reset.
 ///
-/// - Ranges are ordered by topic, partition and offset, and none overlaps the one before.
-/// - Piece `n + 1` of a partition starts where piece `n` ends.
-/// - Piece 0 starts a range of its own. Ranges given by the caller may leave gaps between them.
+/// - Ranges are ordered by topic, partition and offset, and none overlaps the range before it.
+/// - Piece `n + 1` of a partition starts at the offset where piece `n` ends.
+/// - Piece 0 starts a separate range. Ranges from the caller may have gaps between them.
 ///
 /// # Errors
-/// The first partition that breaks a rule, and which rule.
+/// The first partition that breaks a rule, and the rule.
 pub fn pieces_are_contiguous(
     ranges: &[PlannedRange],
 ) -> Result<(), (TopicPartition, &'static str)> {
@@ -183,7 +188,7 @@ pub fn pieces_are_contiguous(
                 return fail("pieces of one partition are not numbered in order");
             }
             Some(b) if b.range().until() != this.range().from() => {
-                return fail("pieces of one partition leave a gap");
+                return fail("pieces of one partition have a gap between them");
             }
             Some(_) => {}
             None => return fail("the first piece of a partition is not number 0"),
@@ -208,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_survives_its_text() {
+    fn a_plan_reads_back_from_its_json() {
         let id = TopicId::from_bytes([9; 16]);
         let ranges = vec![
             planned(1, 4, 9, 1).with_topic_id(id).with_leader_epoch(Some(3)),
@@ -222,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_with_a_gap_or_an_overlap_are_refused() {
+    fn pieces_with_a_gap_or_an_overlap_are_rejected() {
         for (until, from) in [(4, 5), (5, 4)] {
             let error = plan(vec![planned(0, 0, until, 0), planned(0, from, 9, 1)]).unwrap_err();
             assert!(matches!(error, CoreError::PlanInconsistent { .. }), "{error}");
@@ -230,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_plan_is_refused_by_its_version_not_by_its_form() {
+    fn a_newer_plan_is_rejected_by_its_version_not_by_its_fields() {
         let error = BatchPlan::from_json(r#"{"version":2,"shape":"unknown"}"#).unwrap_err();
         assert_eq!(error, CoreError::PlanVersion { found: 2, known: PLAN_VERSION });
     }
 
     #[test]
-    fn a_backwards_range_in_a_file_is_refused() {
+    fn a_backwards_range_in_a_file_is_rejected() {
         let text = r#"{"version":1,"cluster":null,"isolation":"read_committed",
             "ranges":[{"topic":"t","partition":0,"from":5,"until":4}]}"#;
         let error = BatchPlan::from_json(text).unwrap_err().to_string();

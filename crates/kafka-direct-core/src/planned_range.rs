@@ -1,11 +1,12 @@
-//! One task's range of a plan, and its flat text form.
+//! One task's range of a plan, and its flat JSON form.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{CoreError, IsolationLevel, Offset, OffsetRange, TopicId, TopicPartition};
 
-/// One task's work: a range with everything a worker in another process needs beside a cluster
-/// connection.
+/// The range that one task reads.
+///
+/// It holds everything that a worker in another process needs, except a cluster connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PlannedRangeText", into = "PlannedRangeText")]
 pub struct PlannedRange {
@@ -17,61 +18,63 @@ pub struct PlannedRange {
 }
 
 impl PlannedRange {
-    /// A range read whole (piece 0) under `isolation`, with topic id and leader epoch not known.
+    /// An undivided range (piece 0), read under `isolation`, without topic id and leader epoch.
     #[must_use]
     pub const fn new(range: OffsetRange, isolation: IsolationLevel) -> Self {
         Self { range, piece: 0, topic_id: None, leader_epoch: None, isolation }
     }
 
-    /// The same range as piece number `piece` of its partition, from 0.
+    /// Sets which piece of its partition the range is, from 0.
     #[must_use]
     pub const fn with_piece(mut self, piece: u32) -> Self {
         self.piece = piece;
         self
     }
 
-    /// The same range bound to the topic that has this id: a re-created topic is then refused.
+    /// Binds the range to the topic with this id: reading a re-created topic then fails.
     #[must_use]
     pub const fn with_topic_id(mut self, id: Option<TopicId>) -> Self {
         self.topic_id = id;
         self
     }
 
-    /// The same range with the epoch of the leader that named the log's end at planning.
+    /// Sets the epoch of the leader that reported the log's end during planning.
     #[must_use]
     pub const fn with_leader_epoch(mut self, epoch: Option<i32>) -> Self {
         self.leader_epoch = epoch;
         self
     }
 
-    /// The offsets.
+    /// The offsets to read.
     #[must_use]
     pub const fn range(&self) -> &OffsetRange {
         &self.range
     }
 
-    /// The partition.
+    /// The partition to read.
     #[must_use]
     pub const fn topic_partition(&self) -> &TopicPartition {
         self.range.topic_partition()
     }
 
-    /// Which piece of its partition this is, from 0; always 0 unless splitting was asked for.
+    /// Which piece of its partition this is, from 0; always 0 unless the plan was split.
     #[must_use]
     pub const fn piece(&self) -> u32 {
         self.piece
     }
 
-    /// The topic's id when the plan was made, where the broker gave one.
+    /// The topic's id when the plan was made, if the broker returned one.
     #[must_use]
     pub const fn topic_id(&self) -> Option<TopicId> {
         self.topic_id
     }
 
-    /// The epoch of the leader that named the log's end when the plan was made, where the broker gave
-    /// one: no record of the range was appended under a later one, so a log whose records up to this
-    /// epoch end before the range does was truncated since (KIP-320). Without it a reader notices only
-    /// what happens while it reads.
+    /// The epoch of the leader that reported the log's end during planning, if the broker returned
+    /// one.
+    ///
+    /// No record of the range was appended under a later epoch. If the log's records up to this
+    /// epoch end before the range does, the log was truncated after planning (KIP-320). Without the
+    /// epoch, a reader detects only truncation that happens while it reads.
     #[must_use]
     pub const fn leader_epoch(&self) -> Option<i32> {
         self.leader_epoch
@@ -84,7 +87,7 @@ impl PlannedRange {
     }
 }
 
-/// The flat text form of a planned range.
+/// The flat JSON form of a planned range.
 #[derive(Serialize, Deserialize)]
 struct PlannedRangeText {
     #[serde(flatten)]
@@ -101,7 +104,7 @@ struct PlannedRangeText {
     isolation: IsolationLevel,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde requires")]
 const fn is_zero(piece: &u32) -> bool {
     *piece == 0
 }

@@ -1,10 +1,12 @@
-//! Byte buffers that are used again: record sets and decompressed batches live and die by the
-//! thousand, and memory that was touched lately is in the processor's caches and needs no page
-//! from the operating system.
+//! A pool of byte buffers, which reuses the memory of record sets and decompressed batches.
 //!
-//! Contract: a buffer is lent as [`Bytes`] and comes back when the last of their clones is dropped;
-//! what lies unused is bounded. There are few sizes, so that a buffer serves again for nearly all
-//! that is as large. Of a size the newest goes first: it is the likeliest to be in a cache.
+//! A reader allocates and frees thousands of these buffers. Recently used memory is in the
+//! processor's caches and needs no new page from the operating system.
+//!
+//! Contract: the pool lends a buffer as [`Bytes`] and takes it back when the last clone is dropped.
+//! The bytes of unused buffers are bounded. Capacities are rounded to few sizes, so that a buffer
+//! fits most later requests of similar size. Of one size, the pool takes the newest buffer first:
+//! it is the most likely to be in a cache.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,33 +18,33 @@ use std::{
 
 use bytes::Bytes;
 
-/// Below this a buffer is the allocator's affair.
+/// The capacity below which the pool keeps no buffer and leaves it to the allocator.
 const SMALLEST_BYTES: usize = 32 << 10;
 
-/// Unused buffers, shared by all clones.
+/// A pool of unused byte buffers, which all clones share.
 #[derive(Debug, Clone)]
 pub struct BufferPool(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     unused: Mutex<Unused>,
-    /// What the unused and the lent may have together.
+    /// The bound on the bytes of unused and lent buffers together.
     bytes: usize,
-    /// The capacities of all that is lent.
+    /// The sum of the capacities of all lent buffers.
     lent_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Unused {
-    /// By capacity; each shelf has its oldest first, and when it came.
-    shelves: BTreeMap<usize, VecDeque<(u64, Vec<u8>)>>,
+    /// The buffers by capacity, the oldest of each capacity first, with their sequence numbers.
+    by_capacity: BTreeMap<usize, VecDeque<(u64, Vec<u8>)>>,
     /// The sum of their capacities.
     bytes: usize,
-    /// How many came so far.
-    came: u64,
+    /// How many buffers were added so far: the sequence number of the newest.
+    added: u64,
 }
 
-/// A buffer under way.
+/// A lent buffer, which returns to its pool when it is dropped.
 struct Lent {
     buffer: Vec<u8>,
     used: usize,
@@ -63,23 +65,24 @@ impl Drop for Lent {
 }
 
 impl Unused {
-    /// The newest of the smallest that has between `least` and `most` bytes.
+    /// Takes a buffer of `least` to `most` bytes, both inclusive: of the smallest such capacity,
+    /// the newest buffer.
     fn take(&mut self, least: usize, most: usize) -> Option<Vec<u8>> {
-        let shelves = self.shelves.range_mut(least..=most);
-        let (_, buffer) = shelves.map(|(_, shelf)| shelf).find_map(VecDeque::pop_back)?;
+        let fitting = self.by_capacity.range_mut(least..=most);
+        let (_, buffer) = fitting.map(|(_, buffers)| buffers).find_map(VecDeque::pop_back)?;
         self.bytes = self.bytes.saturating_sub(buffer.capacity());
         Some(buffer)
     }
 
     fn put(&mut self, buffer: Vec<u8>) {
-        self.came = self.came.wrapping_add(1);
+        self.added = self.added.wrapping_add(1);
         self.bytes = self.bytes.saturating_add(buffer.capacity());
-        self.shelves.entry(buffer.capacity()).or_default().push_back((self.came, buffer));
+        self.by_capacity.entry(buffer.capacity()).or_default().push_back((self.added, buffer));
     }
 
     fn take_oldest(&mut self) -> Option<Vec<u8>> {
-        let shelves = self.shelves.values_mut().filter(|shelf| !shelf.is_empty());
-        let oldest = shelves.min_by_key(|shelf| shelf.front().map(|(came, _)| *came))?;
+        let nonempty = self.by_capacity.values_mut().filter(|buffers| !buffers.is_empty());
+        let oldest = nonempty.min_by_key(|buffers| buffers.front().map(|(number, _)| *number))?;
         let (_, buffer) = oldest.pop_front()?;
         self.bytes = self.bytes.saturating_sub(buffer.capacity());
         Some(buffer)
@@ -87,24 +90,28 @@ impl Unused {
 }
 
 impl BufferPool {
-    /// A pool that keeps buffers while nobody uses them, as long as they and what is lent are at
-    /// most `bytes` together; whatever is lent, up to a third of `bytes`. Both are looked at when a
-    /// buffer comes back, and when none fits.
+    /// A pool that keeps unused buffers, as long as unused and lent buffers together have at most
+    /// `bytes` bytes.
+    ///
+    /// It always keeps up to a third of `bytes`, however much is lent. The pool applies both bounds
+    /// when a buffer returns, and when no unused buffer fits a request.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let (unused, lent_bytes) = (Mutex::default(), AtomicUsize::new(0));
         Self(Arc::new(Shared { unused, bytes, lent_bytes }))
     }
 
-    /// A buffer whose capacity is at least `capacity` and at most a quarter more. Its length says
-    /// how much of it is initialised, with bytes that mean nothing.
+    /// Takes a buffer whose capacity is at least `capacity` and at most a quarter more.
+    ///
+    /// Its length is the number of initialised bytes. Their values have no meaning.
     #[must_use]
     pub fn take(&self, capacity: usize) -> Vec<u8> {
         self.take_up_to(capacity, capacity.saturating_add(capacity / 4))
     }
 
-    /// As [`BufferPool::take`], but an unused buffer may be of any size: for those who do not keep
-    /// what they need little of.
+    /// Takes a buffer as [`BufferPool::take`] does, but an unused buffer may be of any larger size.
+    ///
+    /// It is for callers that return a buffer soon if they use only a small part of it.
     #[must_use]
     pub fn take_any(&self, capacity: usize) -> Vec<u8> {
         self.take_up_to(capacity, usize::MAX)
@@ -118,22 +125,22 @@ impl BufferPool {
         if let Some(taken) = unused.take(capacity, most) {
             return taken;
         }
-        let gone = self.surplus(&mut unused);
+        let surplus = self.surplus(&mut unused);
         drop(unused);
-        drop(gone);
+        drop(surplus);
         Vec::with_capacity(rounded(capacity))
     }
 
-    /// The oldest buffers, as many as there are too many.
+    /// Takes out the oldest buffers until the unused ones are within their bound.
     fn surplus(&self, unused: &mut Unused) -> Vec<Vec<u8>> {
         let most = self.most_unused();
-        let mut gone = Vec::new();
+        let mut surplus = Vec::new();
         while unused.bytes > most
             && let Some(oldest) = unused.take_oldest()
         {
-            gone.push(oldest);
+            surplus.push(oldest);
         }
-        gone
+        surplus
     }
 
     fn most_unused(&self) -> usize {
@@ -144,7 +151,8 @@ impl BufferPool {
         self.0.unused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first `used` bytes of `buffer`, which comes back here when nobody holds them any more.
+    /// Lends the first `used` bytes of `buffer`, which returns to the pool when their last clone is
+    /// dropped.
     #[must_use]
     pub fn lend(&self, buffer: Vec<u8>, used: usize) -> Bytes {
         if buffer.capacity() < SMALLEST_BYTES {
@@ -156,34 +164,35 @@ impl BufferPool {
         Bytes::from_owner(Lent { buffer, used, pool: self.clone() })
     }
 
-    /// Bytes of the buffers that are lent and not back yet, whoever holds them; those too small to be
-    /// kept are not counted.
+    /// The sum of the capacities of all lent buffers, in bytes. Buffers that are too small to be
+    /// kept do not count.
     #[must_use]
     pub fn lent_bytes(&self) -> usize {
         self.0.lent_bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes a buffer back. The oldest go if there are too many.
+    /// Returns a buffer to the pool. If the unused buffers exceed their bound, the oldest are
+    /// freed.
     pub fn give(&self, buffer: Vec<u8>) {
         if buffer.capacity() < SMALLEST_BYTES {
             return;
         }
         let mut unused = self.unused();
-        // One that is too large by itself must not drive out all others.
+        // A buffer that exceeds the bound by itself must not evict all others.
         let too_large = if buffer.capacity() <= self.most_unused() {
             unused.put(buffer);
             None
         } else {
             Some(buffer)
         };
-        let gone = self.surplus(&mut unused);
-        // Freeing takes a while; nobody has to wait for it.
+        let surplus = self.surplus(&mut unused);
+        // Freeing takes time, so the lock is released before it.
         drop(unused);
-        drop((gone, too_large));
+        drop((surplus, too_large));
     }
 }
 
-/// Up to a quarter more: the next of four sizes between a power of two and its double.
+/// Rounds up by at most a quarter, to the next of four sizes between a power of two and its double.
 const fn rounded(capacity: usize) -> usize {
     let step = match capacity.checked_ilog2() {
         Some(magnitude) if magnitude > 2 => 1 << (magnitude - 2),
@@ -205,13 +214,13 @@ mod tests {
         pool.unused().bytes
     }
 
-    /// Lends one buffer of each of these sizes, so that all are there at once.
+    /// Lends one buffer of each of these sizes, all at the same time.
     fn lend(pool: &BufferPool, sizes: &[usize]) -> Vec<Bytes> {
         sizes.iter().map(|size| pool.lend(pool.take(*size), 1)).collect()
     }
 
     #[test]
-    fn a_lent_buffer_comes_back_when_its_last_holder_is_gone() {
+    fn a_lent_buffer_returns_when_its_last_clone_is_dropped() {
         let pool = BufferPool::new(4 * MIB);
         let mut buffer = pool.take(MIB);
         buffer.resize(MIB, 7);
@@ -228,10 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn of_a_size_the_newest_is_used_first_and_the_oldest_goes_first() {
+    fn of_one_size_the_newest_is_taken_first_and_the_oldest_is_freed_first() {
         let pool = BufferPool::new(2 * MIB);
         let buffers: Vec<_> = (0..3).map(|_| pool.take(MIB)).collect();
-        let [_, second, newest] = [0, 1, 2].map(|place: usize| buffers[place].as_ptr());
+        let [_, second, newest] = [0, 1, 2].map(|index: usize| buffers[index].as_ptr());
         buffers.into_iter().for_each(|buffer| pool.give(buffer));
         assert_eq!(unused_bytes(&pool), 2 * MIB);
         let taken = [pool.take(MIB), pool.take(MIB)];
@@ -239,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn unused_and_lent_are_no_more_than_the_bound_but_for_a_third_of_it() {
+    fn unused_and_lent_stay_within_the_bound_except_for_a_third_of_it() {
         let pool = BufferPool::new(6 * MIB);
         let all = lend(&pool, &[MIB; 6]);
         drop(all);
@@ -254,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_meanwhile_counts_when_no_buffer_fits_or_one_is_too_large() {
+    fn lent_bytes_count_when_no_buffer_fits_or_one_is_too_large() {
         let pool = BufferPool::new(6 * MIB);
         drop(lend(&pool, &[MIB; 6]));
         let kept = lend(&pool, &[2 * MIB; 2]);
@@ -269,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_that_fits_is_taken_and_a_much_larger_one_only_by_who_says_so() {
+    fn the_smallest_that_fits_is_taken_and_a_much_larger_one_only_by_take_any() {
         let pool = BufferPool::new(64 * MIB);
         drop(lend(&pool, &[4 * MIB, 2 * MIB, 3 * MIB]));
         assert_eq!(pool.take(MIB).capacity(), MIB);

@@ -1,4 +1,4 @@
-//! Names and ids of topics and partitions. An id tells a topic from a re-created one.
+//! Names and ids of topics and partitions. An id distinguishes a topic from a re-created one.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -7,22 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::CoreError;
 
-/// Longest name of a topic, in bytes. Legal names are ASCII, so it is in characters too.
+/// The length of the longest topic name, in bytes. Legal names are ASCII, so also in characters.
 const MAX_NAME_BYTES: usize = 249;
 
-/// Whether Kafka accepts `name` for a topic: 1 to 249 characters of `a-z`, `A-Z`, `0-9`, `.`, `_`
-/// and `-`, but neither `.` nor `..`.
+/// Whether Kafka accepts `name` as a topic name.
 ///
-/// A legal name is safe as a part of a file name.
+/// A legal name has 1 to 249 characters of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`, and is neither
+/// `.` nor `..`. It is safe as a part of a file name.
 #[must_use]
 pub fn is_legal_topic_name(name: &str) -> bool {
     check_topic_name(name).is_ok()
 }
 
-/// Says which part of Kafka's rule for topic names `name` breaks.
+/// Checks `name` against Kafka's rule for topic names.
 ///
 /// # Errors
-/// The broken part, as a clause without a full stop, where [`is_legal_topic_name`] is false.
+/// The part of the rule that `name` violates, as a clause without a full stop. An error is returned
+/// exactly when [`is_legal_topic_name`] returns false.
 pub fn check_topic_name(name: &str) -> Result<(), &'static str> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if name.is_empty() {
@@ -38,7 +39,7 @@ pub fn check_topic_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A topic's name with the index of one of its partitions. Cheap to clone.
+/// One partition of a topic: the topic's name and the partition's index. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
     topic: Arc<str>,
@@ -46,7 +47,7 @@ pub struct TopicPartition {
 }
 
 impl TopicPartition {
-    /// Names partition `partition` (from 0) of `topic`.
+    /// Partition `partition` (from 0) of `topic`.
     #[must_use]
     pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
         Self { topic: topic.into(), partition }
@@ -58,7 +59,7 @@ impl TopicPartition {
         &self.topic
     }
 
-    /// The topic's name, shared.
+    /// The topic's name as a shared string.
     #[must_use]
     pub const fn topic_arc(&self) -> &Arc<str> {
         &self.topic
@@ -77,20 +78,22 @@ impl fmt::Display for TopicPartition {
     }
 }
 
-/// The id a broker gives a topic at its creation (KIP-516): another id means another topic, even
-/// under the same name. Printed as Kafka's tools print it, 22 characters of URL-safe base64.
+/// The id that a broker assigns to a topic when it is created (KIP-516).
+///
+/// Another id means another topic, even under the same name. `Display` prints it as Kafka's tools
+/// do: 22 characters of URL-safe base64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicId([u8; 16]);
 
 impl TopicId {
-    /// From the 16 bytes on the wire; `None` for the all-zero id, which means "not known".
+    /// An id from its 16 bytes on the wire; `None` for the all-zero id, which means "not known".
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         (bytes != [0; 16]).then_some(Self(bytes))
     }
 
-    /// The 16 bytes on the wire.
+    /// The id's 16 bytes on the wire.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
@@ -139,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_kafka_accepts_are_legal_and_no_others() {
+    fn only_names_that_kafka_accepts_are_legal() {
         for name in ["a", "...", "Orders_v1.a-b", "0", &"x".repeat(249)] {
             assert!(is_legal_topic_name(name), "{name}");
         }
@@ -149,10 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn the_broken_part_of_the_rule_is_named() {
+    fn the_error_names_the_violated_part_of_the_rule() {
         let check = |name: &str, part: &str| {
-            let broken = check_topic_name(name).unwrap_err();
-            assert!(broken.contains(part), "{name}: {broken}");
+            let error = check_topic_name(name).unwrap_err();
+            assert!(error.contains(part), "{name}: {error}");
         };
         check("", "empty");
         check(&"ä".repeat(125), "249 characters");
@@ -161,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn topic_id_survives_its_text() {
+    fn a_topic_id_reads_back_from_its_text() {
         let id = TopicId::from_bytes([7; 16]).unwrap();
         assert_eq!(id.to_string().parse::<TopicId>().unwrap(), id);
         assert_eq!(id.to_string().len(), 22);
     }
 
     #[test]
-    fn topic_id_refuses_what_is_not_one() {
+    fn text_that_is_not_a_topic_id_is_rejected() {
         for text in ["", "abc", "AAAAAAAAAAAAAAAAAAAAAA", "!!!!!!!!!!!!!!!!!!!!!!"] {
             assert!(text.parse::<TopicId>().is_err(), "{text}");
         }

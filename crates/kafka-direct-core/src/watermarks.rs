@@ -1,26 +1,28 @@
-//! The three offsets that bound what a partition can give.
+//! The offsets that bound the readable part of a partition's log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{IsolationLevel, Offset};
 
-/// Bounds of one partition's log at the moments they were asked for.
+/// The log start offset, last stable offset and high watermark of one partition.
 ///
-/// The three come from separate responses, so `log_start` may lie above `last_stable` when a log was
-/// trimmed in between; [`Watermarks::end`] copes by never lying below `log_start`.
+/// The three come from separate responses. If the log is trimmed between them, `log_start` may be
+/// above `last_stable`, so [`Watermarks::end`] is never below `log_start`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermarks {
-    /// First offset that exists, inclusive.
+    /// The log start offset: the first offset that exists, inclusive.
     pub log_start: Offset,
-    /// End of what is decided, exclusive: no open transaction lies below it.
+    /// The last stable offset, exclusive: no open transaction has a record below it.
     pub last_stable: Offset,
-    /// End of what is replicated, exclusive.
+    /// The high watermark: the end of the replicated records, exclusive.
     pub high: Offset,
 }
 
 impl Watermarks {
-    /// The readable end, exclusive: the high watermark, or the last stable offset under
-    /// read_committed; never below the log start.
+    /// The readable end of the log, exclusive; never below the log start offset.
+    ///
+    /// It is the last stable offset under read_committed, but at most the high watermark. It is the
+    /// high watermark under read_uncommitted.
     ///
     /// Keeps INV-7: a read_committed range ends at the last stable offset.
     #[must_use]
@@ -32,7 +34,8 @@ impl Watermarks {
         end.max(self.log_start)
     }
 
-    /// How many offsets open transactions withhold from read_committed.
+    /// How many offsets below the high watermark read_committed cannot read yet, because of open
+    /// transactions.
     #[must_use]
     pub fn withheld(&self) -> i64 {
         self.high.distance_from(self.last_stable.max(self.log_start)).max(0)
@@ -60,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn end_never_lies_below_a_log_start_that_moved_between_the_questions() {
+    fn the_end_is_never_below_a_log_start_that_moved_between_the_requests() {
         let m = marks(7, 5, 6);
         assert_eq!(m.end(IsolationLevel::ReadCommitted), Offset::new(7));
         assert_eq!(m.withheld(), 0);

@@ -1,4 +1,4 @@
-//! Why a batch could not be planned.
+//! [`DriverError`], the errors of planning.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use kafka_direct_core::{
 
 use crate::{EndOffset, Lookup, StartOffset};
 
-/// How many partitions an error names before it only counts them.
-const NAMED: usize = 5;
+/// How many partitions an error names. It counts the others.
+const MAX_NAMES: usize = 5;
 
-/// Which part of a selection an error is about.
+/// The part of a selection that has an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Side {
-    /// Where reading starts.
+    /// A start.
     Start,
-    /// Where reading stops.
+    /// An end.
     End,
-    /// A range that was given whole.
+    /// An explicit range.
     Range,
 }
 
@@ -33,52 +33,52 @@ impl fmt::Display for Side {
     }
 }
 
-/// Why a batch could not be planned. Nothing was read and nothing was changed.
+/// An error of planning a batch. Planning reads no records and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
-    /// An offset that was asked for, or that a group committed, does not exist (policy `fail`).
+    /// A requested offset, or one that a group committed, does not exist (policy `fail`).
     #[error(
-        "{topic_partition}: {side} offset {asked} is outside the log, {}; ask for an offset inside it or choose the data-loss policy `resume`", bounds(watermarks, *isolation)
+        "{topic_partition}: {side} offset {asked} is outside the log, {}; request an offset inside it or choose the data-loss policy `resume`", bounds(watermarks, *isolation)
     )]
     OutOfBounds {
         /// The partition.
         topic_partition: TopicPartition,
-        /// Which end of the range.
+        /// Whether it is the start or the end of the range.
         side: Side,
         /// The offset that does not exist.
         asked: Offset,
-        /// What exists.
+        /// The bounds of the log.
         watermarks: Watermarks,
-        /// The level of the read, which decides where the readable end is.
+        /// The isolation level of the read, which decides where the readable end is.
         isolation: IsolationLevel,
     },
-    /// The start lies after the end.
+    /// The start is after the end.
     #[error(
-        "{topic_partition}: the start ({}) lies after the end ({}); ask for a start at or before the end", start_at(start, *from), end_at(end, *until)
+        "{topic_partition}: the start ({}) is after the end ({}); give a start at or before the end", start_at(start, *from), end_at(end, *until)
     )]
     Backwards {
         /// The partition.
         topic_partition: TopicPartition,
-        /// The start as it was asked for.
+        /// The start, as the caller gave it.
         start: StartOffset,
-        /// What it resolved to.
+        /// The offset of the start.
         from: Offset,
-        /// The end as it was asked for.
+        /// The end, as the caller gave it.
         end: EndOffset,
-        /// What it resolved to.
+        /// The offset of the end.
         until: Offset,
     },
-    /// A number that cannot be meant.
+    /// A number is out of range.
     #[error("{}{setting} {value} {problem}", prefix(topic_partition.as_ref()))]
     BadNumber {
-        /// The partition, where the number belongs to one.
+        /// The partition, if the number is of one partition.
         topic_partition: Option<TopicPartition>,
-        /// What the number sets.
+        /// The name of the setting.
         setting: &'static str,
         /// The number.
         value: i128,
-        /// What is wrong with it, and what would be right.
+        /// What is wrong with the number, and what to do.
         problem: &'static str,
     },
     /// A start by timestamp found no record ([`NoMatch::Error`](crate::NoMatch::Error)).
@@ -91,57 +91,59 @@ pub enum DriverError {
         /// The timestamp in milliseconds since 1970-01-01 UTC.
         millis: i64,
     },
-    /// A per-partition map without a default leaves selected partitions out.
+    /// A per-partition map without a default lacks selected partitions.
     #[error("no {side} is given for {}; add them or set a default", names(partitions))]
     Uncovered {
-        /// Which map.
+        /// Whether it is the map of starts or of ends.
         side: Side,
-        /// The partitions it leaves out.
+        /// The missing partitions.
         partitions: Vec<TopicPartition>,
     },
-    /// Partitions were named that are not selected or do not exist.
+    /// A map or an explicit range names partitions that are not selected or do not exist.
     #[error(
-        "a {side} is given for {}, which the selection does not have; remove them or correct the name",
+        "a {side} is given for {}, which the selection does not contain; remove them or correct the name",
         names(partitions)
     )]
     NotSelected {
-        /// What named them.
+        /// Whether a start, an end or a range names them.
         side: Side,
         /// The partitions.
         partitions: Vec<TopicPartition>,
     },
-    /// Partition indices were selected that no topic has.
+    /// The selection has partition indices that no topic has.
     #[error("no selected topic has partition {}; select partitions that exist", names(indices))]
     NoSuchIndex {
         /// The indices.
         indices: Vec<i32>,
     },
-    /// A response that [`lookups_needed`](crate::lookups_needed) asked for is not among the
-    /// [`Lookups`](crate::Lookups).
-    #[error("{lookup} was not looked up; answer everything that `lookups_needed` names")]
+    /// [`Lookups`](crate::Lookups) has no result for a lookup that
+    /// [`lookups_needed`](crate::lookups_needed) returned.
+    #[error(
+        "{lookup} was not looked up; insert a result for every lookup that `lookups_needed` returns"
+    )]
     MissingResponse {
-        /// The question.
+        /// The lookup without a result.
         lookup: Lookup,
     },
-    /// Two explicit ranges share offsets.
+    /// Two explicit ranges overlap.
     #[error("the ranges {first} and {second} overlap; give every offset once")]
     Overlap {
-        /// The range that starts first.
+        /// The range with the lower start.
         first: OffsetRange,
-        /// The range that starts inside it.
+        /// The range that starts inside the first one.
         second: OffsetRange,
     },
-    /// The parts do not make a plan.
+    /// The planned ranges and partitions are inconsistent.
     #[error("the batch plan cannot be built")]
     Plan {
-        /// Why not.
+        /// What is inconsistent.
         #[from]
         source: CoreError,
     },
 }
 
 impl DriverError {
-    /// What the caller should do.
+    /// The kind of this error, which says what the caller should do.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -164,8 +166,9 @@ fn prefix(topic_partition: Option<&TopicPartition>) -> String {
 }
 
 fn names<T: fmt::Display>(all: &[T]) -> String {
-    let mut text = all.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if let Some(more) = all.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    let mut text =
+        all.iter().take(MAX_NAMES).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if let Some(more) = all.len().checked_sub(MAX_NAMES).filter(|more| *more > 0) {
         text.push_str(&format!(" and {more} more"));
     }
     text
@@ -176,7 +179,7 @@ fn bounds(watermarks: &Watermarks, isolation: IsolationLevel) -> String {
     match isolation {
         IsolationLevel::ReadUncommitted => format!("which has [{log_start}, {end})"),
         IsolationLevel::ReadCommitted => format!(
-            "of which read_committed sees [{log_start}, {end}) (last stable offset {}, high watermark {})",
+            "of which read_committed can read [{log_start}, {end}) (last stable offset {}, high watermark {})",
             watermarks.last_stable, watermarks.high
         ),
     }

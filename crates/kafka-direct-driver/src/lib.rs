@@ -1,28 +1,37 @@
-//! Pure planning for kafka-direct: watermarks, a selection and limits become a batch plan.
+//! The planner of kafka-direct: turns watermarks, a selection and limits into a batch plan.
 //!
-//! The way through: [`lookups_needed`] says which questions only the cluster can respond (offsets by
-//! timestamp, committed offsets); the caller asks them and fills [`Lookups`]; [`plan`] turns
-//! everything into a [`BatchPlan`](kafka_direct_core::BatchPlan). Ranges that are known already go
-//! through [`plan_ranges`].
+//! The steps of a caller:
 //!
-//! **Promises:** a plan is a pure function of its inputs and does not depend on their order
-//! (INV-1); every planned range lies inside what its partition held when the watermarks were taken;
-//! nothing is clamped without a recorded reset; pieces of one range have no gap and no overlap
-//! (INV-2); no arithmetic overflows, whatever the numbers.
+//! 1. [`lookups_needed`] returns the lookups that only the cluster can do: offsets by timestamp and
+//!    committed offsets.
+//! 2. The caller sends them to the cluster and puts their results into [`Lookups`].
+//! 3. [`plan`] builds the [`BatchPlan`](kafka_direct_core::BatchPlan).
 //!
-//! **Does not know:** sockets, async runtimes, files, clocks, Arrow, or what a record looks like.
+//! For ranges that are known already, [`plan_ranges`] does it in one step.
+//!
+//! **Promises:**
+//!
+//! - A plan is a pure function of its inputs and does not depend on their order (INV-1).
+//! - Every planned range is inside the log of its partition at the time of the watermarks.
+//! - Nothing is clamped without a recorded reset.
+//! - Pieces of one range have no gap and no overlap (INV-2).
+//! - No arithmetic overflows, whatever the numbers.
+//!
+//! **Out of scope:** sockets, async runtimes, files, clocks, Arrow, and the contents of records.
 //!
 //! # Map
 //!
-//! - `offsets.rs`: `StartOffset`, `EndOffset`: where to start and where to stop, as a caller says it
+//! - `offsets.rs`: `StartOffset`, `EndOffset`: where a partition starts and stops, as the caller
+//!   gives it
 //! - `selection.rs`: `Selection`: starts, ends, isolation, policy and limits, also by partition
-//! - `numbers.rs`: checks the numbers a caller gave for one partition
-//! - `partition_state.rs`: `PartitionState`, what the cluster says about a partition before a plan
-//! - `lookups.rs`: `lookups_needed`, the questions only the cluster can respond; `Lookups`, the answers
-//! - `resolve.rs`: one partition's start and end become offsets inside its log, or a data loss
+//! - `numbers.rs`: checks the numbers that a caller gives for one partition
+//! - `partition_state.rs`: `PartitionState`, the metadata of a partition before a plan
+//! - `lookups.rs`: `lookups_needed`, the lookups that only the cluster can do; `Lookups`, their
+//!   results
+//! - `resolve.rs`: resolves one partition's start and end to offsets inside its log, or a data loss
 //! - `split.rs`: `split` cuts large ranges into pieces, as Spark does
-//! - `plan.rs`: `plan` and `plan_ranges` put the steps together
-//! - `table.rs`: `PlanTable`, a plan as text for people
+//! - `plan.rs`: `plan` and `plan_ranges` run the steps in order
+//! - `table.rs`: `PlanTable` prints a plan as text
 //! - `error.rs`: `DriverError`
 
 #![deny(clippy::arithmetic_side_effects)]

@@ -1,7 +1,7 @@
-//! The questions that only the cluster can respond, and their answers.
+//! Lookups that only the cluster can do, and their results.
 //!
-//! Planning does no I/O: it names what it must know beyond watermarks, the caller asks (one batched
-//! request per leader or coordinator is enough), and planning runs with the answers.
+//! Planning does no I/O. It names the lookups that it needs besides watermarks, and the caller
+//! sends them to the cluster. One batched request per leader or coordinator is enough.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use crate::{
     DriverError, EndOffset, PartitionState, Selection, StartOffset, numbers::check_numbers,
 };
 
-/// One question to the cluster about one partition.
+/// One lookup in the cluster about one partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lookup {
     /// The first offset whose record has this timestamp or a later one (`ListOffsets` by time).
@@ -24,9 +24,9 @@ pub enum Lookup {
         /// Milliseconds since 1970-01-01 UTC, at least 0.
         millis: i64,
     },
-    /// The offset a group has committed (`OffsetFetch`).
+    /// The committed offset of a group (`OffsetFetch`).
     Committed {
-        /// The group's id.
+        /// The id of the group.
         group: String,
         /// The partition.
         topic_partition: TopicPartition,
@@ -46,7 +46,7 @@ impl fmt::Display for Lookup {
     }
 }
 
-/// The cluster's answers. A response that nobody asked for does no harm.
+/// The results of lookups. A result that planning does not need is ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lookups {
     by_time: BTreeMap<i64, BTreeMap<TopicPartition, Option<Offset>>>,
@@ -54,34 +54,38 @@ pub struct Lookups {
 }
 
 impl Lookups {
-    /// No answers yet.
+    /// Creates a map without results.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers [`Lookup::Timestamp`]: the first offset at or after `millis`, `None` if the
-    /// partition has none. A negative offset, Kafka's own way to say so, counts as `None`.
+    /// Adds the result of a [`Lookup::Timestamp`]: the first offset at or after `millis`, `None` if
+    /// the partition has none.
+    ///
+    /// A negative offset counts as `None`, since Kafka returns one if there is no such offset.
     pub fn insert_timestamp(
         &mut self,
         topic_partition: TopicPartition,
         millis: i64,
         offset: Option<Offset>,
     ) {
-        let answers = self.by_time.entry(millis).or_default();
-        answers.insert(topic_partition, offset.filter(|offset| *offset >= Offset::ZERO));
+        let results = self.by_time.entry(millis).or_default();
+        results.insert(topic_partition, offset.filter(|offset| *offset >= Offset::ZERO));
     }
 
-    /// Answers [`Lookup::Committed`]: the offset that `group` has committed, `None` if it has
-    /// committed none. A negative offset, Kafka's own way to say so, counts as `None`.
+    /// Adds the result of a [`Lookup::Committed`]: the committed offset of `group`, `None` if it
+    /// has committed none.
+    ///
+    /// A negative offset counts as `None`, since Kafka returns one if there is no committed offset.
     pub fn insert_committed(
         &mut self,
         group: impl Into<String>,
         topic_partition: TopicPartition,
         offset: Option<Offset>,
     ) {
-        let answers = self.by_group.entry(group.into()).or_default();
-        answers.insert(topic_partition, offset.filter(|offset| *offset >= Offset::ZERO));
+        let results = self.by_group.entry(group.into()).or_default();
+        results.insert(topic_partition, offset.filter(|offset| *offset >= Offset::ZERO));
     }
 
     pub(crate) fn timestamp(
@@ -89,8 +93,8 @@ impl Lookups {
         topic_partition: &TopicPartition,
         millis: i64,
     ) -> Result<Option<Offset>, DriverError> {
-        let answer = self.by_time.get(&millis).and_then(|answers| answers.get(topic_partition));
-        answer.copied().ok_or_else(|| DriverError::MissingResponse {
+        let result = self.by_time.get(&millis).and_then(|results| results.get(topic_partition));
+        result.copied().ok_or_else(|| DriverError::MissingResponse {
             lookup: Lookup::Timestamp { topic_partition: topic_partition.clone(), millis },
         })
     }
@@ -100,8 +104,8 @@ impl Lookups {
         group: &str,
         topic_partition: &TopicPartition,
     ) -> Result<Option<Offset>, DriverError> {
-        let answer = self.by_group.get(group).and_then(|answers| answers.get(topic_partition));
-        answer.copied().ok_or_else(|| DriverError::MissingResponse {
+        let result = self.by_group.get(group).and_then(|results| results.get(topic_partition));
+        result.copied().ok_or_else(|| DriverError::MissingResponse {
             lookup: Lookup::Committed {
                 group: group.to_owned(),
                 topic_partition: topic_partition.clone(),
@@ -110,13 +114,13 @@ impl Lookups {
     }
 }
 
-/// Which questions must be answered before [`plan`](crate::plan) can run with the same selection
-/// and partitions. Fallbacks of [`StartOffset::GroupCommitted`] are asked for too, so that one round
-/// is enough.
+/// Returns the lookups that [`plan`](crate::plan) needs for the same selection and partitions.
+///
+/// Includes the fallbacks of [`StartOffset::GroupCommitted`], so that one round is enough.
 ///
 /// # Errors
-/// `Invalid`, as [`plan`](crate::plan): everything that is wrong without knowing any answer, so
-/// that bad input is refused before the cluster is asked.
+/// `Invalid`, as [`plan`](crate::plan): everything that is wrong without knowing any result, so
+/// that invalid input is refused before a request is sent.
 pub fn lookups_needed(
     selection: &Selection,
     partitions: &[PartitionState],

@@ -1,10 +1,13 @@
-//! The numbers a caller gives for one partition, checked before the cluster is asked anything.
+//! Checks the numbers that a caller gives for one partition, before any request to the cluster.
 
 use kafka_direct_core::TopicPartition;
 
 use crate::{DriverError, EndOffset, StartOffset};
 
-/// Checks the numbers a person gave for one partition, without knowing any answer.
+/// Checks the numbers of one partition's start and end. Needs no result of a lookup.
+///
+/// # Errors
+/// [`DriverError::BadNumber`] for a negative number.
 pub(crate) fn check_numbers(
     topic_partition: &TopicPartition,
     start: Option<&StartOffset>,

@@ -1,6 +1,6 @@
-//! Where a range starts and where it stops, as a person says it.
+//! Where a range starts and where it stops, as the caller gives it.
 //!
-//! These are questions, not answers: each is resolved once, on the driver, before a plan exists.
+//! The driver resolves each start and end to an offset once, when it builds the plan.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ use kafka_direct_core::Offset;
 pub enum StartOffset {
     /// The first offset that exists.
     Earliest,
-    /// The readable end: nothing that exists is read.
+    /// The readable end: no existing record is read.
     Latest,
-    /// This offset. Outside the log the data-loss policy decides.
+    /// This offset. If it is outside the log, the data-loss policy applies.
     At(Offset),
-    /// This many offsets (at least 0) before the readable end, at the earliest the log start.
+    /// This many offsets (at least 0) before the readable end, but not before the log start offset.
     FromEnd(i64),
     /// The first offset whose record has this timestamp or a later one.
     Timestamp {
@@ -28,11 +28,12 @@ pub enum StartOffset {
         /// What to do with a partition that has no such record.
         no_match: NoMatch,
     },
-    /// Where a consumer group stands. Outside the log the data-loss policy decides.
+    /// The committed offset of a consumer group. If it is outside the log, the data-loss policy
+    /// applies.
     GroupCommitted {
-        /// The group's id.
+        /// The id of the group.
         group: String,
-        /// The start of partitions for which the group has committed nothing.
+        /// The start of a partition for which the group has no committed offset.
         fallback: Box<Self>,
     },
 }
@@ -41,28 +42,30 @@ pub enum StartOffset {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum NoMatch {
-    /// Refuse to plan. The default.
+    /// Fail to plan. The default.
     #[default]
     Error,
-    /// Start at the readable end: the partition has nothing to read.
+    /// Start at the readable end, so that nothing of the partition is read.
     Latest,
 }
 
 /// Where reading a partition stops, exclusive.
 ///
-/// "Latest" means what it means for [`StartOffset`].
+/// "Latest" has the same meaning as for [`StartOffset`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndOffset {
     /// The readable end.
     Latest,
-    /// This offset. Outside the log the data-loss policy decides.
+    /// This offset. If it is outside the log, the data-loss policy applies.
     At(Offset),
-    /// This many offsets (at least 0) before the readable end, at the earliest the log start.
+    /// This many offsets (at least 0) before the readable end, but not before the log start offset.
     FromEnd(i64),
     /// The first offset whose record has this timestamp or a later one; the readable end if there
-    /// is none. The bound is an *offset*: with create-time timestamps, older records may lie behind
-    /// it, and are not read.
+    /// is none.
+    ///
+    /// The bound is an *offset*: with create-time timestamps, older records may come after it, and
+    /// are not read.
     Timestamp {
         /// Milliseconds since 1970-01-01 UTC, at least 0.
         millis: i64,

@@ -1,25 +1,25 @@
-//! What the cluster says about one partition before a batch is planned.
+//! The metadata of one partition that planning needs.
 
 use kafka_direct_core::{
     IsolationLevel, OffsetRange, PlannedRange, TopicId, TopicPartition, Watermarks,
 };
 
-/// What is known of one partition when a batch is planned.
+/// The metadata of one partition when a batch is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionState {
     /// The partition.
     pub topic_partition: TopicPartition,
-    /// The topic's id, where the broker gives one. It goes into every range of the partition.
+    /// The topic's id, if the broker reports one. Every range of the partition contains it.
     pub topic_id: Option<TopicId>,
-    /// The epoch of the leader that named the high watermark, where the broker gives one. It goes
-    /// into every range of the partition.
+    /// The epoch of the leader that reported the high watermark, if the broker reports one. Every
+    /// range of the partition contains it.
     pub leader_epoch: Option<i32>,
     /// The log's bounds.
     pub watermarks: Watermarks,
 }
 
 impl PartitionState {
-    /// `range` of this partition, with the topic id and the leader epoch that are known.
+    /// Adds the known topic id and leader epoch to a range of this partition.
     pub(crate) fn planned(&self, range: OffsetRange, isolation: IsolationLevel) -> PlannedRange {
         PlannedRange::new(range, isolation)
             .with_topic_id(self.topic_id)

@@ -1,4 +1,4 @@
-//! A selection, the cluster's answers and the partitions become a batch plan.
+//! Builds a batch plan from a selection, the results of lookups and the state of partitions.
 
 use kafka_direct_core::{BatchPlan, OffsetRange, PlannedPartition, PlannedRange, Reset};
 
@@ -8,27 +8,31 @@ use crate::{
     split::try_split,
 };
 
-/// Plans one batch: every selected partition from its start to its end, split as the selection
-/// asks.
+/// Plans one batch: every selected partition from its start to its end, split by the limits of the
+/// selection.
 ///
-/// Keeps INV-1: a plan is a pure function of its inputs. The order of `partitions`, in which metadata
-/// arrived, never changes it.
+/// Keeps INV-1: a plan is a pure function of its inputs. The order of `partitions`, in which
+/// metadata arrived, never changes it.
 ///
-/// - `cluster` is the cluster's id, where it has one: the plan is refused elsewhere.
-/// - `lookups` must respond what [`lookups_needed`](crate::lookups_needed) names.
+/// - `cluster` is the id of the cluster, if it has one. A reader of another cluster refuses the
+///   plan.
+/// - `lookups` must have the results of all [`lookups_needed`](crate::lookups_needed).
 /// - Offsets outside the log fail, or are clamped and recorded in [`BatchPlan::resets`], as the
 ///   data-loss policy says.
-/// - Partitions with nothing to read have no range, and are in [`BatchPlan::partitions`].
+/// - Partitions with nothing to read have no range, but are in [`BatchPlan::partitions`].
 ///
-/// A start after the end is an error, except where that only says that nothing is left to read: the
-/// start is a timestamp that no record reaches or what a group committed, both are timestamps in
-/// order, or clamping made it so.
+/// A start after the end is an error, except if it only means that nothing is left to read:
+///
+/// - The start is a timestamp after all records, or a committed offset.
+/// - Both are timestamps, and the start's is not after the end's.
+/// - Clamping put the start after the end.
 ///
 /// # Errors
-/// - `OffsetLost`: an offset that was asked for or committed lies outside the log (policy `fail`).
+/// - `OffsetLost`: a requested or committed offset is outside the log (policy `fail`).
 /// - `Invalid`: a start after an end, a map that does not fit the partitions, a timestamp without a
-///   record, a number out of range, a split into more than [`MAX_PLANNED_RANGES`](crate::MAX_PLANNED_RANGES).
-/// - `Internal`: a response is missing.
+///   record, a number out of range, or a split into more than
+///   [`MAX_PLANNED_RANGES`](crate::MAX_PLANNED_RANGES).
+/// - `Internal`: the result of a lookup is missing.
 pub fn plan(
     selection: &Selection,
     cluster: Option<String>,
@@ -44,7 +48,7 @@ pub fn plan(
             selection.starts.of(&state.topic_partition),
             selection.ends.of(&state.topic_partition),
         );
-        // Both exist: `check_maps` has seen to it.
+        // Both exist, since `check_maps` succeeded.
         if let (Some(start), Some(end)) = ends {
             let range = resolve(selection, state, (start, end), lookups, &mut resets)?;
             ranges.push(state.planned(range, selection.isolation));
@@ -53,15 +57,16 @@ pub fn plan(
     finish(selection, cluster, states, ranges, resets)
 }
 
-/// Plans one batch of explicit ranges, several disjoint ones per partition if wanted: range `i` in
-/// the order of topic, partition and offset is partition `i` of the batch, unless the selection asks
-/// for splitting. Empty ranges are checked and then left out.
+/// Plans one batch of explicit ranges, which may be several disjoint ones per partition.
 ///
-/// Of the selection, isolation, data-loss policy, limits and partition indices count; its starts and
-/// ends do not. Everything else is as for [`plan`].
+/// Range `i` in the order of topic, partition and offset is partition `i` of the batch, unless the
+/// selection has limits that split it. Empty ranges are checked and then dropped.
+///
+/// The starts and ends of the selection are ignored; its isolation, data-loss policy, limits and
+/// partition indices apply. Everything else is as for [`plan`].
 ///
 /// # Errors
-/// - `OffsetLost`: a range lies outside the log (policy `fail`).
+/// - `OffsetLost`: a range is not inside the log (policy `fail`).
 /// - `Invalid`: two ranges overlap, a range names a partition that is not selected or does not
 ///   exist, or a limit as for [`plan`].
 pub fn plan_ranges(
@@ -75,7 +80,7 @@ pub fn plan_ranges(
     let mut planned: Vec<PlannedRange> = Vec::with_capacity(ranges.len());
     let mut unknown = Vec::new();
     let mut resets = Vec::new();
-    let mut before: Option<&OffsetRange> = None;
+    let mut previous: Option<&OffsetRange> = None;
     for range in &ranges {
         let tp = range.topic_partition();
         let found = states.binary_search_by(|state| state.topic_partition.cmp(tp));
@@ -87,13 +92,13 @@ pub fn plan_ranges(
             continue;
         }
         if let Some(first) =
-            before.filter(|b| b.topic_partition() == tp && b.until() > range.from())
+            previous.filter(|p| p.topic_partition() == tp && p.until() > range.from())
             && !range.is_empty_span()
         {
             return Err(DriverError::Overlap { first: first.clone(), second: range.clone() });
         }
         if !range.is_empty_span() {
-            before = Some(range);
+            previous = Some(range);
         }
         let fitted = fit_range(selection, state, range, &mut resets)?;
         planned.push(state.planned(fitted, selection.isolation));

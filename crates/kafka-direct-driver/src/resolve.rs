@@ -1,8 +1,8 @@
-//! One partition's start and end become offsets inside its log.
+//! Resolves the start and the end of one partition to offsets inside its log.
 //!
-//! Offsets that a person or a group named are held against the log by the data-loss policy; offsets
-//! that come from the log itself (earliest, latest, from the end, by timestamp) are kept inside it,
-//! since the answers they are made of are separate moments.
+//! The data-loss policy applies to offsets that a caller gives or a group committed. Offsets that
+//! come from the log itself (earliest, latest, from the end, by timestamp) are clamped to it, since
+//! their lookups ran at different times.
 
 use kafka_direct_core::{
     DataLossPolicy, IsolationLevel, Offset, OffsetRange, Reset, ResetCause, TopicPartition,
@@ -13,7 +13,7 @@ use crate::{
     numbers::check_numbers,
 };
 
-/// What is readable: `log_start <= end`.
+/// The readable part of a log; `log_start <= end`.
 #[derive(Clone, Copy)]
 struct Bounds {
     log_start: Offset,
@@ -28,30 +28,31 @@ impl Bounds {
                 topic_partition: Some(state.topic_partition.clone()),
                 setting: "log start",
                 value: log_start.get().into(),
-                problem: "is not an offset; ask the broker for the partition's offsets again",
+                problem: "is not an offset; request the partition's offsets from the broker again",
             });
         }
         Ok(Self { log_start, end })
     }
 
-    fn keep(self, offset: Offset) -> Offset {
+    fn clamp(self, offset: Offset) -> Offset {
         offset.clamp(self.log_start, self.end)
     }
 
     fn before_end(self, back: i64) -> Offset {
-        self.keep(Offset::new(self.end.get().saturating_sub(back)))
+        self.clamp(Offset::new(self.end.get().saturating_sub(back)))
     }
 }
 
-/// A start that is known, and whether an end before it is a mistake.
+/// A resolved start, and whether an end before it is an error.
 struct Start {
     offset: Offset,
-    /// With nothing to read at or after the start, an earlier end only says the same again.
+    /// Whether nothing may be left to read, so that an end before the start is not an error.
     nothing_left: bool,
 }
 
-/// The offsets of one partition from `start` to `end`. Jumps that policy `resume` makes are added
-/// to `resets`.
+/// Resolves `start` and `end` to the range of one partition.
+///
+/// Adds the offsets that policy `resume` skips to `resets`.
 pub(crate) fn resolve(
     selection: &Selection,
     state: &PartitionState,
@@ -76,16 +77,16 @@ pub(crate) fn resolve(
     {
         return Err(backwards());
     }
-    let known = resets.len();
+    let resets_before = resets.len();
     let (low, high) = fit(selection, state, bounds, (from.offset, until), resets)?;
-    let clamped = resets.len() != known;
+    let clamped = resets.len() != resets_before;
     if low > high && !clamped && !from.nothing_left && !is_forward_in_time(start, end) {
         return Err(backwards());
     }
     Ok(OffsetRange::new(topic_partition.clone(), low.min(high), high)?)
 }
 
-/// One explicit range, held against the log by the data-loss policy.
+/// Fits one explicit range into the log by the data-loss policy.
 pub(crate) fn fit_range(
     selection: &Selection,
     state: &PartitionState,
@@ -111,7 +112,7 @@ fn start_offset(
             StartOffset::FromEnd(back) => bounds.before_end(*back),
             StartOffset::Timestamp { millis, no_match } => {
                 match (lookups.timestamp(topic_partition, *millis)?, no_match) {
-                    (Some(offset), _) => bounds.keep(offset),
+                    (Some(offset), _) => bounds.clamp(offset),
                     (None, NoMatch::Latest) => {
                         return Ok(Start { offset: bounds.end, nothing_left: true });
                     }
@@ -124,7 +125,7 @@ fn start_offset(
                 }
             }
             StartOffset::GroupCommitted { group, fallback } => {
-                // A group that stands behind the end has read the range already.
+                // A group that committed an offset after the end has read the range already.
                 if let Some(offset) = lookups.committed(group, topic_partition)? {
                     return Ok(Start { offset, nothing_left: true });
                 }
@@ -147,13 +148,14 @@ fn end_offset(
         EndOffset::At(offset) => *offset,
         EndOffset::FromEnd(back) => bounds.before_end(*back),
         EndOffset::Timestamp { millis } => {
-            lookups.timestamp(topic_partition, *millis)?.map_or(bounds.end, |at| bounds.keep(at))
+            lookups.timestamp(topic_partition, *millis)?.map_or(bounds.end, |at| bounds.clamp(at))
         }
     })
 }
 
-/// Whether both are timestamps in order: their offsets can then only cross because they were asked
-/// for at different moments.
+/// Whether both are timestamps, and the start is not after the end.
+///
+/// Their offsets can then be in reverse order only because their lookups ran at different times.
 fn is_forward_in_time(start: &StartOffset, end: &EndOffset) -> bool {
     matches!(
         (start, end),
@@ -162,7 +164,7 @@ fn is_forward_in_time(start: &StartOffset, end: &EndOffset) -> bool {
     )
 }
 
-/// Brings `wanted` inside the bounds, or fails, as the policy says.
+/// Clamps the range `wanted` to the bounds, or fails, as the data-loss policy says.
 fn fit(
     selection: &Selection,
     state: &PartitionState,
@@ -171,7 +173,7 @@ fn fit(
     resets: &mut Vec<Reset>,
 ) -> Result<(Offset, Offset), DriverError> {
     let (from, until) = wanted;
-    let fitted = (bounds.keep(from), bounds.keep(until));
+    let fitted = (bounds.clamp(from), bounds.clamp(until));
     if fitted == wanted {
         return Ok(fitted);
     }
@@ -188,9 +190,9 @@ fn fit(
             })
         }
         DataLossPolicy::Resume => {
-            let before = below(bounds.log_start, from, until);
-            let behind = above(bounds.end, from, until);
-            for (from, to) in before.into_iter().chain(behind) {
+            let below = below_log_start(bounds.log_start, from, until);
+            let above = above_end(bounds.end, from, until);
+            for (from, to) in below.into_iter().chain(above) {
                 let tp = state.topic_partition.clone();
                 let mut reset = Reset::new(tp, ResetCause::Clamped, from, to);
                 reset.new_epoch = state.leader_epoch;
@@ -201,9 +203,11 @@ fn fit(
     }
 }
 
-/// The part of `[from, until)` below the log start; if that holds nothing but one of the two lies
-/// there, everything from it to the log start, so that no clamp goes unrecorded.
-fn below(log_start: Offset, from: Offset, until: Offset) -> Option<(Offset, Offset)> {
+/// The part of `[from, until)` below the log start offset, to record as clamped.
+///
+/// If the range is empty but `until` is below the log start offset, the part from `until` to the
+/// log start offset, so that every clamp is recorded.
+fn below_log_start(log_start: Offset, from: Offset, until: Offset) -> Option<(Offset, Offset)> {
     if from < until {
         (from < log_start).then(|| (from, until.min(log_start)))
     } else {
@@ -211,8 +215,10 @@ fn below(log_start: Offset, from: Offset, until: Offset) -> Option<(Offset, Offs
     }
 }
 
-/// The same for the part above the readable end.
-fn above(end: Offset, from: Offset, until: Offset) -> Option<(Offset, Offset)> {
+/// The part of `[from, until)` above the readable end, to record as clamped.
+///
+/// If the range is empty but `from` is above the end, the part from the end to `from`.
+fn above_end(end: Offset, from: Offset, until: Offset) -> Option<(Offset, Offset)> {
     if from < until {
         (until > end).then(|| (from.max(end), until))
     } else {

@@ -1,4 +1,4 @@
-//! What to read: starts, ends, isolation, policy and limits of one batch.
+//! [`Selection`]: the starts, ends, isolation, policy and limits of one batch.
 
 use std::{
     borrow::Borrow,
@@ -11,9 +11,9 @@ use kafka_direct_core::{CoreError, DataLossPolicy, IsolationLevel, TopicPartitio
 
 use crate::{DriverError, EndOffset, MAX_PLANNED_RANGES, PartitionState, Side, StartOffset};
 
-/// One choice for every partition, with exceptions by partition.
+/// A default value for all partitions, with other values for single partitions.
 ///
-/// - A partition takes its own entry, or else the default.
+/// - A partition uses its own entry, or else the default.
 /// - A selected partition with neither is an error, and so is an entry for a partition that is not
 ///   selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +28,14 @@ pub type Starts = ByPartition<StartOffset>;
 pub type Ends = ByPartition<EndOffset>;
 
 impl<O> ByPartition<O> {
-    /// Exactly these partitions; of a partition named twice, the last entry counts.
+    /// Creates a map of exactly these partitions, without a default. If a partition is named twice,
+    /// the last entry is used.
     #[must_use]
     pub fn per_partition(entries: impl IntoIterator<Item = (TopicPartition, O)>) -> Self {
         Self { default: None, by_partition: entries.into_iter().collect() }
     }
 
-    /// The same with a choice for every partition that has no entry.
+    /// Sets the default, for partitions without an entry.
     #[must_use]
     pub fn with_default(mut self, default: O) -> Self {
         self.default = Some(default);
@@ -45,7 +46,8 @@ impl<O> ByPartition<O> {
         self.by_partition.get(topic_partition).or(self.default.as_ref())
     }
 
-    /// Checks that `selected`, in order, and the entries fit each other.
+    /// Checks that every entry is of a selected partition, and that no selected partition lacks a
+    /// value. `selected` must be sorted.
     fn check(&self, side: Side, selected: &[&TopicPartition]) -> Result<(), DriverError> {
         let partitions: Vec<_> = self
             .by_partition
@@ -85,8 +87,8 @@ impl<O> From<BTreeMap<TopicPartition, O>> for ByPartition<O> {
 
 /// What one batch reads.
 ///
-/// The default reads everything that exists under read_committed, one range per partition, and
-/// fails on lost data.
+/// The default reads all existing records under read_committed, one range per partition, and fails
+/// on lost data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Selection {
@@ -98,12 +100,12 @@ pub struct Selection {
     pub isolation: IsolationLevel,
     /// What to do with offsets that do not exist. Default: fail.
     pub on_data_loss: DataLossPolicy,
-    /// Split large ranges until there are about this many, at least 1 and at most
+    /// Splits large ranges until there are about this many, at least 1 and at most
     /// [`MAX_PLANNED_RANGES`]. Default: none, one range per partition.
     pub min_partitions: Option<u64>,
-    /// Split ranges so that none spans more offsets than this, at least 1. Default: none.
+    /// Splits ranges so that none spans more offsets than this, at least 1. Default: none.
     pub max_records_per_partition: Option<u64>,
-    /// Only partitions with these indices, of every topic. Default: none, all partitions.
+    /// Selects only partitions with these indices, of every topic. Default: none, all partitions.
     pub partitions: Option<BTreeSet<i32>>,
 }
 
@@ -122,7 +124,7 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// Everything that exists: see [`Selection`] for each default.
+    /// Creates a selection of all existing records. Each field has its default.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -156,30 +158,32 @@ impl Selection {
         self
     }
 
-    /// Sets about how many ranges there should be at least; `None` for one per partition.
+    /// Sets about how many ranges there are at least; `None` for one per partition.
     #[must_use]
     pub fn min_partitions(mut self, ranges: impl Into<Option<u64>>) -> Self {
         self.min_partitions = ranges.into();
         self
     }
 
-    /// Sets how many offsets a range may span at most; `None` for no limit. A span bounds the
-    /// number of records from above: compaction and transactions leave holes.
+    /// Sets how many offsets a range may span at most; `None` for no limit.
+    ///
+    /// A range may have fewer records than offsets: compaction and transactions leave gaps.
     #[must_use]
     pub fn max_records_per_partition(mut self, offsets: impl Into<Option<u64>>) -> Self {
         self.max_records_per_partition = offsets.into();
         self
     }
 
-    /// Reads only partitions with these indices, of every topic. An index that no topic has is an
-    /// error when planning.
+    /// Selects only partitions with these indices, of every topic.
+    ///
+    /// Planning fails if an index exists in no topic.
     #[must_use]
     pub fn partitions(mut self, indices: impl IntoIterator<Item = i32>) -> Self {
         self.partitions = Some(indices.into_iter().collect());
         self
     }
 
-    /// The selected ones of `states`, in order.
+    /// Returns the selected ones of `states`, sorted by topic and partition.
     pub(crate) fn select<S: Borrow<PartitionState>>(
         &self,
         mut states: Vec<S>,
@@ -209,7 +213,7 @@ impl Selection {
         Ok(states)
     }
 
-    /// Checks that both maps fit the `selected` states, which are in order.
+    /// Checks that starts and ends fit the `selected` states, which must be sorted.
     pub(crate) fn check_maps<S: Borrow<PartitionState>>(
         &self,
         selected: &[S],
@@ -228,17 +232,18 @@ impl Selection {
             (Some(0), _) => bad("min_partitions", 0, "must be at least 1"),
             (_, Some(0)) => bad("max_records_per_partition", 0, "must be at least 1"),
             (Some(many), _) if many > MAX_PLANNED_RANGES => {
-                bad("min_partitions", many, "is more than the 1000000 ranges a plan is split into")
+                bad("min_partitions", many, "is more than the 1000000 ranges that a plan can have")
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Puts the states into the order of their topic partitions.
+/// Sorts the states by topic and partition.
 ///
-/// Brokers name partitions in no order at all, and comparing names in the midst of 100,000 partitions
-/// takes most of the time of a plan. So names are compared once, and partitions by numbers.
+/// Brokers report partitions in any order. Comparing topic names for each of 100,000 partitions
+/// would take most of the time of a plan. So each name gets a rank once, and the sort compares
+/// ranks.
 fn sort<S: Borrow<PartitionState>>(states: &mut [S]) {
     let is_sorted = states.is_sorted_by(|a, b| {
         let (a, b) = (&a.borrow().topic_partition, &b.borrow().topic_partition);
@@ -254,8 +259,9 @@ fn sort<S: Borrow<PartitionState>>(states: &mut [S]) {
     });
 }
 
-/// The place of each topic's name among all of them, by where the name lies in memory: the
-/// partitions of a topic share it, mostly.
+/// The rank of each topic name among all names, by the memory address of the name.
+///
+/// The partitions of a topic usually share the memory of its name.
 fn ranks<S: Borrow<PartitionState>>(states: &[S]) -> HashMap<usize, usize> {
     let mut names: HashMap<usize, &str> = HashMap::new();
     for state in states {
@@ -273,8 +279,9 @@ fn address(topic_partition: &TopicPartition) -> usize {
     topic_partition.topic_arc().as_ptr().addr()
 }
 
-/// The order of topic partitions, which reads a name only if the two do not share it: names are
-/// long, and a topic's partitions share one.
+/// Compares two topic partitions. Compares their names only if they do not share memory.
+///
+/// This is faster, because names are long and a topic's partitions usually share one.
 fn order(a: &TopicPartition, b: &TopicPartition) -> Ordering {
     if Arc::ptr_eq(a.topic_arc(), b.topic_arc()) {
         return a.partition().cmp(&b.partition());

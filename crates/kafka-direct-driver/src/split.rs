@@ -1,7 +1,7 @@
-//! Splitting large ranges into pieces, so that one skewed partition does not hold up a batch.
+//! Splits large ranges into pieces, so that one large partition does not delay a whole batch.
 //!
-//! The two stages and their rounding are those of Spark's `KafkaOffsetRangeCalculator`, so that a
-//! job that moves over keeps its partitions.
+//! The two stages and their rounding are those of Spark's `KafkaOffsetRangeCalculator`. A job that
+//! moves from Spark therefore keeps its partitions.
 
 use std::{collections::HashSet, num::NonZeroU64};
 
@@ -9,23 +9,24 @@ use kafka_direct_core::{CoreError, OffsetRange, PlannedRange, TopicPartition};
 
 use crate::DriverError;
 
-/// Into how many ranges splitting cuts a batch at most. More would cost memory in proportion to a
-/// number in the input.
+/// The largest number of ranges into which a batch is split.
+///
+/// Without this limit, a number in the input could make splitting use any amount of memory.
 pub const MAX_PLANNED_RANGES: u64 = 1_000_000;
 
 /// Splits `ranges` into pieces and drops empty ranges.
 ///
-/// Keeps INV-2: the pieces of a range replace it in order, without gap or overlap. Each piece has the
-/// topic id, leader epoch and isolation level of its range.
+/// Keeps INV-2: the pieces of a range replace it in order, without gap or overlap. Each piece has
+/// the topic id, leader epoch and isolation level of its range.
 ///
 /// - `max_records_per_partition`: no piece spans more offsets than this. 0 counts as 1.
 /// - `min_partitions`: if there are fewer ranges than this, large ones are split in proportion to
-///   their span until there are *about* so many: rounding may give a few less or more.
+///   their span until there are *about* this many. Rounding may give a few less or more.
 /// - With neither, or with enough ranges, every range stays whole.
 ///
-/// Splitting adds at most about [`MAX_PLANNED_RANGES`] pieces: beyond that pieces become larger than
-/// `max_records_per_partition`, and `min_partitions` is taken as that number. ([`plan`](crate::plan)
-/// refuses such limits instead.)
+/// Splitting adds at most about [`MAX_PLANNED_RANGES`] pieces. To stay within this limit, pieces
+/// become larger than `max_records_per_partition`, and a larger `min_partitions` is lowered to the
+/// limit. ([`plan`](crate::plan) refuses such limits instead.)
 #[must_use]
 pub fn split(
     ranges: Vec<PlannedRange>,
@@ -37,11 +38,11 @@ pub fn split(
         u64::try_from(total.div_ceil(u128::from(MAX_PLANNED_RANGES))).unwrap_or(u64::MAX);
     let max = max_records_per_partition.map(|max| at_least_one(max.max(smallest)));
     let min = min_partitions.map(|min| min.min(MAX_PLANNED_RANGES));
-    // Pieces of a sound range are sound, so the ranges stay whole only in theory.
+    // Pieces of a valid range are valid, so `cut_all` does not fail here.
     cut_all(&ranges, min, max).unwrap_or(ranges)
 }
 
-/// [`split`], but refuses limits that it would stretch.
+/// Splits as [`split`], but fails for limits that `split` would relax.
 pub(crate) fn try_split(
     mut ranges: Vec<PlannedRange>,
     min_partitions: Option<u64>,
@@ -97,7 +98,7 @@ fn cut_all(
     let small_count = u64::try_from(small.len()).unwrap_or(u64::MAX);
     let large_total = total.saturating_sub(small_total);
     let large_min = min.saturating_sub(small_count).max(1);
-    // By partition, not by range: with one small piece, a partition's other pieces stay whole too.
+    // By partition, not by range: if one piece of a partition is small, all its pieces stay whole.
     let small: HashSet<&TopicPartition> =
         small.into_iter().map(PlannedRange::topic_partition).collect();
     let mut cuts = Pieces::with_capacity(pieces.len());
@@ -112,7 +113,7 @@ fn cut_all(
     Ok(cuts.done)
 }
 
-/// Pieces in order, numbered as they come.
+/// Collects pieces in order and numbers them.
 struct Pieces {
     done: Vec<PlannedRange>,
 }
@@ -122,7 +123,8 @@ impl Pieces {
         Self { done: Vec::with_capacity(ranges) }
     }
 
-    /// Cuts `whole` into `count` pieces as equal as can be; what does not divide goes to the last.
+    /// Cuts `whole` into `count` pieces that differ by at most one offset. Later ones are the
+    /// larger.
     fn cut(&mut self, whole: &PlannedRange, count: u64) -> Result<(), CoreError> {
         let range = whole.range();
         let mut remaining = span(range);
@@ -145,7 +147,9 @@ impl Pieces {
         Ok(())
     }
 
-    /// A range that continues the one before it continues its numbers.
+    /// The number of the first piece of `whole`.
+    ///
+    /// A range that is a piece and continues the previous piece also continues its numbers.
     fn first_number(&self, whole: &PlannedRange) -> u32 {
         let continues = |before: &&PlannedRange| {
             whole.piece() > 0
@@ -172,14 +176,15 @@ fn pieces_of_at_most(span: u64, max: NonZeroU64) -> u64 {
     span.div_ceil(max.get())
 }
 
-/// How many of `wanted` pieces a range of `span` offsets out of `total` gets, at least 1: rounded
-/// half up in f64, as Spark does.
+/// The number of pieces, out of `wanted`, for a range of `span` offsets out of `total`.
+///
+/// At least 1, and rounded half up in f64, as in Spark.
 fn piece_count(span: u64, total: u128, wanted: u64) -> u64 {
     let pieces = (span as f64 / total as f64 * wanted as f64).round();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a float cast saturates, and the number of pieces lies between 0 and `wanted`"
+        reason = "a float cast saturates, and the number of pieces is between 0 and `wanted`"
     )]
     let pieces = pieces as u64;
     pieces.max(1)

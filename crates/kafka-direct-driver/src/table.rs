@@ -1,21 +1,23 @@
-//! A plan as a person reads it.
+//! [`PlanTable`] prints a plan as text.
 
 use std::fmt;
 
 use comfy_table::{CellAlignment, Row, Table, presets};
 use kafka_direct_core::{BatchPlan, IsolationLevel, PlannedPartition, Reset, TopicPartition};
 
-/// Lists up to this long are shown whole.
+/// Longest list that is printed completely.
 const WHOLE: usize = 50;
-/// What is shown of longer ones.
+/// How many items of a longer list are printed.
 const SHOWN: usize = 40;
 
-/// A plan as a table: one line per range, then the partitions that have nothing to read, offsets
-/// that open transactions withhold (read_committed), clamps that the policy `resume` made, and the
-/// total. Long plans are cut; the total always counts all of it. Ends without a line feed.
+/// Prints a plan as a table, with one line per range.
+///
+/// After the ranges come the partitions that have nothing to read, the offsets that open
+/// transactions withhold (read_committed), the offsets that the policy `resume` skips, and the
+/// total. Long lists are cut, but the total counts everything. The text ends without a line feed.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanTable<'a>(
-    /// The plan to show.
+    /// The plan to print.
     pub &'a BatchPlan,
 );
 
@@ -104,7 +106,7 @@ fn ranges(plan: &BatchPlan) -> Table {
     table
 }
 
-/// Partitions without a range. Ranges and partitions stand in the same order.
+/// The partitions without a range. Ranges and partitions have the same order.
 fn idle(plan: &BatchPlan) -> Vec<&TopicPartition> {
     let mut busy = plan.ranges().iter().map(|planned| planned.topic_partition()).peekable();
     let mut idle = Vec::new();
@@ -117,7 +119,7 @@ fn idle(plan: &BatchPlan) -> Vec<&TopicPartition> {
     idle
 }
 
-/// Neighbouring partitions of a topic in one word: `orders-0 to orders-7`.
+/// Joins consecutive partitions of a topic: `orders-0 to orders-7`.
 fn runs(partitions: &[&TopicPartition]) -> Vec<String> {
     let follows = |a: &&TopicPartition, b: &&TopicPartition| {
         a.topic() == b.topic() && a.partition().checked_add(1) == Some(b.partition())

@@ -1,7 +1,6 @@
-//! Planning takes memory in proportion to the partitions and no more, whatever is asked for.
+//! Tests that planning takes memory in proportion to the number of partitions, for any selection.
 //!
-//! Work beside memory is counted by the guard of `benches/kernels`, which plans 1,000 and 10,000
-//! partitions.
+//! The guard of `benches/kernels` counts CPU work: it plans 1,000 and 10,000 partitions.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -19,7 +18,7 @@ const FEW: i32 = 1 << 10;
 const MANY: i32 = 1 << 14;
 const TIMES: u64 = 16;
 
-/// Partitions in an order that is not that of a plan.
+/// The states of `count` partitions, in another order than that of a plan.
 fn states(count: i32) -> Vec<PartitionState> {
     let topics: [Arc<str>; 2] = ["orders".into(), "payments".into()];
     let state = |number: i32| {
@@ -38,7 +37,7 @@ fn states(count: i32) -> Vec<PartitionState> {
     (0..count).rev().map(state).collect()
 }
 
-fn answers(selection: &Selection, states: &[PartitionState]) -> Lookups {
+fn look_up(selection: &Selection, states: &[PartitionState]) -> Lookups {
     let mut lookups = Lookups::new();
     for lookup in lookups_needed(selection, states).unwrap() {
         let Lookup::Timestamp { topic_partition, millis } = lookup else { panic!("{lookup}") };
@@ -50,7 +49,7 @@ fn answers(selection: &Selection, states: &[PartitionState]) -> Lookups {
 #[track_caller]
 fn assert_in_proportion(work: impl Fn(i32) -> AllocationInfo) {
     let (few, many) = (work(FEW), work(MANY));
-    // A tenth more for what a tree's nodes waste.
+    // A tenth more, for unused space in the nodes of trees.
     let most = |few: u64| few * TIMES * 11 / 10;
     assert!(many.bytes_total <= most(few.bytes_total), "{few:?} became {many:?}");
     assert!(many.bytes_max <= most(few.bytes_max), "{few:?} became {many:?}");
@@ -61,7 +60,7 @@ fn assert_in_proportion(work: impl Fn(i32) -> AllocationInfo) {
 fn assert_plan_in_proportion(selection: impl Fn(i32) -> Selection) {
     assert_in_proportion(|count| {
         let (selection, states) = (selection(count), states(count));
-        let lookups = answers(&selection, &states);
+        let lookups = look_up(&selection, &states);
         measure(|| drop(plan(&selection, None, states, &lookups).unwrap()))
     });
 }

@@ -1,4 +1,4 @@
-//! From a selection to a plan: every rule about starts, ends, bounds and bad input.
+//! Tests of the rules of planning: starts, ends, log bounds, lookups and invalid input.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -30,7 +30,7 @@ fn state(partition: i32, log_start: i64, last_stable: i64, high: i64) -> Partiti
     }
 }
 
-/// Partition 0 holds [10, 100) for read_committed and [10, 120) for read_uncommitted.
+/// Partition 0: read_committed can read [10, 100), read_uncommitted [10, 120).
 fn log() -> PartitionState {
     state(0, 10, 100, 120)
 }
@@ -81,9 +81,9 @@ fn fails(selection: &Selection, lookups: &Lookups, kind: ErrorKind, words: &[&st
     }
 }
 
-fn timestamps(answers: &[(i64, Option<i64>)]) -> Lookups {
+fn timestamps(results: &[(i64, Option<i64>)]) -> Lookups {
     let mut lookups = Lookups::new();
-    for (millis, offset) in answers {
+    for (millis, offset) in results {
         lookups.insert_timestamp(tp(0), *millis, offset.map(Offset::new));
     }
     lookups
@@ -96,7 +96,7 @@ fn committed(offset: Option<i64>) -> Lookups {
 }
 
 #[test]
-fn the_default_reads_all_that_is_committed() {
+fn the_default_reads_all_committed_records() {
     let plan = run(&Selection::new(), &Lookups::new()).unwrap();
     assert_eq!(ranges(&plan), [(10, 100)]);
     let range = &plan.ranges()[0];
@@ -129,7 +129,7 @@ fn starts_and_ends_resolve_against_the_end_of_their_isolation_level() {
 }
 
 #[test]
-fn an_offset_by_time_from_outside_the_log_is_clamped() {
+fn an_offset_by_timestamp_outside_the_log_is_clamped() {
     let found = timestamps(&[(1, Some(3)), (2, Some(500))]);
     reads(&Selection::new().starts(since(1)), &found, &[(10, 100)]);
     reads(&Selection::new().starts(since(2)), &found, &[]);
@@ -147,7 +147,7 @@ fn a_start_after_every_timestamp_follows_its_policy() {
 }
 
 #[test]
-fn a_group_without_commit_starts_at_its_fallback_however_deep() {
+fn a_group_without_committed_offset_starts_at_its_fallback_at_any_depth() {
     let selection = Selection::new().starts(group(at(20)));
     reads(&selection, &committed(Some(30)), &[(30, 100)]);
     reads(&selection, &committed(None), &[(20, 100)]);
@@ -156,7 +156,7 @@ fn a_group_without_commit_starts_at_its_fallback_however_deep() {
 }
 
 #[test]
-fn a_group_whose_commit_is_after_the_end_has_nothing_left_to_read() {
+fn a_committed_offset_after_the_end_leaves_nothing_to_read() {
     reads(&Selection::new().starts(group(at(10))).ends(until(20)), &committed(Some(30)), &[]);
 }
 
@@ -174,7 +174,7 @@ fn a_committed_offset_outside_the_log_follows_the_policy() {
 }
 
 #[test]
-fn an_offset_outside_the_log_fails_by_name_with_what_exists() {
+fn the_error_about_an_offset_outside_the_log_names_partition_and_bounds() {
     let none = Lookups::new();
     let lost = ErrorKind::OffsetLost;
     let both = ["last stable offset 100", "high watermark 120", "[10, 100)", "t-0"];
@@ -223,7 +223,7 @@ fn resume_clamps_and_records_what_is_missing() {
 }
 
 #[test]
-fn a_start_after_the_end_is_invalid_and_says_both() {
+fn the_error_about_a_start_after_the_end_names_both() {
     let found = timestamps(&[(5, Some(30)), (8, Some(60))]);
     let invalid = ErrorKind::Invalid;
     for selection in [Selection::new(), resume()] {
@@ -241,15 +241,15 @@ fn a_start_after_the_end_is_invalid_and_says_both() {
 }
 
 #[test]
-fn timestamps_in_order_whose_offsets_cross_read_nothing() {
+fn timestamps_in_order_with_offsets_in_reverse_order_read_nothing() {
     let crossed = timestamps(&[(5, Some(60)), (8, Some(30))]);
     let selection = Selection::new().starts(since(5)).ends(EndOffset::Timestamp { millis: 8 });
     reads(&selection, &crossed, &[]);
 }
 
 #[test]
-fn negative_numbers_are_refused_before_the_cluster_is_asked() {
-    // Negative timestamps are commands to Kafka, not times.
+fn negative_numbers_are_refused_before_any_lookup() {
+    // Kafka gives negative timestamps a special meaning.
     for selection in [
         Selection::new().starts(at(-1)),
         Selection::new().starts(StartOffset::FromEnd(-1)),
@@ -270,13 +270,13 @@ fn negative_numbers_are_refused_before_the_cluster_is_asked() {
 }
 
 #[test]
-fn a_log_start_that_is_no_offset_is_refused() {
+fn a_negative_log_start_offset_is_refused() {
     let error = plan(&Selection::new(), None, vec![state(0, -1, -1, -1)], &Lookups::new());
     assert!(matches!(error, Err(DriverError::BadNumber { value: -1, .. })), "{error:?}");
 }
 
 #[test]
-fn a_log_that_was_trimmed_between_the_questions_reads_nothing() {
+fn a_log_that_was_trimmed_between_the_requests_reads_nothing() {
     let plan = plan(&Selection::new(), None, vec![state(0, 50, 40, 45)], &Lookups::new()).unwrap();
     assert_eq!((plan.ranges().len(), plan.partitions().len()), (0, 1));
 }
@@ -341,7 +341,7 @@ fn limits_split_the_plan() {
 }
 
 #[test]
-fn questions_are_those_the_plan_needs_fallbacks_too() {
+fn lookups_are_those_that_the_plan_needs_including_fallbacks() {
     let starts = Starts::per_partition([(tp(0), group(since(5)))]).with_default(at(0));
     let selection = Selection::new().starts(starts).ends(EndOffset::Timestamp { millis: 8 });
     let states = vec![state(1, 0, 9, 9), state(0, 0, 9, 9)];
@@ -367,7 +367,7 @@ fn questions_are_those_the_plan_needs_fallbacks_too() {
 }
 
 #[test]
-fn plain_offsets_need_no_question() {
+fn plain_offsets_need_no_lookup() {
     assert!(lookups_needed(&Selection::new(), &[log()]).unwrap().is_empty());
 }
 
@@ -384,7 +384,7 @@ fn run_ranges(spans: &[(i32, i64, i64)], selection: &Selection) -> Result<BatchP
 }
 
 #[test]
-fn explicit_ranges_are_partitions_one_to_one() {
+fn each_explicit_range_is_one_partition_of_the_batch() {
     let spans = [(1, 0, 5), (0, 40, 60), (0, 10, 20), (0, 20, 30), (1, 7, 7)];
     let plan = run_ranges(&spans, &Selection::new()).unwrap();
     assert_eq!(ranges(&plan), [(10, 20), (20, 30), (40, 60), (0, 5)]);
@@ -394,7 +394,7 @@ fn explicit_ranges_are_partitions_one_to_one() {
 }
 
 #[test]
-fn explicit_ranges_may_be_split_each_on_its_own() {
+fn explicit_ranges_are_split_separately() {
     let selection = Selection::new().max_records_per_partition(10);
     let plan = run_ranges(&[(0, 10, 20), (0, 30, 50)], &selection).unwrap();
     assert_eq!(ranges(&plan), [(10, 20), (30, 40), (40, 50)]);
@@ -413,7 +413,7 @@ fn explicit_ranges_that_overlap_are_refused() {
         assert!(matches!(error, DriverError::Overlap { .. }), "{error}");
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
-    // An empty range between others hides no overlap and is none.
+    // An empty range between two others neither hides an overlap nor counts as one.
     let error = run_ranges(&[(0, 10, 50), (0, 15, 15), (0, 20, 30)], &Selection::new());
     assert!(matches!(error, Err(DriverError::Overlap { .. })), "{error:?}");
     assert!(run_ranges(&[(0, 10, 50), (0, 15, 15)], &Selection::new()).is_ok());
@@ -430,7 +430,7 @@ fn explicit_ranges_follow_the_data_loss_policy() {
 }
 
 #[test]
-fn explicit_ranges_of_unknown_partitions_are_refused_by_name() {
+fn explicit_ranges_of_unknown_partitions_are_refused_and_named() {
     let error = run_ranges(&[(9, 0, 1), (0, 10, 20), (8, 0, 1), (8, 1, 2)], &Selection::new());
     let unknown = vec![tp(8), tp(9)];
     assert_eq!(error, Err(DriverError::NotSelected { side: Side::Range, partitions: unknown }));

@@ -1,4 +1,4 @@
-//! What holds for every plan, whatever the input.
+//! Properties of every plan, for any input.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -47,7 +47,7 @@ fn end() -> impl Strategy<Value = EndOffset> {
     ]
 }
 
-/// Mostly as brokers answer, sometimes nonsense.
+/// Watermarks that are mostly in order, as brokers return them, and sometimes in any order.
 fn watermarks() -> impl Strategy<Value = Watermarks> {
     let sorted = [number(), number(), number()].prop_map(|mut marks| {
         marks.sort_unstable();
@@ -74,7 +74,7 @@ fn states() -> impl Strategy<Value = Vec<PartitionState>> {
     })
 }
 
-/// A selection, with every exception naming a partition that exists.
+/// A selection in which every per-partition start is of an existing partition.
 fn selection(states: &[PartitionState]) -> impl Strategy<Value = Selection> + use<> {
     let names: Vec<_> = states.iter().map(|state| state.topic_partition.clone()).collect();
     let exceptions = prop::collection::vec(prop::option::of(start()), names.len());
@@ -106,11 +106,11 @@ fn input() -> impl Strategy<Value = (Vec<PartitionState>, Vec<PartitionState>, S
     })
 }
 
-fn answers(needed: impl IntoIterator<Item = Lookup>, answers: &[Option<i64>]) -> Lookups {
+fn look_up(needed: impl IntoIterator<Item = Lookup>, results: &[Option<i64>]) -> Lookups {
     let mut lookups = Lookups::new();
-    let mut answers = answers.iter().cycle().copied();
+    let mut results = results.iter().cycle().copied();
     for lookup in needed {
-        let offset = answers.next().flatten().map(Offset::new);
+        let offset = results.next().flatten().map(Offset::new);
         match lookup {
             Lookup::Timestamp { topic_partition, millis } => {
                 lookups.insert_timestamp(topic_partition, millis, offset);
@@ -147,13 +147,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn a_plan_does_not_depend_on_the_order_of_partitions_and_lies_inside_the_log(
+    fn a_plan_does_not_depend_on_the_order_of_partitions_and_is_inside_the_log(
         (states, shuffled, selection) in input(),
-        answered in prop::collection::vec(prop::option::of(number()), 1..8),
+        results in prop::collection::vec(prop::option::of(number()), 1..8),
     ) {
         let needed = lookups_needed(&selection, &states);
         prop_assert_eq!(&needed, &lookups_needed(&selection, &shuffled));
-        let lookups = answers(needed.clone().unwrap_or_default(), &answered);
+        let lookups = look_up(needed.clone().unwrap_or_default(), &results);
         let planned = plan(&selection, None, states.clone(), &lookups);
         prop_assert_eq!(&planned, &plan(&selection, None, shuffled, &lookups));
         if needed.is_err() {
@@ -182,7 +182,7 @@ proptest! {
             .ends(EndOffset::At(Offset::new(until)));
         if let Ok(plan) = plan(&selection, None, states, &Lookups::new()) && from < until {
             for partition in plan.partitions() {
-                // Read or recorded as missing: together everything that was asked for, once.
+                // Every requested offset is either read or recorded as missing, exactly once.
                 let tp = &partition.topic_partition;
                 let mut parts: Vec<_> = plan
                     .ranges()
@@ -203,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn explicit_ranges_keep_their_order_free_plan_inside_the_log(
+    fn a_plan_of_ranges_does_not_depend_on_their_order_and_is_inside_the_log(
         (states, shuffled, selection) in input(),
         spans in prop::collection::vec((any::<prop::sample::Index>(), number(), number()), 0..8),
     ) {
@@ -220,8 +220,8 @@ proptest! {
         prop_assert_eq!(&planned, &plan_ranges(reversed, &selection, None, shuffled));
         if let Ok(plan) = planned {
             inside_the_log(&plan)?;
-            let asked: i128 = ranges.iter().map(|range| i128::from(range.span())).sum();
-            prop_assert!(i128::from(plan.span()) <= asked);
+            let requested: i128 = ranges.iter().map(|range| i128::from(range.span())).sum();
+            prop_assert!(i128::from(plan.span()) <= requested);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Splitting: Spark's own cases, and what must hold for any input (INV-2).
+//! Tests of splitting: the cases of Spark's own tests, and properties of any input (INV-2).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -15,7 +15,7 @@ fn range(topic: &str, from: i64, until: i64) -> PlannedRange {
     PlannedRange::new(range, IsolationLevel::ReadCommitted)
 }
 
-/// `t1 1-5, 5-9; t2 1-2` as ranges of partition 1 of each topic.
+/// Parses text such as `t1 1-5, 5-9; t2 1-2` into ranges of partition 1 of each topic.
 fn ranges(text: &str) -> Vec<PlannedRange> {
     let mut out = Vec::new();
     for topic in text.split("; ").filter(|topic| !topic.is_empty()) {
@@ -83,7 +83,7 @@ fn cases_of_spark_split_as_in_spark() {
 }
 
 #[test]
-fn a_share_of_exactly_one_and_a_half_is_rounded_up() {
+fn a_piece_count_of_one_and_a_half_is_rounded_up() {
     // t1: 3 / 6 * 3 = 1.5
     check(Some(3), None, "t1 0-3; t2 0-3", "t1 0-1, 1-3; t2 0-1, 1-3");
 }
@@ -94,7 +94,7 @@ fn a_partition_with_a_small_piece_keeps_its_other_pieces_whole() {
 }
 
 #[test]
-fn pieces_are_numbered_from_zero_and_keep_what_is_known_of_their_range() {
+fn pieces_are_numbered_from_zero_and_keep_topic_id_and_epoch_of_their_range() {
     let id = TopicId::from_bytes([1; 16]);
     let whole = range("t", 0, 10).with_topic_id(id).with_leader_epoch(Some(7));
     let pieces = split(vec![whole, range("u", 0, 30)], Some(8), Some(4));
@@ -110,13 +110,13 @@ fn pieces_are_numbered_from_zero_and_keep_what_is_known_of_their_range() {
 }
 
 #[test]
-fn both_stages_together_number_pieces_through() {
+fn pieces_of_both_stages_are_numbered_consecutively() {
     let pieces = split(vec![range("t", 0, 40)], Some(4), Some(20));
     assert_eq!(pieces.iter().map(PlannedRange::piece).collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
 
 #[test]
-fn absurd_limits_do_not_exhaust_memory() {
+fn extreme_limits_do_not_exhaust_memory() {
     let huge = || vec![range("a", 0, i64::MAX), range("b", 5, i64::MAX), range("c", 0, 3)];
     for (min, max) in [(None, Some(1)), (Some(u64::MAX), None), (Some(u64::MAX), Some(0))] {
         let pieces = split(huge(), min, max);
@@ -150,8 +150,7 @@ fn limit() -> impl Strategy<Value = Option<u64>> {
     ]
 }
 
-/// A limit that may be so small that the split is stretched would make each case slow: large
-/// spans get a limit in proportion.
+/// Raises a limit in proportion to the largest span, because too many pieces make a case slow.
 fn scaled(max: Option<u64>, input: &[PlannedRange]) -> Option<u64> {
     let largest = input.iter().map(|planned| planned.range().span()).max().unwrap_or(0);
     max.map(|max| max.max(u64::try_from(largest).unwrap() / 300))
@@ -159,7 +158,7 @@ fn scaled(max: Option<u64>, input: &[PlannedRange]) -> Option<u64> {
 
 proptest! {
     #[test]
-    fn pieces_joined_give_the_ranges_again(
+    fn joined_pieces_are_equal_to_the_ranges(
         input in prop::collection::vec(some_range(), 0..12), min in limit(), max in limit(),
     ) {
         let max = scaled(max, &input);

@@ -1,4 +1,4 @@
-//! What a person sees of a plan.
+//! Tests of the printed form of a plan.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
@@ -25,7 +25,7 @@ fn table(selection: &Selection, states: Vec<PartitionState>) -> String {
 }
 
 #[test]
-fn ranges_idle_partitions_withheld_offsets_and_total_are_shown() {
+fn ranges_idle_partitions_withheld_offsets_and_total_are_printed() {
     let states = || {
         vec![
             state("orders", 0, 120, 120),
@@ -50,7 +50,7 @@ total: 2 ranges in 2 of 7 partitions, span 127";
 }
 
 #[test]
-fn pieces_and_clamps_are_shown_where_there_are_any() {
+fn pieces_and_clamps_are_printed_if_there_are_any() {
     let starts = Starts::per_partition([(TopicPartition::new("t", 1), StartOffset::At(5.into()))]);
     let selection = Selection::new()
         .starts(starts.with_default(StartOffset::Earliest))
@@ -79,13 +79,14 @@ total: 0 ranges in 0 of 1 partition, span 0";
 }
 
 #[test]
-fn long_plans_are_cut_and_counted_whole() {
+fn a_long_plan_is_cut_and_its_total_counts_everything() {
     let states = |count| (0..count).map(|partition| state("t", partition, 2, 3)).collect();
     let fifty = table(&Selection::new(), states(50));
     assert!(!fifty.contains("more"), "{fifty}");
     let many = table(&Selection::new(), states(51));
     let lines: Vec<_> = many.lines().collect();
-    // Header, 40 ranges and what is left; 40 partitions with open transactions and what is left.
+    // The header; 40 ranges and a count; 40 partitions with open transactions and a count; the
+    // total.
     assert_eq!(lines.len(), 1 + 40 + 1 + 40 + 1 + 1, "{many}");
     assert_eq!(lines[41], "... 11 more");
     assert_eq!(lines[83], "total: 51 ranges in 51 of 51 partitions, span 102");

@@ -1,8 +1,8 @@
 //! A file that appears under its name only when it is complete.
 //!
-//! Contract: bytes go to a temporary file beside the final one; [`AtomicFile::commit`] makes them
-//! durable and renames; without it, whatever happens short of a crash, the temporary file is
-//! removed and what stood under the name before still does.
+//! Contract: bytes go to a temporary file beside the final one. [`AtomicFile::commit`] makes them
+//! durable and renames the file. Without a commit the temporary file is removed on drop, and a file
+//! that had the name before stays. A killed process leaves the temporary file.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file being written; see the module.
+/// A file that is being written and gets its name on [`AtomicFile::commit`].
 #[derive(Debug)]
 pub struct AtomicFile {
     file: Option<File>,
@@ -21,7 +21,7 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Starts the file that will be `path`; its folder must exist.
     ///
-    /// The temporary name is `.NAME.PID.tmp`, so that runs at the same time do not meet.
+    /// The temporary name is `.NAME.PID.tmp`, so that two processes do not write to the same file.
     ///
     /// # Errors
     /// As creating a file; `path` may not be a folder.
@@ -60,7 +60,7 @@ impl AtomicFile {
     }
 }
 
-/// Makes the names in the folder of `path` durable.
+/// Syncs the folder of `path`, which makes the names in it durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -86,7 +86,7 @@ impl Write for AtomicFile {
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            // Nothing can be done about a file that cannot be removed.
+            // A file that cannot be removed stays; there is nobody to report it to.
             drop(fs::remove_file(&self.temporary));
         }
     }

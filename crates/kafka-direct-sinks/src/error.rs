@@ -60,7 +60,7 @@ impl Error {
     }
 }
 
-/// An error of this crate that passed through the engine comes out as itself.
+/// Unwraps an error of this crate that the engine carried, for example in `Error::Sink`.
 impl From<kafka_direct::Error> for Error {
     fn from(error: kafka_direct::Error) -> Self {
         use kafka_direct::Error as Engine;

@@ -1,10 +1,10 @@
-//! `host:port` as people write it, and back.
+//! Parses and prints broker addresses, `host:port`.
 
 use std::sync::Arc;
 
 use crate::WireError;
 
-/// Splits `host:port`; an IPv6 address stands in brackets.
+/// Splits `host:port` into its parts. An IPv6 address must be in brackets.
 pub(crate) fn host_and_port(server: &str) -> Result<(&str, u16), WireError> {
     let parsed = server.rsplit_once(':').and_then(|(host, port)| {
         let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -22,7 +22,7 @@ pub(crate) fn host_and_port(server: &str) -> Result<(&str, u16), WireError> {
     })
 }
 
-/// The printed form of an address, as [`host_and_port`] reads it.
+/// Prints an address in the form that [`host_and_port`] parses.
 pub(crate) fn address(host: &str, port: u16) -> Arc<str> {
     if host.contains(':') {
         format!("[{host}]:{port}").into()
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_survive_printing() {
+    fn a_printed_address_parses_to_the_same_address() {
         for server in ["host:9092", "[::1]:9092", "10.0.0.1:1"] {
             let (host, port) = host_and_port(server).unwrap();
             assert_eq!(&*address(host, port), server);

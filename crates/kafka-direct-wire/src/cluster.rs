@@ -1,4 +1,4 @@
-//! The cluster as the rest of the project sees it: finding a broker that responds, and asking it.
+//! [`Cluster`], the client of a Kafka cluster: finds a broker that responds and sends it requests.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -26,11 +26,11 @@ use crate::{
 
 const NEXT: &str = "check that one of these servers is up and can be reached from here";
 
-/// A connection to a Kafka cluster. Cheap to clone; clones share connections and metadata.
+/// A client of a Kafka cluster. Cheap to clone; clones share connections and metadata.
 ///
-/// Every operation retries passing faults (a leader that moves, a coordinator that loads, a broken
-/// connection, no response in time) with fresh metadata and growing pauses until
-/// [`ClusterConfig::retry_timeout`] went by without progress, and then ends as `Unavailable`.
+/// Every operation retries passing faults with fresh metadata and growing backoff. Passing faults
+/// are a leader that moves, a coordinator that loads, a broken connection and a request timeout.
+/// After [`ClusterConfig::retry_timeout`] without progress the operation fails as `Unavailable`.
 ///
 /// **Cancel safety:** every future here can be dropped at any moment.
 #[derive(Debug, Clone)]
@@ -43,18 +43,18 @@ pub(crate) struct ClusterInner {
     pub(crate) config: ClusterConfig,
     pub(crate) pool: Pool,
     pub(crate) topology: Mutex<Topology>,
-    /// Held while topics are asked for, so that many who miss one topic ask once; holds the last
-    /// refresh if no broker could be reached.
+    /// Locked during a metadata request, so that tasks that need the same topic share one request.
+    /// Holds the last refresh if no broker responded to it.
     pub(crate) refreshing: tokio::sync::Mutex<Option<FailedRefresh>>,
-    /// Topics that wait for the next refresh.
+    /// Topics that the next refresh requests.
     pub(crate) wanted: Mutex<BTreeSet<Arc<str>>>,
-    /// Who answered a question to anybody last.
+    /// The broker that responded last to a request that any broker can serve.
     preferred: Mutex<Option<Broker>>,
     runtime: Handle,
     lanes: Arc<Lanes>,
 }
 
-/// A question about topics that no broker responded: who waited for it need not ask again.
+/// A metadata request to which no broker responded. Tasks that waited for it share its failure.
 #[derive(Debug)]
 pub(crate) struct FailedRefresh {
     pub(crate) began: Instant,
@@ -62,14 +62,17 @@ pub(crate) struct FailedRefresh {
 }
 
 impl Cluster {
-    /// Connects through the first bootstrap server that responds, in the order given, and learns the
-    /// brokers.
+    /// Connects through the first bootstrap server that responds, in the given order, and reads the
+    /// list of brokers from it.
+    ///
+    /// Does not retry.
     ///
     /// # Errors
-    /// - `Invalid` if a setting cannot work; the setting is named.
-    /// - `Unavailable` if no server could be reached: each is named with why and how long it took.
-    ///   Not retried.
-    /// - `Unauthorized`, or `Corrupt` for a port that is no Kafka listener.
+    /// - `Invalid` if a setting is invalid; the error names the setting.
+    /// - `Unavailable` if no server can be reached; the error names each server, the cause and the
+    ///   elapsed time.
+    /// - `Unauthorized` if the broker refuses this user.
+    /// - `Corrupt` if the port is not a Kafka listener.
     pub async fn connect(config: ClusterConfig) -> Result<Self, WireError> {
         config.validate()?;
         let runtime = config.get_runtime()?;
@@ -84,44 +87,46 @@ impl Cluster {
             wanted: Mutex::default(),
             preferred: Mutex::default(),
         };
-        match inner.ask_metadata(Some(&[])).await {
+        match inner.request_metadata(Some(&[])).await {
             Ok(_) => {}
             Err(WireError::Unavailable { failures, elapsed, .. }) => {
-                return Err(nobody("connecting", failures, elapsed));
+                return Err(no_broker_responded("connecting", failures, elapsed));
             }
             Err(error) => return Err(error),
         }
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Prepares to read one planned range's bytes. Nothing is asked before the first call.
+    /// Prepares to read the bytes of one planned range. Sends no request before the first read.
     #[must_use]
     pub fn fetch(&self, planned: PlannedRange, options: FetchOptions) -> RangeFetch {
         let queries = Arc::new(self.clone());
         RangeFetch::new(queries, Arc::clone(&self.inner.lanes), planned, options)
     }
 
-    /// What all fetches of this cluster did so far.
+    /// Counters of all fetches of this cluster so far.
     #[must_use]
     pub fn fetch_metrics(&self) -> FetchMetrics {
         self.inner.lanes.metrics()
     }
 
-    /// Buffers that all reads of this cluster use again, each as soon as nobody holds bytes of it.
-    /// Beside the budget, those nobody uses are kept while they and the lent ones are no more than it
-    /// together, and up to a third of it in any case.
+    /// The pool of buffers that all reads of this cluster reuse.
+    ///
+    /// A buffer can be reused as soon as no reference to its bytes exists. The pool is not part of
+    /// the memory budget. It keeps unused buffers while they and the lent ones together are at most
+    /// the memory budget, and up to a third of the budget in any case.
     #[must_use]
     pub fn buffer_pool(&self) -> &BufferPool {
         self.inner.lanes.pool()
     }
 
-    /// The runtime that fetching runs on; the place for decoding too.
+    /// The runtime on which fetching runs. Decoding should run on it too.
     #[must_use]
     pub fn runtime(&self) -> Handle {
         self.inner.runtime.clone()
     }
 
-    /// The cluster's id, where its brokers give one.
+    /// The cluster's id, if its brokers report one.
     #[must_use]
     pub fn id(&self) -> Option<String> {
         self.inner.topology.lock().cluster_id.as_deref().map(str::to_owned)
@@ -151,14 +156,16 @@ impl PartitionQueries for Cluster {
 }
 
 impl ClusterInner {
-    /// Asks for metadata of `topics`, or of all, and takes in the response. No topic is created.
-    pub(crate) async fn ask_metadata(
+    /// Requests metadata of `topics`, or of all topics, and updates the topology from the response.
+    ///
+    /// No topic is created.
+    pub(crate) async fn request_metadata(
         &self,
         topics: Option<&[Arc<str>]>,
     ) -> Result<BrokerResponse<MetadataResponse>, WireError> {
-        let asked_at = Instant::now();
+        let requested_at = Instant::now();
         let response: BrokerResponse<MetadataResponse> = self
-            .ask_any("asking for metadata", ApiKey::Metadata, |_| {
+            .call_any_broker("requesting metadata", ApiKey::Metadata, |_| {
                 let by_name = |name: &Arc<str>| {
                     let name = StrBytes::from_string(String::from(&**name));
                     MetadataRequestTopic::default().with_name(Some(TopicName(name)))
@@ -173,17 +180,22 @@ impl ClusterInner {
         let mut topology = self.topology.lock();
         match (topology.cluster_id.as_deref(), response.body.cluster_id.as_deref()) {
             (Some(ours), Some(theirs)) if ours != theirs => Err(response.invalid(format!(
-                "it belongs to cluster `{theirs}`, this connection is to `{ours}`"
+                "the broker belongs to cluster `{theirs}`, but this client reads cluster `{ours}`"
             ))),
             _ => {
-                topology.learn(&response.body, asked_at, &response.from);
+                topology.update(&response.body, requested_at, &response.from);
                 Ok(response)
             }
         }
     }
 
-    /// Asks one broker after the other, the one that responded last first, until one responds.
-    pub(crate) async fn ask_any<Q, A>(
+    /// Sends a request to one broker after the other until one responds.
+    ///
+    /// Starts with the broker that responded last. `operation` names the request in an error.
+    ///
+    /// # Errors
+    /// The first failure that may not pass, or else [`WireError::Unavailable`] with all failures.
+    pub(crate) async fn call_any_broker<Q, A>(
         &self,
         operation: &'static str,
         api: ApiKey,
@@ -195,40 +207,40 @@ impl ClusterInner {
     {
         let began = Instant::now();
         let mut failures: Vec<Attempt> = Vec::new();
-        let mut lasting = None;
+        let mut permanent = None;
         for broker in self.candidates()? {
-            let asked_at = Instant::now();
-            let asked = (&*broker.host, broker.port);
-            match self.pool.ask(&self.config, asked, api, &request).await {
+            let requested_at = Instant::now();
+            let address = (&*broker.host, broker.port);
+            match self.pool.call(&self.config, address, api, &request).await {
                 Ok(response) => {
                     *self.preferred.lock() = Some(broker);
                     return Ok(response);
                 }
                 Err(error) => {
-                    let failure = error.attempt(asked_at.elapsed());
+                    let failure = error.attempt(requested_at.elapsed());
                     tracing::debug!(%failure, operation);
                     failures.push(failure);
-                    if !error.is_retriable() && lasting.is_none() {
-                        lasting = Some(error);
+                    if !error.is_retriable() && permanent.is_none() {
+                        permanent = Some(error);
                     }
                 }
             }
         }
-        Err(lasting.unwrap_or_else(|| nobody(operation, failures, began.elapsed())))
+        Err(permanent.unwrap_or_else(|| no_broker_responded(operation, failures, began.elapsed())))
     }
 
-    /// Makes the next question to anybody go to another broker than the last, if there is one.
-    pub(crate) fn turn_to_another_broker(&self) {
+    /// Makes another known broker the preferred one, if there is one.
+    pub(crate) fn prefer_another_broker(&self) {
         let brokers: Vec<Broker> = self.topology.lock().brokers.values().cloned().collect();
         let mut preferred = self.preferred.lock();
-        let here = brokers.iter().position(|broker| Some(broker) == preferred.as_ref());
-        let next = here.map_or(0, |here| here.wrapping_add(1));
+        let current = brokers.iter().position(|broker| Some(broker) == preferred.as_ref());
+        let next = current.map_or(0, |current| current.wrapping_add(1));
         if let Some(next) = brokers.get(next).or_else(|| brokers.first()) {
             *preferred = Some(next.clone());
         }
     }
 
-    /// Who answered last, then the known brokers, then the bootstrap servers.
+    /// The preferred broker, then the known brokers, then the bootstrap servers.
     fn candidates(&self) -> Result<Vec<Broker>, WireError> {
         let mut candidates: Vec<Broker> = self.topology.lock().brokers.values().cloned().collect();
         for server in self.config.bootstrap() {
@@ -244,8 +256,12 @@ impl ClusterInner {
     }
 }
 
-/// The error of a question that no broker responded.
-pub(crate) fn nobody(operation: &str, failures: Vec<Attempt>, elapsed: Duration) -> WireError {
+/// The error of a request to which no broker responded.
+pub(crate) fn no_broker_responded(
+    operation: &str,
+    failures: Vec<Attempt>,
+    elapsed: Duration,
+) -> WireError {
     WireError::Unavailable {
         operation: operation.to_owned(),
         tries: u32::try_from(failures.len()).unwrap_or(u32::MAX),

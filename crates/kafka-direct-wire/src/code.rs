@@ -1,4 +1,4 @@
-//! Kafka's error codes: their names, what each means for a caller, and which pass by themselves.
+//! Kafka's error codes: their names, their kinds, and which of them may pass.
 
 use kafka_direct_core::ErrorKind;
 use kafka_protocol::ResponseError;
@@ -12,12 +12,12 @@ pub(crate) const INVALID_TOPIC: i16 = 17;
 pub(crate) const UNSUPPORTED_VERSION: i16 = 35;
 pub(crate) const GROUP_ID_NOT_FOUND: i16 = 69;
 
-/// Kafka's name of `code`.
+/// Kafka's name for the error `code`.
 pub(crate) fn name(code: i16) -> String {
     ResponseError::try_from_code(code).map_or_else(|| "NONE".to_owned(), |e| e.to_string())
 }
 
-/// What a caller should do about `code`.
+/// The kind of the error `code`, which says what a caller should do.
 pub(crate) const fn kind(code: i16) -> ErrorKind {
     match code {
         OFFSET_OUT_OF_RANGE => ErrorKind::OffsetLost,
@@ -30,7 +30,7 @@ pub(crate) const fn kind(code: i16) -> ErrorKind {
     }
 }
 
-/// Whether `code` goes away by itself, after waiting or with fresh metadata.
+/// Whether a request that fails with `code` may succeed later, or with fresh metadata.
 pub(crate) const fn is_passing(code: i16) -> bool {
     matches!(
         code,
@@ -42,20 +42,23 @@ pub(crate) const fn is_passing(code: i16) -> bool {
             | 14 | 15 | 16
             // storage error, fenced and unknown leader epoch, offset not available
             | 56 | 74 | 75 | 78
-            // what the broker did not expect, a remote storage that failed for one (KIP-405): Kafka's own
-            // consumer asks again
+            // unknown server error, for example failed remote storage (KIP-405): Kafka's own
+            // consumer retries it
             | -1
-            // unstable offset commit, throttling quota, unknown and inconsistent topic id, rebootstrap
+            // unstable offset commit, throttling quota, unknown and inconsistent topic id,
+            // rebootstrap
             | 88 | 89 | 100 | 103 | 129
     )
 }
 
-/// The next step, as the end of a message.
+/// The next step after the error `code`, as the end of an error message.
 pub(crate) const fn next_step(code: i16) -> &'static str {
     match kind(code) {
         ErrorKind::Unauthorized => "; grant the operation to this user, or use other credentials",
         ErrorKind::Unavailable => "; retry later",
-        ErrorKind::Corrupt => "; the broker's log is damaged, look at the broker's own log",
+        ErrorKind::Corrupt => {
+            "; the partition's log on the broker is damaged, check the broker's log file"
+        }
         _ => "",
     }
 }
@@ -65,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_kafka_calls_retriable_about_leaders_and_coordinators_is_passing() {
+    fn every_retriable_code_about_leaders_and_coordinators_is_passing() {
         for code in [3, 5, 6, 7, 13, 14, 15, 16, 56, 74, 75, 78, 88] {
             assert!(is_passing(code), "{}", name(code));
             assert!(ResponseError::try_from_code(code).unwrap().is_retriable(), "{}", name(code));

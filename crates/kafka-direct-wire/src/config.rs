@@ -1,7 +1,7 @@
-//! Everything a cluster connection can be told, with defaults that work.
+//! [`ClusterConfig`]: all settings of a cluster client, with defaults.
 //!
-//! Contract: setters never fail; [`Cluster::connect`](crate::Cluster::connect) checks the whole and
-//! names the setting that cannot work. Nothing here prints a secret.
+//! Contract: setters never fail. [`Cluster::connect`](crate::Cluster::connect) checks all settings
+//! and names an invalid one. Nothing here prints a secret.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use crate::{
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-/// No response larger than this is ever accepted, whatever the configuration says.
+/// Upper limit of the setting `max_frame_bytes`.
 const FRAME_LIMIT_BYTES: usize = 1024 * MIB;
 
-/// How to reach a cluster and how much to ask of it.
+/// The settings of a cluster client: addresses, timeouts, retries and sizes.
 ///
-/// Sizes are in bytes. Every setter has a default that suits a cluster in the same data centre.
+/// Sizes are in bytes. The defaults suit a cluster in the same data centre.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ClusterConfig {
@@ -42,9 +42,10 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// A cluster reached through `bootstrap` servers, each `host:port` (or several, separated by
-    /// commas). They are tried in order until one responds; the rest of the cluster is learnt from
-    /// it.
+    /// Creates a configuration with these `bootstrap` servers and default settings.
+    ///
+    /// Each entry is `host:port`, or several separated by commas. Servers are tried in order until
+    /// one responds; it reports the other brokers of the cluster.
     #[must_use]
     pub fn new<S: Into<String>>(bootstrap: impl IntoIterator<Item = S>) -> Self {
         let bootstrap = bootstrap.into_iter().map(Into::into).collect::<Vec<String>>();
@@ -71,105 +72,122 @@ impl ClusterConfig {
         }
     }
 
-    /// Name under which brokers log, meter and throttle this client. Default `kafka-direct`.
+    /// Sets the name by which brokers log, meter and throttle this client. Default `kafka-direct`.
     #[must_use]
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
         self
     }
 
-    /// How connections are opened. Default [`TcpTransport`].
+    /// Sets how connections are opened. Default [`TcpTransport`].
     #[must_use]
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = transport;
         self
     }
 
-    /// Longest time for opening one connection, the first request on it included. Default 10 s.
+    /// Sets the longest time to open a connection, including the first request on it. Default 10 s.
     #[must_use]
     pub const fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// Longest time from sending a request to its whole response; waiting out a broker's throttle
-    /// does not count. Default 30 s.
+    /// Sets the longest time from sending a request to the end of its response. Default 30 s.
+    ///
+    /// The wait for a broker's throttle does not count.
     #[must_use]
     pub const fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
     }
 
-    /// How long passing faults (a leader that moves, a broken connection) are retried without any
-    /// progress before the operation ends as `Unavailable`; a try that is under way then is not cut
-    /// short. What a range waits for its turn while its leader responds, or for a quota, does not
-    /// count. Zero never retries. Default 60 s.
+    /// Sets how long passing faults (a leader that moves, a broken connection) are retried without
+    /// progress. Default 60 s.
+    ///
+    /// After that time the operation fails as `Unavailable`. An attempt that is in flight then is
+    /// not cut short. Some waits of a range do not count: for its next Fetch while its leader
+    /// responds, and for a quota. Zero means no retries.
     #[must_use]
     pub const fn retry_timeout(mut self, limit: Duration) -> Self {
         self.retry_timeout = limit;
         self
     }
 
-    /// First and longest pause between retries; pauses double. Default 100 ms to 1 s.
+    /// Sets the first and the longest backoff between retries. Default 100 ms and 1 s.
+    ///
+    /// Each backoff is twice as long as the previous one.
     #[must_use]
     pub const fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.retry_backoff = (first, longest);
         self
     }
 
-    /// Largest response that is read; a larger one is refused before anything is allocated.
-    /// Default 128 MiB, at most 1 GiB.
+    /// Sets the size of the largest response that is read. Default 128 MiB, from 1 KiB to 1 GiB.
+    ///
+    /// A larger response is refused before anything is allocated.
     #[must_use]
     pub const fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.max_frame_bytes = bytes;
         self
     }
 
-    /// Bytes of records that all reads of this cluster together may hold in flight and queued. One
-    /// batch larger than that is admitted alone. Default 48 MiB.
+    /// Sets how many bytes of records all reads of this cluster together may have in flight and
+    /// queued. Default 48 MiB.
     ///
-    /// Buffers that were used stay for the next reads: with those that batches in the caller's hands
-    /// hold up to as many bytes again, or a third as many where these hold more.
+    /// A single batch that is larger than the budget is admitted alone.
+    ///
+    /// Used buffers are kept for later reads, in addition to the budget. Kept buffers and the
+    /// buffers of batches that the caller holds are together at most as large as the budget. If the
+    /// caller's batches hold more, kept buffers are at most a third of the budget.
     #[must_use]
     pub const fn memory_budget_bytes(mut self, bytes: usize) -> Self {
         self.memory_budget_bytes = bytes;
         self
     }
 
-    /// Most bytes of records that one Fetch asks for. Default 16 MiB.
+    /// Sets how many bytes of records one Fetch requests at most. Default 16 MiB.
     #[must_use]
     pub const fn fetch_max_bytes(mut self, bytes: usize) -> Self {
         self.fetch_max_bytes = bytes;
         self
     }
 
-    /// Most bytes of one partition that one Fetch asks for: all of it only where batches are so large
-    /// that 16 of them fill it, and the memory budget has room for as much of every partition.
-    /// Usually half of it is asked for, and less, down to 512 KiB, the more partitions share a Fetch
-    /// and the less of the budget is left. Default 4 MiB.
+    /// Sets how many bytes of one partition one Fetch requests at most. Default 4 MiB.
+    ///
+    /// - Usually a Fetch requests half of this size.
+    /// - It requests less, down to 512 KiB, the more partitions share the Fetch and the less of the
+    ///   memory budget is left.
+    /// - It requests the whole size only if 16 batches fill it and the memory budget has room for
+    ///   as much of every partition.
     #[must_use]
     pub const fn partition_max_bytes(mut self, bytes: usize) -> Self {
         self.partition_max_bytes = bytes;
         self
     }
 
-    /// Largest single Kafka batch that is accepted; a larger one ends the read as `Invalid`.
-    /// Default 64 MiB; at most [`ClusterConfig::max_frame_bytes`].
+    /// Sets the size of the largest single Kafka batch that is accepted. Default 64 MiB.
+    ///
+    /// At most [`ClusterConfig::max_frame_bytes`]. A larger batch ends the read as `Invalid`.
     #[must_use]
     pub const fn max_batch_bytes(mut self, bytes: usize) -> Self {
         self.max_batch_bytes = bytes;
         self
     }
 
-    /// How many connections with one Fetch in flight each are kept to a leader. Default 1.
+    /// Sets how many fetch connections are kept to each broker, from 1 to 64. Default 1.
+    ///
+    /// Each has one Fetch in flight.
     #[must_use]
     pub const fn fetch_connections_per_broker(mut self, connections: usize) -> Self {
         self.fetch_connections_per_broker = connections;
         self
     }
 
-    /// The runtime on which fetching runs, so that a service's own tasks are not starved. Default:
-    /// the runtime inside which [`Cluster::connect`](crate::Cluster::connect) is called.
+    /// Sets the runtime on which fetching runs. Default: the runtime in which
+    /// [`Cluster::connect`](crate::Cluster::connect) is called.
+    ///
+    /// With a runtime of its own, fetching does not delay other tasks of a service.
     #[must_use]
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
@@ -177,7 +195,7 @@ impl ClusterConfig {
     }
 }
 
-/// What the rest of the crate reads.
+/// Getters for the rest of the crate.
 impl ClusterConfig {
     pub(crate) fn bootstrap(&self) -> &[String] {
         &self.bootstrap
@@ -236,7 +254,7 @@ impl ClusterConfig {
         }
     }
 
-    /// Where engine tasks are spawned; the current runtime unless one was set.
+    /// The runtime of engine tasks: the one that was set, or else the current one.
     pub(crate) fn get_runtime(&self) -> Result<Handle, WireError> {
         let current = || {
             Handle::try_current().map_err(|error| WireError::Config {
@@ -250,30 +268,30 @@ impl ClusterConfig {
     /// Checks every setting.
     pub(crate) fn validate(&self) -> Result<(), WireError> {
         if self.bootstrap.is_empty() {
-            return wrong("bootstrap servers", "none given; name at least one `host:port`");
+            return invalid("bootstrap servers", "none given; name at least one `host:port`");
         }
         for server in &self.bootstrap {
             host_and_port(server)?;
         }
         if i16::try_from(self.client_id.len()).is_err() {
-            return wrong("client_id", "longer than 32767 bytes");
+            return invalid("client_id", "must be at most 32767 bytes long");
         }
         for (setting, duration) in
             [("connect_timeout", self.connect_timeout), ("request_timeout", self.request_timeout)]
         {
             if duration.is_zero() {
-                return wrong(setting, "must be longer than zero");
+                return invalid(setting, "must be longer than zero");
             }
         }
         let (first, longest) = self.retry_backoff;
         if first.is_zero() || longest < first {
-            return wrong(
+            return invalid(
                 "retry_backoff",
-                "the first pause must be above zero and at most the longest",
+                "the first backoff must be above zero and at most the longest",
             );
         }
         if !(KIB..=FRAME_LIMIT_BYTES).contains(&self.max_frame_bytes) {
-            return wrong("max_frame_bytes", "must be from 1 KiB to 1 GiB");
+            return invalid("max_frame_bytes", "must be from 1 KiB to 1 GiB");
         }
         for (setting, bytes) in [
             ("fetch_max_bytes", self.fetch_max_bytes),
@@ -281,14 +299,14 @@ impl ClusterConfig {
             ("max_batch_bytes", self.max_batch_bytes),
         ] {
             if bytes == 0 || bytes > self.max_frame_bytes {
-                return wrong(setting, "must be above zero and at most max_frame_bytes");
+                return invalid(setting, "must be above zero and at most max_frame_bytes");
             }
         }
         if self.memory_budget_bytes == 0 {
-            return wrong("memory_budget_bytes", "must be above zero");
+            return invalid("memory_budget_bytes", "must be above zero");
         }
         if !(1..=64).contains(&self.fetch_connections_per_broker) {
-            return wrong("fetch_connections_per_broker", "must be from 1 to 64");
+            return invalid("fetch_connections_per_broker", "must be from 1 to 64");
         }
         Ok(())
     }
@@ -314,7 +332,7 @@ impl fmt::Debug for ClusterConfig {
     }
 }
 
-fn wrong(setting: &'static str, reason: &str) -> Result<(), WireError> {
+fn invalid(setting: &'static str, reason: &str) -> Result<(), WireError> {
     Err(WireError::Config { setting, reason: reason.to_owned() })
 }
 
@@ -330,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bad_setting_is_named() {
+    fn each_invalid_setting_is_named() {
         let ok = || ClusterConfig::new(["h:1"]);
         for (config, setting) in [
             (ClusterConfig::new([] as [&str; 0]), "bootstrap servers"),

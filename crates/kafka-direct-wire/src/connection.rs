@@ -1,11 +1,12 @@
 //! One connection to one broker: handshake, framing, throttling, one request at a time.
 //!
 //! Contract:
-//! - A frame's claimed size is checked before anything is allocated, and the buffer grows as bytes
-//!   arrive, not by the claim.
-//! - Nothing is read ahead: after [`Connection::receive`] the stream stands at the next frame.
-//! - **Cancel safety:** none. A future of `send`, `receive` or `call` that is dropped half-way, or
-//!   that fails, leaves the connection unusable; its owner drops it.
+//! - The size field of a frame is checked before anything is allocated. The buffer grows as bytes
+//!   arrive, not by the size field.
+//! - Nothing is read ahead: after [`Connection::receive`] the stream is at the start of the next
+//!   frame.
+//! - **Cancel safety:** none. A future of `send`, `receive` or `call` that is dropped in the
+//!   middle, or that fails, leaves the connection unusable; its owner drops it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -28,16 +29,16 @@ use crate::{
     versions::{self, BrokerVersions},
 };
 
-/// How much the buffer of a response grows ahead of the bytes that arrived.
+/// Minimum growth of a response's buffer beyond the bytes that arrived.
 const READ_STEP_BYTES: usize = 64 * 1024;
-/// Longest throttle that is obeyed; brokers ask for seconds.
+/// Longest throttle that is waited for; brokers throttle for seconds.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(600);
-/// Correlation id and size field.
+/// Size of the correlation id, the smallest possible frame.
 const CORRELATION_BYTES: usize = 4;
 
-/// A connection that has shaken hands.
+/// A connection to one broker after the handshake.
 pub(crate) struct Connection {
-    /// The raw stream. A reader that parses a response itself takes it from here, frame size first.
+    /// The raw stream, for a reader that parses a response itself, from the frame size on.
     pub(crate) stream: Box<dyn TransportStream>,
     address: Arc<str>,
     client_id: StrBytes,
@@ -57,7 +58,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects and asks which versions the broker speaks, all within the connect time-out.
+    /// Connects and requests the broker's API versions, both within the connect timeout.
     pub(crate) async fn open(
         config: &ClusterConfig,
         host: &str,
@@ -89,8 +90,10 @@ impl Connection {
             .unwrap_or_else(|_| Err(WireError::timeout(&address, "connect", limit)))
     }
 
-    /// Learns the broker's versions. A broker that does not know our version of the question
-    /// responses it with error 35 in version 0.
+    /// Requests the broker's API versions.
+    ///
+    /// A broker that does not support the request's version responds with error 35 in version 0.
+    /// The request is then sent once more in version 0.
     async fn handshake(&mut self) -> Result<(), WireError> {
         let mut version = versions::ours(ApiKey::ApiVersions).max;
         loop {
@@ -129,7 +132,7 @@ impl Connection {
         &self.address
     }
 
-    /// The highest version of `api` that both sides know.
+    /// Returns the highest version of `api` that both sides support.
     pub(crate) fn version(&self, api: ApiKey) -> Result<i16, WireError> {
         self.versions.agree(api).ok_or_else(|| {
             let ours = versions::ours(api);
@@ -147,26 +150,26 @@ impl Connection {
         self.sent_bytes
     }
 
-    /// Makes the next request wait, as a broker's response asked (KIP-219).
+    /// Delays the next request by the throttle time of a response (KIP-219).
     pub(crate) fn throttle(&mut self, throttle_time_ms: i32) {
         if let Ok(ms @ 1..) = u64::try_from(throttle_time_ms) {
-            // Bounded, so that no broker can put its reader to sleep for days.
+            // Bounded, so that no broker can block a reader for days.
             let wait = Duration::from_millis(ms).min(LONGEST_THROTTLE);
             self.throttled_until = Some(Instant::now() + wait);
         }
     }
 
-    /// Whether a throttle is not over yet.
+    /// Whether a throttle is still in effect.
     pub(crate) fn is_throttled(&self) -> bool {
         self.throttled_until.is_some_and(|until| until > Instant::now())
     }
 
-    /// When the last throttle is over that was not waited out.
+    /// The end of the last throttle that no request has waited for.
     pub(crate) const fn throttled_until(&self) -> Option<Instant> {
         self.throttled_until
     }
 
-    /// Sends one request and gives its correlation id. Waits out a throttle first.
+    /// Waits until a throttle ends, then sends one request. Returns the request's correlation id.
     pub(crate) async fn send<R: Encodable + Sync>(
         &mut self,
         api: ApiKey,
@@ -187,7 +190,7 @@ impl Connection {
         Ok(correlation)
     }
 
-    /// Reads the response to the last request sent; gives what follows the response header.
+    /// Reads the response to the last request and returns its body, without the response header.
     pub(crate) async fn receive(&mut self, api: ApiKey, version: i16) -> Result<Bytes, WireError> {
         let action = versions::name(api);
         let mut size = [0; 4];
@@ -199,7 +202,10 @@ impl Connection {
             .filter(|size| (CORRELATION_BYTES..=self.max_frame_bytes).contains(size))
             .ok_or_else(|| {
                 let limit = self.max_frame_bytes;
-                self.invalid(api, format!("it claims {claimed} bytes, allowed are 4 to {limit}"))
+                self.invalid(
+                    api,
+                    format!("its size of {claimed} bytes is outside 4 to {limit} bytes"),
+                )
             })?;
         let mut frame = BytesMut::new();
         while frame.len() < size {
@@ -226,7 +232,7 @@ impl Connection {
         if correlation != awaited {
             return Err(self.invalid(
                 api,
-                format!("its correlation id is {correlation:?}, awaited was {awaited:?}"),
+                format!("its correlation id is {correlation:?} instead of {awaited:?}"),
             ));
         }
         if api.response_header_version(version) > 0 {
@@ -236,7 +242,9 @@ impl Connection {
         Ok(frame)
     }
 
-    /// Asks and awaits the response, within the request time-out. The response's throttle is noted.
+    /// Sends a request and awaits its response, both within the request timeout.
+    ///
+    /// The throttle of the response applies to the next request.
     pub(crate) async fn call<Q: Encodable + Sync, A: Response>(
         &mut self,
         api: ApiKey,
@@ -249,15 +257,15 @@ impl Connection {
             self.send(api, version, request).await?;
             self.receive(api, version).await
         };
-        let Ok(answered) = timeout(limit, exchange).await else {
+        let Ok(received) = timeout(limit, exchange).await else {
             return Err(WireError::timeout(&self.address, versions::name(api), limit));
         };
-        let response: A = self.decode(api, version, &mut answered?)?;
+        let response: A = self.decode(api, version, &mut received?)?;
         self.throttle(response.throttle_time_ms());
         Ok(response)
     }
 
-    /// An error code in a response of this broker.
+    /// The error for an error code in a response of this broker.
     pub(crate) fn broker_error(&self, api: ApiKey, code: i16) -> WireError {
         WireError::Broker {
             address: Arc::clone(&self.address),
@@ -267,7 +275,7 @@ impl Connection {
         }
     }
 
-    /// A response of this broker that cannot be one.
+    /// The error for an invalid response of this broker.
     pub(crate) fn invalid(
         &self,
         api: ApiKey,
@@ -280,7 +288,7 @@ impl Connection {
         }
     }
 
-    /// The stream failed while `action` was under way.
+    /// The error for a stream that failed during `action`.
     pub(crate) fn broken(&self, action: &'static str, source: io::Error) -> WireError {
         WireError::Connection { address: Arc::clone(&self.address), action, source }
     }
@@ -319,8 +327,8 @@ impl Connection {
                 setting: versions::name(api),
                 reason: format!("the request cannot be encoded in version {version}: {reason}"),
             })?;
-        if let Some(cursor) = frame.first_chunk_mut::<4>() {
-            *cursor = size.to_be_bytes();
+        if let Some(size_field) = frame.first_chunk_mut::<4>() {
+            *size_field = size.to_be_bytes();
         }
         Ok(frame)
     }
@@ -336,7 +344,9 @@ impl Connection {
     }
 }
 
-/// A listener that expects another protocol than plain Kafka hangs up on the first request.
+/// Adds a hint to the error of a connection that the other side closed on the first request.
+///
+/// A listener that expects another protocol than plain Kafka does that.
 fn closed(error: WireError) -> WireError {
     match error {
         WireError::Connection { address, action, source }
@@ -344,8 +354,8 @@ fn closed(error: WireError) -> WireError {
         {
             let source = io::Error::new(
                 source.kind(),
-                "the other side hung up on the first request; check that the port is a Kafka \
-                 listener of the expected security protocol",
+                "the other side closed the connection on the first request; check that the port is \
+                 a Kafka listener of the expected security protocol",
             );
             WireError::Connection { address, action, source }
         }

@@ -1,5 +1,6 @@
-//! OffsetForLeaderEpoch: how far a leader epoch reaches, which tells truncation from a log that
-//! merely lags (KIP-320).
+//! OffsetForLeaderEpoch: the end offset of a leader epoch.
+//!
+//! It distinguishes a truncated log from a log that only lags (KIP-320).
 
 use kafka_direct_core::{Offset, TopicPartition};
 use kafka_protocol::{
@@ -13,14 +14,14 @@ use kafka_protocol::{
 use crate::{Cluster, WireError, code, pool::BrokerResponse, topology::Refresh};
 
 impl Cluster {
-    /// The largest epoch at or below `epoch` in the leader's log, and the offset at which that
-    /// epoch ends (exclusive); `None` if the leader knows no such epoch.
+    /// Returns the largest epoch at or below `epoch` in the leader's log, and its end offset
+    /// (exclusive); `None` if the leader's log has no such epoch.
     pub(crate) async fn end_offset_for_epoch(
         &self,
         topic_partition: &TopicPartition,
         epoch: i32,
     ) -> Result<Option<(i32, Offset)>, WireError> {
-        let operation = format!("asking where epoch {epoch} of {topic_partition} ends");
+        let operation = format!("requesting the end offset of epoch {epoch} of {topic_partition}");
         let policy = self.inner().config.get_retry_policy();
         policy.run(operation, |refresh| self.end_offset_once(topic_partition, epoch, refresh)).await
     }
@@ -48,27 +49,27 @@ impl Cluster {
         let response: BrokerResponse<OffsetForLeaderEpochResponse> = self
             .inner()
             .pool
-            .ask(
+            .call(
                 &self.inner().config,
                 (&*leader.host, leader.port),
                 ApiKey::OffsetForLeaderEpoch,
                 request,
             )
             .await?;
-        let said = response
+        let entry = response
             .body
             .topics
             .iter()
             .filter(|topic| topic.topic.as_str() == topic_partition.topic())
             .flat_map(|topic| &topic.partitions)
             .find(|partition| partition.partition == topic_partition.partition());
-        match said {
-            None => Err(response.invalid(format!("it does not mention {topic_partition}"))),
-            Some(said) if said.error_code != code::NONE => {
-                Err(response.error(said.error_code).about(topic_partition))
+        match entry {
+            None => Err(response.invalid(format!("{topic_partition} is missing in it"))),
+            Some(entry) if entry.error_code != code::NONE => {
+                Err(response.error(entry.error_code).about(topic_partition))
             }
-            Some(said) => Ok((said.leader_epoch >= 0 && said.end_offset >= 0)
-                .then(|| (said.leader_epoch, Offset::new(said.end_offset)))),
+            Some(entry) => Ok((entry.leader_epoch >= 0 && entry.end_offset >= 0)
+                .then(|| (entry.leader_epoch, Offset::new(entry.end_offset)))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between here and a broker, each with the step to take next.
+//! [`WireError`], all errors of this crate. Each message names the next step.
 
 use std::{borrow::Cow, fmt, io, sync::Arc, time::Duration};
 
@@ -6,14 +6,14 @@ use kafka_direct_core::{ErrorKind, Offset, OffsetRange, ResetCause, TopicPartiti
 
 use crate::code;
 
-/// One failed try, as a person wants to read it.
+/// One failed attempt, for error messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// `host:port` of the broker that was asked; `None` where no broker could be chosen.
+    /// `host:port` of the broker; `None` if no broker could be chosen.
     pub address: Option<Arc<str>>,
-    /// Why it failed.
+    /// Why the attempt failed.
     pub reason: String,
-    /// How long the try took.
+    /// How long the attempt took.
     pub after: Duration,
 }
 
@@ -26,11 +26,11 @@ impl fmt::Display for Attempt {
     }
 }
 
-/// Why the cluster could not give what was asked for.
+/// Why an operation on the cluster failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// A setting or an argument that cannot work.
+    /// A setting or an argument is invalid.
     #[error("{setting}: {reason}")]
     Config {
         /// Name of the setting or argument.
@@ -38,33 +38,34 @@ pub enum WireError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Passing faults did not pass: no broker could be reached, or none answered well in time.
+    /// Passing faults lasted too long: no broker could be reached, or none responded without an
+    /// error before the retry timeout.
     #[error("{operation} failed {} in {elapsed:.1?} ({}); {next}", times(*tries), list(failures))]
     Unavailable {
-        /// What was to be done.
+        /// The operation that failed.
         operation: String,
-        /// How often it was tried.
+        /// Number of attempts.
         tries: u32,
-        /// The last failures, oldest first; at most a handful.
+        /// The last failed attempts, oldest first; at most 5 of an operation that retries.
         failures: Vec<Attempt>,
-        /// How long it was tried without progress.
+        /// Time without progress.
         elapsed: Duration,
-        /// What to do now.
+        /// What to do next.
         next: &'static str,
     },
-    /// A connection could not be opened, broke, or gave no response in time.
+    /// A connection could not be opened, broke, or received no response before a timeout.
     #[error("{address}: {action} failed")]
     Connection {
         /// `host:port` of the broker.
         address: Arc<str>,
-        /// What was being done: `connect` or the name of the request.
+        /// The action that failed: `connect` or the name of the request.
         action: &'static str,
-        /// What the system said; of kind `TimedOut` where a time-out of ours ran out.
+        /// The error of the system; of kind `TimedOut` if a timeout of this crate ended the action.
         source: io::Error,
     },
-    /// Bytes that are no response to what was asked. The connection was closed.
+    /// A broker sent bytes that are not a valid response to the request. The connection was closed.
     #[error(
-        "{address} sent no valid {api} response: {reason}; check that the port is a Kafka listener of the expected security protocol"
+        "{address} sent an invalid {api} response: {reason}; check that the port is a Kafka listener of the expected security protocol"
     )]
     Protocol {
         /// `host:port` of the broker.
@@ -74,9 +75,9 @@ pub enum WireError {
         /// What is wrong with the response.
         reason: Cow<'static, str>,
     },
-    /// The broker and this build have no version of a request in common.
+    /// The broker and this build support no common version of a request.
     #[error(
-        "{address} speaks {api} {}, this build speaks {}; upgrade the older side",
+        "{address} supports {api} {}, this build {}; upgrade the older side",
         versions(*broker),
         versions(Some(*ours))
     )]
@@ -85,15 +86,15 @@ pub enum WireError {
         address: Arc<str>,
         /// Name of the request.
         api: &'static str,
-        /// Lowest and highest version of the broker, both inclusive; `None` if it does not know the
-        /// request.
+        /// Lowest and highest version of the broker, both inclusive; `None` if it does not support
+        /// the request.
         broker: Option<(i16, i16)>,
         /// Lowest and highest version of this build, both inclusive.
         ours: (i16, i16),
     },
     /// The broker responded with an error code.
     #[error(
-        "{}{address} answered {api} with {} ({code}){}",
+        "{}{address} responded to {api} with {} ({code}){}",
         prefix(topic_partition.as_ref()),
         code::name(*code),
         code::next_step(*code)
@@ -105,40 +106,40 @@ pub enum WireError {
         api: &'static str,
         /// Kafka's error code.
         code: i16,
-        /// The partition it is about, if it is about one.
+        /// The partition, if the error code is of one partition.
         topic_partition: Option<TopicPartition>,
     },
-    /// A topic or partition that does not exist, or whose name cannot exist.
+    /// A topic or partition does not exist, or the topic's name is not allowed.
     #[error("{}: {reason}", subject(topic, *partition))]
     UnknownTopic {
-        /// The topic's name as it was given.
+        /// The topic's name, as the caller gave it.
         topic: Arc<str>,
-        /// The partition, where the topic exists and the partition does not.
+        /// The partition, if the topic exists and the partition does not.
         partition: Option<i32>,
-        /// What is known about it.
+        /// What is wrong, and what to do.
         reason: Cow<'static, str>,
     },
-    /// Offsets of the range do not exist any more (policy `fail`).
+    /// Offsets of the range no longer exist (policy `fail`).
     #[error(
-        "{range}: offset {position} is lost: {}; read what is left with the data-loss policy `resume`, or plan anew",
+        "{range}: offset {position} is lost: {}; read the remaining offsets with the data-loss policy `resume`, or make a new plan",
         lost(*cause, *bounds)
     )]
     OffsetLost {
-        /// The range that was read.
+        /// The range of the read.
         range: OffsetRange,
-        /// The next offset that was wanted.
+        /// The fetch position.
         position: Offset,
         /// What happened to the log.
         cause: ResetCause,
-        /// Log start (inclusive) and readable end (exclusive), where there is a log.
+        /// Log start offset (inclusive) and readable end (exclusive), if the log exists.
         bounds: Option<(Offset, Offset)>,
     },
-    /// A batch that cannot be read, or a response that cannot be true, also when asked for again.
+    /// A batch cannot be read, or a response is impossible, also after a retry.
     #[error("{range}: at offset {position}: {reason}")]
     BadBatch {
-        /// The range that was read.
+        /// The range of the read.
         range: OffsetRange,
-        /// The next offset that was wanted.
+        /// The fetch position.
         position: Offset,
         /// What is wrong.
         reason: String,
@@ -150,15 +151,15 @@ pub enum WireError {
         "{range}: the deadline passed at offset {position}; raise it, or run the range again from its start"
     )]
     Deadline {
-        /// The range that was read.
+        /// The range of the read.
         range: OffsetRange,
-        /// The next offset that was wanted.
+        /// The fetch position.
         position: Offset,
     },
 }
 
 impl WireError {
-    /// The error about a topic that no broker knows.
+    /// The error for a topic that no broker knows.
     pub(crate) fn unknown_topic(topic: &Arc<str>, cluster_id: Option<&str>) -> Self {
         let cluster = cluster_id.map(|id| format!(" `{id}`")).unwrap_or_default();
         let reason = format!(
@@ -167,7 +168,7 @@ impl WireError {
         Self::UnknownTopic { topic: Arc::clone(topic), partition: None, reason: reason.into() }
     }
 
-    /// What the caller should do.
+    /// The kind of this error, which says what the caller should do.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -184,7 +185,7 @@ impl WireError {
         }
     }
 
-    /// Whether the same question may be answered a moment later, after a look at fresh metadata.
+    /// Whether the same request may succeed later, with fresh metadata.
     pub(crate) const fn is_retriable(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Connection { .. } => true,
@@ -199,13 +200,13 @@ impl WireError {
         }
     }
 
-    /// No response within `limit`.
+    /// The error for `action` without a response within `limit`.
     pub(crate) fn timeout(address: &Arc<str>, action: &'static str, limit: Duration) -> Self {
         let source = io::Error::new(io::ErrorKind::TimedOut, format!("no response in {limit:?}"));
         Self::Connection { address: Arc::clone(address), action, source }
     }
 
-    /// The same response, told of one partition.
+    /// Adds the partition `subject` to the error of an error code.
     pub(crate) fn about(self, subject: &TopicPartition) -> Self {
         match self {
             Self::Broker { address, api, code, .. } => {
@@ -215,7 +216,7 @@ impl WireError {
         }
     }
 
-    /// The broker's address, where the error is about one broker.
+    /// The broker's address, if the error is of one broker.
     pub(crate) const fn address(&self) -> Option<&Arc<str>> {
         match self {
             Self::Connection { address, .. }
@@ -231,7 +232,7 @@ impl WireError {
         }
     }
 
-    /// This error as one line of a list of attempts, its source included.
+    /// Converts this error, with its source, to an entry of a list of failed attempts.
     pub(crate) fn attempt(&self, after: Duration) -> Attempt {
         let reason = match self {
             Self::Connection { action, source, .. } => format!("{action}: {source}"),
@@ -250,7 +251,10 @@ fn times(tries: u32) -> String {
 }
 
 fn versions(range: Option<(i16, i16)>) -> String {
-    range.map_or_else(|| "in no version".to_owned(), |(min, max)| format!("{min} to {max}"))
+    range.map_or_else(
+        || "in no version".to_owned(),
+        |(min, max)| format!("in versions {min} to {max}"),
+    )
 }
 
 fn prefix(topic_partition: Option<&TopicPartition>) -> String {
@@ -269,6 +273,8 @@ fn lost(cause: ResetCause, bounds: Option<(Offset, Offset)>) -> String {
         ResetCause::Deleted => "the topic was deleted",
         _ => "the log changed",
     };
-    bounds
-        .map_or_else(|| what.to_owned(), |(start, end)| format!("{what}, it has [{start}, {end})"))
+    bounds.map_or_else(
+        || what.to_owned(),
+        |(start, end)| format!("{what} and now has [{start}, {end})"),
+    )
 }

@@ -1,7 +1,7 @@
-//! Offsets that a consumer group has committed: find its coordinator, ask it.
+//! Reads the committed offsets of a consumer group from its coordinator.
 //!
-//! Reading them needs no membership. Offsets of transactions that are still being committed are
-//! waited for, so that a start from a group never runs behind what the group did.
+//! Needs no membership in the group. Offsets in an unfinished transaction are retried until the
+//! transaction ends, so a start from a group includes all that the group committed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,21 +19,23 @@ use kafka_protocol::{
 
 use crate::{Cluster, WireError, code, pool::BrokerResponse, topology::Broker};
 
-/// What `key_type` is for a consumer group.
+/// The `key_type` of a consumer group.
 const GROUP: i8 = 0;
-/// First version that takes several groups at once.
+/// First version of FindCoordinator that takes several groups.
 const BATCHED_COORDINATORS: i16 = 4;
+/// First version of OffsetFetch that takes several groups.
 const BATCHED_GROUPS: i16 = 8;
-/// First version that can wait for transactions.
+/// First version of OffsetFetch that can refuse offsets in unfinished transactions.
 const REQUIRE_STABLE: i16 = 7;
 
 impl Cluster {
-    /// What `group` has committed for each partition; `None` where it has committed nothing.
+    /// Returns the committed offset of `group` for each partition; `None` if it committed none.
     ///
     /// # Errors
     /// - `Invalid` if `group` is empty.
     /// - `Unauthorized` if this user may not see the group or a topic.
-    /// - `Unavailable` if passing faults (a coordinator that loads or moves) did not pass in time.
+    /// - `Unavailable` if passing faults (a coordinator that loads or moves) last longer than the
+    ///   retry timeout.
     pub async fn committed_offsets(
         &self,
         group: &str,
@@ -42,13 +44,13 @@ impl Cluster {
         if group.is_empty() || i16::try_from(group.len()).is_err() {
             return Err(WireError::Config {
                 setting: "group",
-                reason: "a group's name has from 1 to 32767 bytes".to_owned(),
+                reason: "the name of a group must have 1 to 32767 bytes".to_owned(),
             });
         }
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let operation = format!("asking for the offsets of group `{group}`");
+        let operation = format!("requesting the committed offsets of group `{group}`");
         let policy = self.inner().config.get_retry_policy();
         policy.run(operation, |_| self.committed_once(group, partitions)).await
     }
@@ -69,7 +71,7 @@ impl Cluster {
         let request = |version| offset_fetch(version, group, &topics);
         let at = (&*coordinator.host, coordinator.port);
         let response: BrokerResponse<OffsetFetchResponse> =
-            self.inner().pool.ask(&self.inner().config, at, ApiKey::OffsetFetch, request).await?;
+            self.inner().pool.call(&self.inner().config, at, ApiKey::OffsetFetch, request).await?;
         let committed = committed(&response, group)?;
         partitions
             .iter()
@@ -80,7 +82,7 @@ impl Cluster {
                 Some((code::UNKNOWN_TOPIC_OR_PARTITION, _)) => Ok((tp.clone(), None)),
                 Some((code, _)) => Err(response.error(*code).about(tp)),
                 None if committed.is_empty() => Ok((tp.clone(), None)),
-                None => Err(response.invalid(format!("it does not mention {tp}"))),
+                None => Err(response.invalid(format!("{tp} is missing in it"))),
             })
             .collect()
     }
@@ -97,13 +99,13 @@ impl Cluster {
         };
         let response: BrokerResponse<FindCoordinatorResponse> = self
             .inner()
-            .ask_any("asking for a group's coordinator", ApiKey::FindCoordinator, request)
+            .call_any_broker("requesting a group's coordinator", ApiKey::FindCoordinator, request)
             .await?;
         let body = &response.body;
         let (code, host, port) = if response.version >= BATCHED_COORDINATORS {
             let found = body.coordinators.iter().find(|found| found.key.as_str() == group);
             let found = found
-                .ok_or_else(|| response.invalid(format!("it does not mention group `{group}`")))?;
+                .ok_or_else(|| response.invalid(format!("group `{group}` is missing in it")))?;
             (found.error_code, &found.host, found.port)
         } else {
             (body.error_code, &body.host, body.port)
@@ -112,7 +114,7 @@ impl Cluster {
             return Err(response.error(code));
         }
         let port = u16::try_from(port)
-            .map_err(|_| response.invalid(format!("the coordinator's port is {port}")))?;
+            .map_err(|_| response.invalid(format!("the coordinator's port {port} is invalid")))?;
         Ok(Broker { host: Arc::from(host.as_str()), port })
     }
 }
@@ -147,23 +149,23 @@ fn offset_fetch(
 /// Error code and offset by topic and partition.
 type Committed<'a> = BTreeMap<(&'a str, i32), (i16, i64)>;
 
-/// Reads either form of the response. Empty for a group that does not exist.
+/// Reads the offsets from either form of the response. Empty if the group does not exist.
 fn committed<'a>(
     response: &'a BrokerResponse<OffsetFetchResponse>,
     group: &str,
 ) -> Result<Committed<'a>, WireError> {
     let mut committed = BTreeMap::new();
     let code = if response.version >= BATCHED_GROUPS {
-        let said = response.body.groups.iter().find(|said| said.group_id.as_str() == group);
-        let said =
-            said.ok_or_else(|| response.invalid(format!("it does not mention group `{group}`")))?;
-        for topic in &said.topics {
+        let entry = response.body.groups.iter().find(|entry| entry.group_id.as_str() == group);
+        let entry =
+            entry.ok_or_else(|| response.invalid(format!("group `{group}` is missing in it")))?;
+        for topic in &entry.topics {
             for p in &topic.partitions {
                 let key = (topic.name.as_str(), p.partition_index);
                 committed.insert(key, (p.error_code, p.committed_offset));
             }
         }
-        said.error_code
+        entry.error_code
     } else {
         for topic in &response.body.topics {
             for p in &topic.partitions {

@@ -1,10 +1,10 @@
-//! Checks a response's lengths and counts before kafka-protocol's decoders see it.
+//! Checks the lengths and counts of a response before kafka-protocol decodes it.
 //!
-//! The decoders reserve what a count claims ([`message_schema`] says why that matters). After the
-//! check a decoder's memory is within a small factor of the frame's size.
+//! The decoders reserve memory for as many elements as a count claims ([`message_schema`] explains
+//! the risk). After the check a decoder's memory is within a small factor of the frame's size.
 //!
-//! Contract: [`check`] never panics, allocates nothing, and accepts whatever Kafka's own encoder
-//! writes for the version.
+//! Contract: [`check`] never panics, allocates nothing, and accepts everything that Kafka's own
+//! encoder writes for the version.
 
 use kafka_direct_core::message_schema::{
     self, Malformed, Schema,
@@ -13,7 +13,7 @@ use kafka_direct_core::message_schema::{
 };
 use kafka_protocol::messages::ApiKey;
 
-/// The frame's size is bounded by the configuration, and so is the number of its elements.
+/// No limit here: the configuration bounds the frame's size, and so the number of its elements.
 const MAX_ELEMENTS: usize = usize::MAX;
 
 const I16: Shape = Fixed(2);
@@ -25,7 +25,7 @@ const UUID: Shape = Fixed(16);
 /// An array of 32-bit integers.
 const INTS: Shape = Array(&I32);
 
-/// A name with two 16-bit versions, as ApiVersions lists features.
+/// Features in ApiVersions, each a name with two 16-bit versions.
 const FEATURES: Shape = Structs(&[always(Text), always(I16), always(I16)]);
 
 const API_VERSIONS: Schema = Schema {
@@ -109,7 +109,7 @@ const FIND_COORDINATOR: Schema = Schema {
     ],
 };
 
-/// Partition, offset, leader epoch, metadata, error: the same in both forms of OffsetFetch.
+/// Partition, offset, leader epoch, metadata and error, the same in both forms of OffsetFetch.
 const COMMITTED: Shape =
     Structs(&[always(I32), always(I64), since(5, I32), always(Text), always(I16)]);
 
@@ -153,17 +153,17 @@ const fn schema(api: ApiKey) -> Option<&'static Schema> {
     }
 }
 
-/// Walks the body of a response (what follows the response header) of `api` in `version`.
+/// Checks the body of a response of `api` in `version`. The body has no response header.
 ///
 /// # Errors
-/// Where the walk ended and why, as the reason of a protocol error.
+/// What is wrong with the body, as the reason of a protocol error.
 pub(crate) fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), &'static str> {
-    let schema = schema(api).ok_or("no schema of it is known here")?;
+    let schema = schema(api).ok_or("this build has no schema for it")?;
     let rest = schema.walk(version, body, MAX_ELEMENTS).map_err(Malformed::reason)?;
-    if rest.is_empty() { Ok(()) } else { Err("bytes are left over after its end") }
+    if rest.is_empty() { Ok(()) } else { Err("it has bytes after its end") }
 }
 
-/// Skips the tagged fields of a flexible response header; gives what follows them.
+/// Skips the tagged fields of a flexible response header and returns the bytes after them.
 pub(crate) fn skip_tagged(bytes: &[u8]) -> Result<&[u8], &'static str> {
     message_schema::skip_tagged_fields(bytes, MAX_ELEMENTS).map_err(Malformed::reason)
 }

@@ -1,8 +1,8 @@
-//! The low-water mark of a TCP socket: how many bytes wake its reader.
+//! The receive low-water mark of a TCP socket: how many bytes wake its reader.
 //!
-//! A reader that is woken for whatever has come in reads a few packets and sleeps again; each time
-//! costs two switches and a cache that has forgotten what the task works with, and meanwhile the
-//! broker finds the window closed. See docs/adr/0014-low-water-mark.md.
+//! Without a mark, a reader wakes for every few packets. Each wake-up costs two context switches
+//! and a cold CPU cache, and meanwhile the broker finds the TCP window closed. See
+//! docs/adr/0014-low-water-mark.md.
 
 use std::io;
 
@@ -11,7 +11,9 @@ use tokio::net::TcpStream;
 #[cfg(target_os = "linux")]
 pub(crate) use self::linux::is_new_enough;
 
-/// Sets the mark, or a lower one if the kernel has less than twice as much room.
+/// Sets the low-water mark of `stream` to `bytes`, or to half the receive buffer if that is less.
+///
+/// Does nothing on Linux before 5.10.
 #[cfg(target_os = "linux")]
 pub(crate) fn set(stream: &TcpStream, bytes: usize) -> io::Result<()> {
     use linux::LowWaterMark;
@@ -22,9 +24,9 @@ pub(crate) fn set(stream: &TcpStream, bytes: usize) -> io::Result<()> {
     }
     let mut mark = i32::try_from(bytes).unwrap_or(i32::MAX);
     if mark > 1 && mark > getsockopt(stream, LowWaterMark)? {
-        // The kernel makes the receive buffer large enough for any mark that `tcp_rmem` and
-        // `SO_RCVBUF` allow, and leaves it so. With no more room than the mark the broker would wait
-        // until all that came is copied.
+        // The kernel grows the receive buffer for any mark that `tcp_rmem` and `SO_RCVBUF` allow,
+        // and does not shrink it again. The buffer must be larger than the mark: otherwise the
+        // broker waits until the reader has copied all received bytes.
         setsockopt(stream, LowWaterMark, &mark.saturating_mul(2))?;
         let room = getsockopt(stream, LowWaterMark).unwrap_or(1);
         mark = mark.min(room / 2).max(1);
@@ -32,7 +34,7 @@ pub(crate) fn set(stream: &TcpStream, bytes: usize) -> io::Result<()> {
     Ok(setsockopt(stream, LowWaterMark, &mark)?)
 }
 
-/// Readers are woken for whatever has come in.
+/// Does nothing: on this system any received byte wakes the reader.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn set(_: &TcpStream, _: usize) -> io::Result<()> {
     Ok(())
@@ -50,7 +52,7 @@ mod linux {
         },
     };
 
-    /// `SO_RCVLOWAT`, see socket(7).
+    /// The socket option `SO_RCVLOWAT`, see socket(7).
     #[derive(Debug, Clone, Copy)]
     pub(super) struct LowWaterMark;
 
@@ -63,19 +65,21 @@ mod linux {
     );
     nix::getsockopt_impl!(LowWaterMark, libc::SOL_SOCKET, libc::SO_RCVLOWAT, i32, GetStruct<i32>);
 
-    /// Linux 4.18 is the first that wakes a reader for whom a lowered mark makes enough of what is
-    /// there; before some later version of 5.10 one may sleep whose socket has no room for as much
-    /// as the mark, until its reader's patience ends.
+    /// Whether the kernel is Linux 5.10 or later, whose low-water mark is reliable.
+    ///
+    /// Before 4.18 a lowered mark does not wake a reader that already has enough bytes. Before a
+    /// later version of 5.10 a reader may sleep until its request timeout, if its socket has less
+    /// room than the mark.
     pub(crate) fn is_new_enough() -> bool {
-        static KNOWN: OnceLock<bool> = OnceLock::new();
-        *KNOWN.get_or_init(|| {
+        static NEW_ENOUGH: OnceLock<bool> = OnceLock::new();
+        *NEW_ENOUGH.get_or_init(|| {
             uname().is_ok_and(|system| {
                 system.release().to_str().and_then(version).is_some_and(|at| at >= (5, 10))
             })
         })
     }
 
-    /// Major and minor number of a release such as `6.18.44-amd64`.
+    /// The major and minor number of a kernel release such as `6.18.44-amd64`.
     pub(super) fn version(release: &str) -> Option<(u32, u32)> {
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

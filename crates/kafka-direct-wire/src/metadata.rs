@@ -1,4 +1,6 @@
-//! Topics and leaders: asked for by name, never created, and asked once however many need them.
+//! Metadata of topics and leaders, requested by name.
+//!
+//! No request creates a topic. Tasks that need metadata at the same time share one request.
 
 use std::{
     borrow::Cow,
@@ -11,19 +13,20 @@ use tokio::time::Instant;
 
 use crate::{
     Cluster, WireError,
-    cluster::{ClusterInner, FailedRefresh, nobody},
+    cluster::{ClusterInner, FailedRefresh, no_broker_responded},
     code,
     topology::{Leader, Refresh, TopicMetadata},
 };
 
 impl Cluster {
-    /// Describes `names`, freshly asked, in the order of `names` without repetitions.
+    /// Describes the topics `names` from fresh metadata, in the order of `names`, each once.
+    ///
+    /// If one broker does not know a topic, another broker is queried once. No topic is created.
     ///
     /// # Errors
-    /// - `Invalid` if a topic does not exist or a name cannot exist; the topic is named. A topic one
-    ///   broker does not know is asked for at another first. No topic is created.
+    /// - `Invalid` if a topic does not exist or a name is not allowed; the error names the topic.
     /// - `Unauthorized` if this user may not see a topic.
-    /// - `Unavailable` if passing faults did not pass in time.
+    /// - `Unavailable` if passing faults last longer than the retry timeout.
     pub async fn topics(&self, names: &[String]) -> Result<Vec<TopicMetadata>, WireError> {
         let mut seen = BTreeSet::new();
         let names: Vec<Arc<str>> = names
@@ -36,17 +39,17 @@ impl Cluster {
             return Ok(Vec::new());
         }
         let policy = self.inner().config.get_retry_policy();
-        policy.run("asking for topics", |_| self.inner().describe(&names)).await
+        policy.run("requesting topics", |_| self.inner().describe(&names)).await
     }
 
-    /// Describes every topic this user may see, internal ones included, by rising name.
+    /// Describes every topic that this user may see, sorted by name. Includes internal topics.
     ///
     /// # Errors
-    /// `Unavailable` if passing faults did not pass in time.
+    /// `Unavailable` if passing faults last longer than the retry timeout.
     pub async fn all_topics(&self) -> Result<Vec<TopicMetadata>, WireError> {
         let policy = self.inner().config.get_retry_policy();
         let response =
-            policy.run("asking for all topics", |_| self.inner().ask_metadata(None)).await?;
+            policy.run("requesting all topics", |_| self.inner().request_metadata(None)).await?;
         let names = response.body.topics.iter().filter(|topic| topic.error_code == code::NONE);
         let names: BTreeSet<&str> =
             names.filter_map(|topic| Some(topic.name.as_deref()?.as_str())).collect();
@@ -54,20 +57,22 @@ impl Cluster {
         Ok(names.into_iter().filter_map(|name| topology.describe(name)).collect())
     }
 
-    /// The leader of one partition. Does not retry: a partition without a leader and brokers that
-    /// cannot be reached are errors that pass.
+    /// Finds the leader of one partition. Does not retry.
+    ///
+    /// A partition without a leader and unreachable brokers are errors that may pass.
     pub(crate) async fn leader_of(
         &self,
         topic_partition: &TopicPartition,
         refresh: Refresh,
     ) -> Result<Leader, WireError> {
-        self.inner().know([topic_partition.topic_arc()], refresh).await?;
+        self.inner().ensure_known([topic_partition.topic_arc()], refresh).await?;
         self.inner().topology.lock().leader(topic_partition)
     }
 }
 
 impl ClusterInner {
-    /// Describes `names`, freshly asked; the first one that cannot be described is an error.
+    /// Describes the topics `names` from fresh metadata, or returns the error of the first that
+    /// fails.
     async fn describe(&self, names: &[Arc<str>]) -> Result<Vec<TopicMetadata>, WireError> {
         let mut errors = self.refresh(names).await?;
         let topology = self.topology.lock();
@@ -80,9 +85,10 @@ impl ClusterInner {
         names.iter().map(describe).collect()
     }
 
-    /// Makes sure that `topics` are known as freshly as asked. One question for all of them, and
-    /// for everybody who waits at the same time.
-    pub(crate) async fn know<'a>(
+    /// Ensures that metadata of `topics` is as fresh as `refresh` requires.
+    ///
+    /// Sends one request for all missing topics, and for all tasks that wait at the same time.
+    pub(crate) async fn ensure_known<'a>(
         &self,
         topics: impl IntoIterator<Item = &'a Arc<str>>,
         refresh: Refresh,
@@ -102,13 +108,17 @@ impl ClusterInner {
         }
         if let Some(failed) = last.as_ref().filter(|failed| failed.began >= waiting_since) {
             let elapsed = waiting_since.elapsed();
-            return Err(nobody("asking for metadata", failed.failures.clone(), elapsed));
+            return Err(no_broker_responded(
+                "requesting metadata",
+                failed.failures.clone(),
+                elapsed,
+            ));
         }
-        let mut asked = std::mem::take(&mut *self.wanted.lock());
-        asked.extend(missing.iter().map(Arc::clone));
-        let asked: Vec<Arc<str>> = asked.into_iter().collect();
+        let mut requested = std::mem::take(&mut *self.wanted.lock());
+        requested.extend(missing.iter().map(Arc::clone));
+        let requested: Vec<Arc<str>> = requested.into_iter().collect();
         let began = Instant::now();
-        let refreshed = self.refresh(&asked).await;
+        let refreshed = self.refresh(&requested).await;
         *last = match &refreshed {
             Err(WireError::Unavailable { failures, .. }) => {
                 Some(FailedRefresh { began, failures: failures.clone() })
@@ -120,13 +130,16 @@ impl ClusterInner {
         missing.iter().find_map(|name| errors.remove(name)).map_or(Ok(()), Err)
     }
 
+    /// Removes from `missing` the topics whose metadata is fresh enough.
     fn retain_missing(&self, missing: &mut BTreeSet<Arc<str>>, refresh: Refresh) {
         let topology = self.topology.lock();
         missing.retain(|name| !topology.is_known(name, refresh));
     }
 
-    /// Asks for `names` and gives what is wrong with each that is not well. What one broker does
-    /// not know is asked for at another, once: metadata spreads with a delay.
+    /// Requests metadata of `names` and returns the error of each topic that has one.
+    ///
+    /// Queries another broker once about topics that the first does not know, since metadata of a
+    /// new topic reaches brokers with a delay.
     async fn refresh(
         &self,
         names: &[Arc<str>],
@@ -138,7 +151,7 @@ impl ClusterInner {
             .map(|(name, _)| Arc::clone(name))
             .collect();
         if !unknown.is_empty() {
-            self.turn_to_another_broker();
+            self.prefer_another_broker();
             let again = self.refresh_once(&unknown).await?;
             errors.retain(|name, _| !unknown.contains(name));
             errors.extend(again);
@@ -150,7 +163,7 @@ impl ClusterInner {
         &self,
         names: &[Arc<str>],
     ) -> Result<BTreeMap<Arc<str>, WireError>, WireError> {
-        let response = self.ask_metadata(Some(names)).await?;
+        let response = self.request_metadata(Some(names)).await?;
         let cluster_id = response.body.cluster_id.as_deref();
         let mut codes: BTreeMap<&str, i16> = BTreeMap::new();
         for topic in &response.body.topics {
@@ -159,7 +172,7 @@ impl ClusterInner {
             }
         }
         let error = |name: &Arc<str>| match codes.get(&**name) {
-            None => Some(response.invalid(format!("it does not mention topic `{name}`"))),
+            None => Some(response.invalid(format!("topic `{name}` is missing in it"))),
             Some(&code::NONE) => None,
             Some(&code::UNKNOWN_TOPIC_OR_PARTITION) => {
                 Some(WireError::unknown_topic(name, cluster_id))
@@ -167,7 +180,7 @@ impl ClusterInner {
             Some(&code::INVALID_TOPIC) => Some(WireError::UnknownTopic {
                 topic: Arc::clone(name),
                 partition: None,
-                reason: Cow::Borrowed("the broker says that no topic can have this name"),
+                reason: Cow::Borrowed("the broker rejects this topic name; correct it"),
             }),
             Some(&code) => Some(WireError::Broker {
                 address: Arc::clone(&response.from),
@@ -180,7 +193,7 @@ impl ClusterInner {
     }
 }
 
-/// Kafka's rule for topic names, checked here because a broker's response to a bad name is unclear.
+/// Checks a topic name by Kafka's rule, because a broker's response to a bad name is unclear.
 fn check_name(name: &Arc<str>) -> Result<(), WireError> {
     check_topic_name(name).map_err(|reason| WireError::UnknownTopic {
         topic: Arc::clone(name),

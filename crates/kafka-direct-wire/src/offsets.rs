@@ -1,7 +1,7 @@
-//! ListOffsets: where logs begin and end, and which offset a time falls on.
+//! ListOffsets: the bounds of logs, and the offsets of timestamps.
 //!
-//! Contract: one batched request per leader and question; leaders are asked at the same time, and
-//! only what a broker could not respond is asked again.
+//! Contract: a query takes one batched request per leader. Requests to several leaders run at the
+//! same time. Only partitions that failed are requested again.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,14 +24,16 @@ use crate::{
     topology::{Leader, Refresh},
 };
 
-/// What Kafka takes as a timestamp to mean the end and the start of a log, and the start of what of
-/// it is not only in remote storage (KIP-405).
+/// The timestamp by which Kafka means the end of a log.
 const LATEST: i64 = -1;
+/// The timestamp by which Kafka means the log start offset.
 const EARLIEST: i64 = -2;
+/// The timestamp by which Kafka means the first offset that is not only in remote storage
+/// (KIP-405).
 const EARLIEST_LOCAL: i64 = -4;
-/// First version that knows [`EARLIEST_LOCAL`].
+/// First version of ListOffsets that supports [`EARLIEST_LOCAL`].
 const EARLIEST_LOCAL_SINCE: i16 = 8;
-/// A reader, not a replica.
+/// The replica id of a client that is not a replica.
 const CONSUMER: BrokerId = BrokerId(-1);
 
 impl ListOffset {
@@ -53,47 +55,49 @@ impl ListOffset {
     }
 }
 
-/// A log's bounds, and the epoch of the leader that named them.
+/// The bounds of a log, and the epoch of the leader that reported them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogBounds {
-    /// Log start, last stable offset and high watermark.
+    /// Log start offset, last stable offset and high watermark.
     pub watermarks: Watermarks,
-    /// Epoch of the leader that named the high watermark: nothing below it was appended under a
-    /// later one. `None` if the broker does not say (before Kafka 2.1).
+    /// Epoch of the leader that reported the high watermark. No record below the high watermark has
+    /// a later epoch. `None` if the broker reports no epoch (before Kafka 2.1).
     pub leader_epoch: Option<i32>,
 }
 
-/// A response about one partition.
+/// The offset that a leader returned for one partition.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     offset: i64,
     leader_epoch: Option<i32>,
 }
 
-/// One question about many partitions.
-struct Question {
-    /// The timestamp asked for, by partition.
+/// One query about many partitions.
+struct OffsetQuery {
+    /// The requested timestamp, by partition.
     timestamps: BTreeMap<TopicPartition, i64>,
     isolation: IsolationLevel,
 }
 
-/// The partitions of one leader.
+/// The part of a query that goes to one leader: partition, timestamp, current leader epoch.
 struct LeaderRequest {
     leader: Leader,
     partitions: Vec<(TopicPartition, i64, Option<i32>)>,
 }
 
 impl Cluster {
-    /// Log start, last stable offset and high watermark of each partition.
+    /// Returns log start offset, last stable offset and high watermark of each partition.
     ///
-    /// Asked in this order, so that a log that only grows and is only trimmed gives them in order.
+    /// They are requested in this order, so they never decrease for a log that only grows or is
+    /// trimmed.
     ///
     /// # Errors
     /// - `Invalid` if a topic or partition does not exist.
     /// - `Unauthorized` if this user may not see a topic.
-    /// - `Unavailable` if passing faults did not pass in time; a partition without a leader is one,
-    ///   so leave out those that [`Cluster::topics`] shows without.
+    /// - `Unavailable` if passing faults last longer than the retry timeout. A partition without a
+    ///   leader is such a fault: leave out partitions for which [`Cluster::topics`] returns no
+    ///   leader.
     pub async fn watermarks(
         &self,
         partitions: &[TopicPartition],
@@ -102,8 +106,9 @@ impl Cluster {
         Ok(bounds.into_iter().map(|(tp, bounds)| (tp, bounds.watermarks)).collect())
     }
 
-    /// The same with the epoch of the leader that responded, by which a reader notices later that the
-    /// log was truncated.
+    /// Returns the watermarks of each partition and the epoch of the leader that reported them.
+    ///
+    /// By the epoch a reader can detect later that the log was truncated.
     ///
     /// # Errors
     /// As [`Cluster::watermarks`].
@@ -111,9 +116,9 @@ impl Cluster {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, LogBounds>, WireError> {
-        let log_start = self.ends(partitions, ListOffset::Earliest).await?;
-        let last_stable = self.ends(partitions, ListOffset::LatestCommitted).await?;
-        let high = self.ends(partitions, ListOffset::LatestUncommitted).await?;
+        let log_start = self.log_offsets(partitions, ListOffset::Earliest).await?;
+        let last_stable = self.log_offsets(partitions, ListOffset::LatestCommitted).await?;
+        let high = self.log_offsets(partitions, ListOffset::LatestUncommitted).await?;
         let both = last_stable.into_values().zip(high.into_values());
         let offset = |found: Found| Offset::new(found.offset);
         Ok(log_start
@@ -130,9 +135,11 @@ impl Cluster {
             .collect())
     }
 
-    /// The first offset whose timestamp is at or after the given one, in milliseconds since 1970;
-    /// `None` where no record is that late. Under read_committed only what lies below the last
-    /// stable offset is considered.
+    /// Returns for each partition the first offset whose record has the given timestamp or a later
+    /// one; `None` if there is no such record.
+    ///
+    /// Timestamps are in milliseconds since 1970-01-01 UTC, at least 0. Under read_committed only
+    /// offsets below the last stable offset are considered.
     ///
     /// # Errors
     /// As [`Cluster::watermarks`]; `Invalid` for a negative timestamp.
@@ -144,59 +151,61 @@ impl Cluster {
         if let Some((tp, millis)) = times.iter().find(|(_, millis)| **millis < 0) {
             return Err(WireError::Config {
                 setting: "timestamp",
-                reason: format!("{tp}: {millis} lies before 1970"),
+                reason: format!("{tp}: {millis} ms is before 1970; give at least 0"),
             });
         }
-        let question = Question { timestamps: times.clone(), isolation };
-        let found = self.list_offsets("looking up timestamps", question).await?;
+        let query = OffsetQuery { timestamps: times.clone(), isolation };
+        let found = self.list_offsets("requesting offsets by timestamp", query).await?;
         let offset = |found: Found| (found.offset >= 0).then(|| Offset::new(found.offset));
         Ok(found.into_iter().map(|(tp, found)| (tp, offset(found))).collect())
     }
 
-    /// One end of one partition.
+    /// Returns one offset of one partition's log.
     pub(crate) async fn list_offset(
         &self,
         topic_partition: &TopicPartition,
         which: ListOffset,
     ) -> Result<Offset, WireError> {
-        let question = Question {
+        let query = OffsetQuery {
             timestamps: BTreeMap::from([(topic_partition.clone(), which.timestamp())]),
             isolation: which.isolation(),
         };
-        let operation = format!("asking for the bounds of {topic_partition}");
-        let found = self.list_offsets(operation, question).await?;
+        let operation = format!("requesting the log bounds of {topic_partition}");
+        let found = self.list_offsets(operation, query).await?;
         found.get(topic_partition).map(|found| Offset::new(found.offset)).ok_or_else(|| {
             WireError::UnknownTopic {
                 topic: Arc::clone(topic_partition.topic_arc()),
                 partition: Some(topic_partition.partition()),
-                reason: "no broker responded for it".into(),
+                reason: "no broker returned its offset".into(),
             }
         })
     }
 
-    async fn ends(
+    async fn log_offsets(
         &self,
         partitions: &[TopicPartition],
         which: ListOffset,
     ) -> Result<BTreeMap<TopicPartition, Found>, WireError> {
         let timestamps = partitions.iter().map(|tp| (tp.clone(), which.timestamp())).collect();
-        let question = Question { timestamps, isolation: which.isolation() };
-        self.list_offsets("asking for the bounds of partitions", question).await
+        let query = OffsetQuery { timestamps, isolation: which.isolation() };
+        self.list_offsets("requesting the log bounds of partitions", query).await
     }
 
-    /// Asks until every partition is answered. Exactly the partitions asked for come back.
+    /// Sends requests until every partition of the query has an offset.
+    ///
+    /// Returns exactly the partitions of the query.
     async fn list_offsets(
         &self,
         operation: impl Into<String>,
-        mut question: Question,
+        mut query: OffsetQuery,
     ) -> Result<BTreeMap<TopicPartition, Found>, WireError> {
         let mut found = BTreeMap::new();
         let mut retry = Retry::new(self.inner().config.get_retry_policy(), operation);
         let mut refresh = Refresh::IfUnknown;
-        while !question.timestamps.is_empty() {
+        while !query.timestamps.is_empty() {
             let before = found.len();
-            let failure = self.list_offsets_once(&question, refresh, &mut found).await?;
-            question.timestamps.retain(|tp, _| !found.contains_key(tp));
+            let failure = self.list_offsets_once(&query, refresh, &mut found).await?;
+            query.timestamps.retain(|tp, _| !found.contains_key(tp));
             if found.len() > before {
                 retry.progress();
             }
@@ -208,23 +217,25 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Asks every leader once. Gives a fault that may pass, if there was one; every partition
-    /// without such a fault is in `found`.
+    /// Sends one request to every leader and puts the returned offsets into `found`.
+    ///
+    /// Returns a fault that may pass, if there was one. Every partition without such a fault is in
+    /// `found`.
     async fn list_offsets_once(
         &self,
-        question: &Question,
+        query: &OffsetQuery,
         refresh: Refresh,
         found: &mut BTreeMap<TopicPartition, Found>,
     ) -> Result<Option<WireError>, WireError> {
-        let topics = question.timestamps.keys().map(TopicPartition::topic_arc);
-        if let Err(error) = self.inner().know(topics, refresh).await {
+        let topics = query.timestamps.keys().map(TopicPartition::topic_arc);
+        if let Err(error) = self.inner().ensure_known(topics, refresh).await {
             return if error.is_retriable() { Ok(Some(error)) } else { Err(error) };
         }
-        let (leader_requests, mut failure) = self.leader_requests(question)?;
-        let asked = leader_requests
+        let (leader_requests, mut failure) = self.leader_requests(query)?;
+        let calls = leader_requests
             .iter()
-            .map(|leader_request| self.ask_leader(question.isolation, leader_request));
-        for (response, leader_request) in join_all(asked).await.into_iter().zip(&leader_requests) {
+            .map(|leader_request| self.call_leader(query.isolation, leader_request));
+        for (response, leader_request) in join_all(calls).await.into_iter().zip(&leader_requests) {
             let results = match response {
                 Ok(response) => offsets(&response, leader_request)?,
                 Err(error) if error.is_retriable() => {
@@ -235,8 +246,8 @@ impl Cluster {
             };
             for (tp, result) in results {
                 match result {
-                    Ok(response) => {
-                        found.insert(tp, response);
+                    Ok(offset) => {
+                        found.insert(tp, offset);
                     }
                     Err(error) if error.is_retriable() => failure = Some(error),
                     Err(error) => return Err(error),
@@ -246,15 +257,17 @@ impl Cluster {
         Ok(failure)
     }
 
-    /// Who leads what. A partition without a leader is in no leader_request.
+    /// Groups the partitions of a query by leader.
+    ///
+    /// A partition without a leader is left out, and its fault is returned.
     fn leader_requests(
         &self,
-        question: &Question,
+        query: &OffsetQuery,
     ) -> Result<(Vec<LeaderRequest>, Option<WireError>), WireError> {
         let topology = self.inner().topology.lock();
         let mut leader_requests: BTreeMap<i32, LeaderRequest> = BTreeMap::new();
         let mut failure = None;
-        for (tp, timestamp) in &question.timestamps {
+        for (tp, timestamp) in &query.timestamps {
             match topology.leader(tp) {
                 Ok(leader) => {
                     let epoch = leader.epoch;
@@ -270,7 +283,7 @@ impl Cluster {
         Ok((leader_requests.into_values().collect(), failure))
     }
 
-    async fn ask_leader(
+    async fn call_leader(
         &self,
         isolation: IsolationLevel,
         leader_request: &LeaderRequest,
@@ -298,9 +311,11 @@ impl Cluster {
         let request = |version| {
             let mut topics = topics.clone();
             if version < EARLIEST_LOCAL_SINCE {
-                // Such a broker has no remote storage: all of its log is local.
+                // A broker of such a version has no remote storage: its whole log is local.
                 let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
-                for partition in partitions.filter(|asked| asked.timestamp == EARLIEST_LOCAL) {
+                for partition in
+                    partitions.filter(|partition| partition.timestamp == EARLIEST_LOCAL)
+                {
                     partition.timestamp = EARLIEST;
                 }
             }
@@ -311,30 +326,32 @@ impl Cluster {
                 .with_timeout_ms(timeout_ms)
         };
         let at = (&*leader_request.leader.host, leader_request.leader.port);
-        self.inner().pool.ask(config, at, ApiKey::ListOffsets, request).await
+        self.inner().pool.call(config, at, ApiKey::ListOffsets, request).await
     }
 }
 
-type PartitionResponse = (TopicPartition, Result<Found, WireError>);
+type PartitionResult = (TopicPartition, Result<Found, WireError>);
 
-/// What `response` says about each partition of `leader_request`; a response that leaves one out is none.
+/// Reads the result of each partition of `leader_request` from the response.
+///
+/// A response without one of the partitions is invalid.
 fn offsets(
     response: &BrokerResponse<ListOffsetsResponse>,
     leader_request: &LeaderRequest,
-) -> Result<Vec<PartitionResponse>, WireError> {
-    let mut said = BTreeMap::new();
+) -> Result<Vec<PartitionResult>, WireError> {
+    let mut returned = BTreeMap::new();
     for topic in &response.body.topics {
         for partition in &topic.partitions {
-            said.insert((topic.name.as_str(), partition.partition_index), partition);
+            returned.insert((topic.name.as_str(), partition.partition_index), partition);
         }
     }
-    let judge = |(tp, timestamp, _): &(TopicPartition, i64, Option<i32>)| {
-        let Some(partition) = said.get(&(tp.topic(), tp.partition())) else {
-            return Err(response.invalid(format!("it does not mention {tp}")));
+    let result_of = |(tp, timestamp, _): &(TopicPartition, i64, Option<i32>)| {
+        let Some(partition) = returned.get(&(tp.topic(), tp.partition())) else {
+            return Err(response.invalid(format!("{tp} is missing in it")));
         };
         let result = match partition.error_code {
             code::NONE if *timestamp < 0 && partition.offset < 0 => {
-                return Err(response.invalid(format!("{tp}: its offset is {}", partition.offset)));
+                return Err(response.invalid(format!("the offset of {tp} is {}", partition.offset)));
             }
             code::NONE => Ok(Found {
                 offset: partition.offset,
@@ -344,5 +361,5 @@ fn offsets(
         };
         Ok((tp.clone(), result))
     };
-    leader_request.partitions.iter().map(judge).collect()
+    leader_request.partitions.iter().map(result_of).collect()
 }

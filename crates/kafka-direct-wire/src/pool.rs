@@ -1,7 +1,8 @@
 //! Control connections, kept per broker between calls.
 //!
-//! A call takes a connection out, or opens one, and puts it back only after it succeeded. A future
-//! that is dropped half-way therefore drops its connection, and nobody ever finds half a request.
+//! A call takes a connection from the pool or opens one, and returns it only after a success. A
+//! future that is dropped in the middle therefore drops its connection, and no later call uses a
+//! connection with half a request on it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -16,7 +17,7 @@ use crate::{
 /// How many unused connections to one broker are kept.
 const IDLE_PER_BROKER: usize = 4;
 
-/// A decoded response and where it came from.
+/// A decoded response and the address of its broker.
 #[derive(Debug)]
 pub(crate) struct BrokerResponse<A> {
     pub(crate) body: A,
@@ -26,7 +27,7 @@ pub(crate) struct BrokerResponse<A> {
 }
 
 impl<A> BrokerResponse<A> {
-    /// An error code inside this response.
+    /// The error for an error code inside this response.
     pub(crate) fn error(&self, code: i16) -> WireError {
         WireError::Broker {
             address: Arc::clone(&self.from),
@@ -36,7 +37,7 @@ impl<A> BrokerResponse<A> {
         }
     }
 
-    /// Something inside this response that cannot be.
+    /// The error for an impossible value inside this response; `reason` names it.
     pub(crate) fn invalid(&self, reason: String) -> WireError {
         WireError::Protocol {
             address: Arc::clone(&self.from),
@@ -53,11 +54,12 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Asks the broker at `host:port`; `request` builds the question for the version agreed on.
+    /// Sends a request to the broker at `host:port` and awaits its response.
     ///
-    /// A kept connection may have been closed by the broker meanwhile: if it breaks, the question is
-    /// asked once more on a new one. Every control request may be asked twice.
-    pub(crate) async fn ask<Q, A>(
+    /// `request` builds the request for the version that both sides support. If a kept connection
+    /// breaks, because the broker closed it meanwhile, the request is sent once more on a new one.
+    /// Sending it twice is safe for every control request.
+    pub(crate) async fn call<Q, A>(
         &self,
         config: &ClusterConfig,
         (host, port): (&str, u16),
@@ -70,20 +72,20 @@ impl Pool {
     {
         let address = address(host, port);
         if let Some(kept) = self.take(&address) {
-            match self.ask_on(kept, api, &request).await {
+            match self.call_on(kept, api, &request).await {
                 Err(WireError::Connection { source, .. })
                     if source.kind() != std::io::ErrorKind::TimedOut =>
                 {
-                    self.forget(&address);
+                    self.discard(&address);
                 }
                 done => return done,
             }
         }
         let opened = Connection::open(config, host, port).await?;
-        self.ask_on(opened, api, &request).await
+        self.call_on(opened, api, &request).await
     }
 
-    async fn ask_on<Q, A>(
+    async fn call_on<Q, A>(
         &self,
         mut connection: Connection,
         api: ApiKey,
@@ -94,8 +96,7 @@ impl Pool {
         A: Response + Send,
     {
         let version = connection.version(api)?;
-        let question = request(version);
-        let body = connection.call(api, version, &question).await?;
+        let body = connection.call(api, version, &request(version)).await?;
         let from = Arc::clone(connection.address());
         self.keep(connection);
         Ok(BrokerResponse { body, version, from, api })
@@ -105,8 +106,8 @@ impl Pool {
         self.idle.lock().get_mut(address)?.pop()
     }
 
-    /// Drops what is kept to `address`: if one connection broke, its neighbours did too.
-    fn forget(&self, address: &str) {
+    /// Drops all idle connections to `address`: if one is broken, the others are likely broken too.
+    fn discard(&self, address: &str) {
         self.idle.lock().remove(address);
     }
 

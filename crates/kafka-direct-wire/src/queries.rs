@@ -1,7 +1,7 @@
-//! What the fetch path asks the cluster about one partition.
+//! Queries of the fetch path about one partition.
 //!
-//! The fetch path knows only this trait, so its recovery runs in tests with scripted responses. These
-//! queries are sent when a range starts and after faults, never per batch.
+//! The fetch path depends only on this trait, so tests of its recovery use scripted responses. It
+//! sends these queries when a range starts and after faults, never per batch.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::{
     topology::{Leader, Refresh},
 };
 
-/// Which offset of a log is asked for.
+/// Which offset of a log a query requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ListOffset {
     /// The log start offset.
@@ -32,23 +32,25 @@ pub(crate) type Query<'a, T> = BoxFuture<'a, Result<T, WireError>>;
 
 /// Queries about one partition.
 pub(crate) trait PartitionQueries: fmt::Debug + Send + Sync {
-    /// The leader of the partition. Does not retry.
+    /// Finds the leader of the partition. Does not retry.
     fn find_leader<'a>(
         &'a self,
         topic_partition: &'a TopicPartition,
         refresh: Refresh,
     ) -> Query<'a, Leader>;
 
-    /// One offset of the log (ListOffsets). Retries passing faults until the retry timeout.
+    /// Finds one offset of the log (ListOffsets). Retries passing faults until the retry timeout.
     fn find_offset<'a>(
         &'a self,
         topic_partition: &'a TopicPartition,
         which: ListOffset,
     ) -> Query<'a, Offset>;
 
-    /// The largest epoch at or below `epoch` in the leader's log, and the offset at which it ends,
-    /// exclusive (OffsetForLeaderEpoch). `None` if the leader knows no such epoch. Retries passing
-    /// faults until the retry timeout.
+    /// Finds the largest epoch at or below `epoch` in the leader's log, and its end offset,
+    /// exclusive (OffsetForLeaderEpoch).
+    ///
+    /// `None` if the leader's log has no such epoch. Retries passing faults until the retry
+    /// timeout.
     fn find_epoch_end<'a>(
         &'a self,
         topic_partition: &'a TopicPartition,

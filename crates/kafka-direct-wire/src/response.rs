@@ -1,4 +1,4 @@
-//! What all decoded responses have in common.
+//! The trait of all decoded responses.
 
 use kafka_protocol::{
     messages::{
@@ -8,8 +8,9 @@ use kafka_protocol::{
     protocol::Decodable,
 };
 
-/// A response that says how long to wait before the next request.
+/// A decoded response with a throttle time.
 pub(crate) trait Response: Decodable {
+    /// How long the next request must wait, in milliseconds.
     fn throttle_time_ms(&self) -> i32;
 }
 

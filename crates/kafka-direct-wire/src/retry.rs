@@ -1,4 +1,4 @@
-//! How long passing faults are retried, and what is said when they do not pass.
+//! Retries of passing faults: how long, with which backoff, and the error after the retry timeout.
 //!
 //! [`RetryPolicy`] has the settings. Its uses:
 //!
@@ -8,9 +8,11 @@
 //! - [`RetryPolicy::backoff`] alone is for faults that are counted instead of timed
 //!   (`fetch/fault_counters.rs`).
 //!
-//! Not retries, and therefore not here: a broken idle connection is replaced at once (`pool.rs`), an
-//! unknown topic is asked of a second broker once (`metadata.rs`), and a refused quota makes the next
-//! request smaller (`fetch/quota.rs`).
+//! Three reactions to faults are not retries, and are elsewhere:
+//!
+//! - A broken idle connection is replaced at once (`pool.rs`).
+//! - A second broker is queried once about an unknown topic (`metadata.rs`).
+//! - A response that a quota refuses makes the next request smaller (`fetch/quota.rs`).
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,8 +20,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Attempt, WireError, topology::Refresh};
 
-/// How many failures an error remembers.
-const REMEMBERED: usize = 5;
+/// How many failed attempts an error lists.
+const MAX_FAILURES: usize = 5;
 const NEXT: &str = "check that these brokers are up and that their advertised addresses can be \
                     reached from here, then retry";
 
@@ -28,16 +30,20 @@ const NEXT: &str = "check that these brokers are up and that their advertised ad
 pub(crate) struct RetryPolicy {
     /// Longest time without progress.
     pub(crate) timeout: Duration,
+    /// Wait before the first retry.
     pub(crate) first_backoff: Duration,
+    /// Longest wait before a retry.
     pub(crate) longest_backoff: Duration,
 }
 
 impl RetryPolicy {
-    /// Calls `attempt` until it succeeds. `operation` names what is tried. The first attempt may use
-    /// known metadata, each later one needs metadata that is newer than the failure before it.
+    /// Calls `attempt` until it succeeds.
+    ///
+    /// `operation` names the attempt in an error. The first attempt may use known metadata; each
+    /// later one needs metadata that is newer than the previous failure.
     ///
     /// # Errors
-    /// The error of an attempt if it does not pass by itself; [`WireError::Unavailable`] after the
+    /// The error of an attempt if a retry cannot help; [`WireError::Unavailable`] after the
     /// timeout.
     pub(crate) async fn run<T, F>(
         self,
@@ -60,7 +66,7 @@ impl RetryPolicy {
         }
     }
 
-    /// The wait after the `count`-th fault in a row, from 1: it doubles up to the longest.
+    /// The wait after the `count`-th consecutive fault, counted from 1. Doubles up to the longest.
     pub(crate) const fn backoff(self, count: u32) -> Duration {
         let factor = 2u32.saturating_pow(count.saturating_sub(1));
         let doubled = self.first_backoff.saturating_mul(factor);
@@ -72,7 +78,7 @@ impl RetryPolicy {
     }
 }
 
-/// The patience of one operation. Ask [`Retry::pause`] after each failure.
+/// The retry state of one operation. Call [`Retry::pause`] after each failure.
 #[derive(Debug)]
 pub(crate) struct Retry {
     operation: String,
@@ -96,21 +102,25 @@ impl Retry {
         }
     }
 
-    /// Something was achieved: patience starts anew.
+    /// Restarts the retry timeout after progress.
     pub(crate) fn progress(&mut self) {
         self.since = Instant::now();
         self.tries = 0;
         self.failures.clear();
     }
 
-    /// Time that was no fault's: patience lasts so much longer.
+    /// Extends the deadline by `waited`, time that does not count towards the retry timeout.
+    ///
+    /// The new deadline is at most a full retry timeout from now.
     pub(crate) fn extend_deadline(&mut self, waited: Duration) {
         let now = Instant::now();
         self.since = self.since.checked_add(waited).map_or(now, |since| since.min(now));
     }
 
-    /// Waits before the next try; gives the error back if it will not pass, or
-    /// [`WireError::Unavailable`] if it did not pass in time.
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    /// `error` itself if a retry cannot help; [`WireError::Unavailable`] after the timeout.
     pub(crate) async fn pause(&mut self, error: WireError) -> Result<(), WireError> {
         let pause = self.note(error)?;
         sleep(pause).await;
@@ -118,13 +128,16 @@ impl Retry {
         Ok(())
     }
 
-    /// The same without waiting: how long to wait is answered.
+    /// Counts a failure without waiting, and returns how long to wait before the next attempt.
+    ///
+    /// # Errors
+    /// As [`Retry::pause`].
     pub(crate) fn note(&mut self, error: WireError) -> Result<Duration, WireError> {
         if !error.is_retriable() {
             return Err(error);
         }
         self.tries = self.tries.saturating_add(1);
-        self.remember(error);
+        self.add_failure(error);
         let elapsed = self.since.elapsed();
         let backoff = self.policy.backoff(self.tries);
         if elapsed.saturating_add(backoff) > self.policy.timeout {
@@ -145,12 +158,12 @@ impl Retry {
         Ok(backoff)
     }
 
-    fn remember(&mut self, error: WireError) {
+    fn add_failure(&mut self, error: WireError) {
         match error {
             WireError::Unavailable { failures, .. } => self.failures.extend(failures),
             error => self.failures.push_back(error.attempt(self.try_began.elapsed())),
         }
-        while self.failures.len() > REMEMBERED {
+        while self.failures.len() > MAX_FAILURES {
             self.failures.pop_front();
         }
     }
@@ -170,14 +183,14 @@ mod tests {
         WireError::Connection { address: Arc::from("h:1"), action: "ListOffsets", source }
     }
 
-    fn patient(seconds: u64) -> Retry {
+    fn retry_with_timeout(seconds: u64) -> Retry {
         let config = ClusterConfig::new(["h:1"]).retry_timeout(Duration::from_secs(seconds));
-        Retry::new(config.get_retry_policy(), "the question")
+        Retry::new(config.get_retry_policy(), "the request")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_double_up_to_the_longest_and_end_within_the_limit() {
-        let (mut retry, began) = (patient(10), Instant::now());
+    async fn backoff_doubles_up_to_the_longest_and_ends_within_the_retry_timeout() {
+        let (mut retry, began) = (retry_with_timeout(10), Instant::now());
         let mut pauses = Vec::new();
         let end = loop {
             let before = Instant::now();
@@ -191,7 +204,7 @@ mod tests {
         assert!(began.elapsed() > Duration::from_secs(8));
         assert_eq!(end.kind(), ErrorKind::Unavailable);
         let text = end.to_string();
-        assert!(text.contains("the question") && text.contains("h:1"), "{text}");
+        assert!(text.contains("the request") && text.contains("h:1"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,7 +212,7 @@ mod tests {
         let policy = ClusterConfig::new(["h:1"]).get_retry_policy();
         let began = Instant::now();
         let mut moments = Vec::new();
-        let done = policy.run("the question", |refresh| {
+        let done = policy.run("the request", |refresh| {
             moments.push(match refresh {
                 Refresh::IfUnknown => None,
                 Refresh::NewerThan(moment) => Some((moment - began).as_millis()),
@@ -213,7 +226,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn progress_restarts_the_retry_timeout() {
-        let (mut retry, began) = (patient(2), Instant::now());
+        let (mut retry, began) = (retry_with_timeout(2), Instant::now());
         for _ in 0..100 {
             retry.pause(fault()).await.unwrap();
             retry.progress();
@@ -223,7 +236,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn extending_the_deadline_adds_no_more_time_than_has_passed() {
-        let mut retry = patient(2);
+        let mut retry = retry_with_timeout(2);
         retry.pause(fault()).await.unwrap();
         sleep(Duration::from_secs(100)).await;
         retry.extend_deadline(Duration::from_secs(100));
@@ -234,10 +247,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_will_not_pass_is_given_back_at_once() {
+    async fn a_permanent_error_is_returned_at_once() {
         let error = WireError::Config { setting: "x", reason: String::new() };
         let began = Instant::now();
-        assert!(matches!(patient(10).pause(error).await, Err(WireError::Config { .. })));
+        assert!(matches!(retry_with_timeout(10).pause(error).await, Err(WireError::Config { .. })));
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

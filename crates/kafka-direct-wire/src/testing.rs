@@ -1,7 +1,7 @@
-//! A scripted cluster over in-memory streams, for this crate's own tests.
+//! A scripted cluster over in-memory streams, for the tests of this crate.
 //!
-//! A [`Peer`] is a transport. It responses from a small [`World`]; a script may respond first. Every
-//! request that arrives whole is logged.
+//! A [`Peer`] is a transport to the cluster. A script may handle a request; otherwise the peer
+//! responds from a small [`World`]. Every request that arrives completely is logged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,19 +47,19 @@ use crate::{
     transport::{Connecting, Transport, TransportStream},
 };
 
-/// A request that arrived whole.
+/// A request that arrived completely.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     pub(crate) at: Instant,
     pub(crate) address: String,
-    /// Number of the connection, from 0 in the order of opening.
+    /// Number of the connection, from 0, in the order in which connections were opened.
     pub(crate) connection: usize,
     pub(crate) api: ApiKey,
     pub(crate) version: i16,
     pub(crate) body: Bytes,
 }
 
-impl Asked {
+impl ReceivedRequest {
     pub(crate) fn decode<R: Decodable>(&self) -> R {
         R::decode(&mut self.body.clone(), self.version).unwrap()
     }
@@ -68,17 +68,17 @@ impl Asked {
 /// What a script does with a request.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// A response body; header and size are added.
+    /// Sends this response body after a size and a header.
     Body(Bytes),
-    /// Bytes as they are, size field included.
+    /// Sends these bytes unchanged; they include the size field.
     Raw(Vec<u8>),
-    /// The whole frame, but the correlation id is off by so much.
+    /// Sends the response of the world with this number added to the correlation id.
     Misnumbered(i32),
-    /// The response of the world, after a while.
+    /// Sends the response of the world after this time.
     Late(Duration),
-    /// No response.
+    /// Sends no response.
     Never,
-    /// The connection is closed.
+    /// Closes the connection.
     Close,
 }
 
@@ -101,26 +101,26 @@ pub(crate) struct WorldPartition {
     pub(crate) high: i64,
 }
 
-/// What the cluster is when no script says otherwise.
+/// The state of the cluster, from which the peer responds if no script does.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) brokers: BTreeMap<i32, (String, u16)>,
     /// Addresses that refuse connections.
     pub(crate) refusing: BTreeSet<String>,
-    /// Addresses at which connecting takes for ever.
+    /// Addresses at which connecting never ends.
     pub(crate) silent: BTreeSet<String>,
-    /// Highest version by API.
+    /// Highest supported version by API key.
     pub(crate) highest: BTreeMap<i16, i16>,
     pub(crate) topics: BTreeMap<String, (Uuid, Vec<WorldPartition>)>,
     pub(crate) committed: BTreeMap<TopicPartition, i64>,
 }
 
-type Script = Box<dyn Fn(&Asked, &World) -> Option<Reply> + Send + Sync>;
+type Script = Box<dyn Fn(&ReceivedRequest, &World) -> Option<Reply> + Send + Sync>;
 
 #[derive(Default)]
 struct State {
     world: Mutex<World>,
-    log: Mutex<Vec<Asked>>,
+    log: Mutex<Vec<ReceivedRequest>>,
     opened: AtomicUsize,
     script: Mutex<Option<Script>>,
 }
@@ -135,8 +135,10 @@ impl std::fmt::Debug for Peer {
 }
 
 impl Peer {
-    /// Brokers 1 to `brokers` at `b1:9092` and so on; topic `t` with `partitions` partitions, led in
-    /// turn; partition p has log start p, last stable 50 + p, high watermark 100 + p, epoch 7.
+    /// Creates a cluster of brokers 1 to `brokers`, at `b1:9092` and so on, with a topic `t`.
+    ///
+    /// The brokers lead the topic's partitions round-robin. Partition p has log start offset p,
+    /// last stable offset 50 + p, high watermark 100 + p and epoch 7.
     pub(crate) fn cluster(brokers: i32, partitions: i32) -> Self {
         let peer = Self::default();
         {
@@ -173,7 +175,7 @@ impl Peer {
 
     pub(crate) fn script(
         &self,
-        script: impl Fn(&Asked, &World) -> Option<Reply> + Send + Sync + 'static,
+        script: impl Fn(&ReceivedRequest, &World) -> Option<Reply> + Send + Sync + 'static,
     ) {
         *self.0.script.lock() = Some(Box::new(script));
     }
@@ -182,7 +184,7 @@ impl Peer {
         change(&mut self.0.world.lock());
     }
 
-    /// Makes every broker speak `api` up to version `highest` only.
+    /// Makes every broker support `api` up to version `highest` only.
     pub(crate) fn cap(&self, api: ApiKey, highest: i16) {
         self.0.world.lock().highest.insert(api as i16, highest);
     }
@@ -192,14 +194,14 @@ impl Peer {
         self.0.world.lock().refusing.insert(address.to_owned());
     }
 
-    /// Makes connecting to `address` take for ever.
+    /// Makes connecting to `address` never end.
     pub(crate) fn silence(&self, address: &str) {
         self.0.world.lock().silent.insert(address.to_owned());
     }
 
-    /// Requests of `api` so far.
-    pub(crate) fn asked(&self, api: ApiKey) -> Vec<Asked> {
-        self.0.log.lock().iter().filter(|asked| asked.api == api).cloned().collect()
+    /// The requests of `api` so far.
+    pub(crate) fn requests(&self, api: ApiKey) -> Vec<ReceivedRequest> {
+        self.0.log.lock().iter().filter(|received| received.api == api).cloned().collect()
     }
 
     pub(crate) fn opened(&self) -> usize {
@@ -239,7 +241,7 @@ async fn serve(state: &State, mut stream: DuplexStream, address: String, connect
         let mut frame = Bytes::from(frame);
         let api = ApiKey::try_from(i16::from_be_bytes([frame[0], frame[1]])).unwrap();
         let header = decode_request_header_from_buffer(&mut frame).unwrap();
-        let asked = Asked {
+        let received = ReceivedRequest {
             at: Instant::now(),
             address: address.clone(),
             connection,
@@ -247,14 +249,14 @@ async fn serve(state: &State, mut stream: DuplexStream, address: String, connect
             version: header.request_api_version,
             body: frame,
         };
-        state.log.lock().push(asked.clone());
+        state.log.lock().push(received.clone());
         let scripted = {
             let world = state.world.lock();
-            state.script.lock().as_ref().and_then(|script| script(&asked, &world))
+            state.script.lock().as_ref().and_then(|script| script(&received, &world))
         };
         let mut correlation = header.correlation_id;
         let body = match scripted {
-            None => state.world.lock().response(&asked),
+            None => state.world.lock().response(&received),
             Some(Reply::Body(body)) => body,
             Some(Reply::Raw(bytes)) => {
                 let _ = stream.write_all(&bytes).await;
@@ -262,18 +264,18 @@ async fn serve(state: &State, mut stream: DuplexStream, address: String, connect
             }
             Some(Reply::Misnumbered(by)) => {
                 correlation += by;
-                state.world.lock().response(&asked)
+                state.world.lock().response(&received)
             }
             Some(Reply::Late(wait)) => {
                 sleep(wait).await;
-                state.world.lock().response(&asked)
+                state.world.lock().response(&received)
             }
             Some(Reply::Never) => continue,
             Some(Reply::Close) => return,
         };
         let mut frame = BytesMut::new();
         frame.put_i32(correlation);
-        if api.response_header_version(asked.version) > 0 {
+        if api.response_header_version(received.version) > 0 {
             frame.put_u8(0);
         }
         frame.extend_from_slice(&body);
@@ -289,32 +291,32 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl World {
-    pub(crate) fn response(&self, asked: &Asked) -> Bytes {
-        match asked.api {
-            ApiKey::ApiVersions => self.api_versions(asked),
-            ApiKey::Metadata => encoded(&self.metadata(asked), asked.version),
-            ApiKey::ListOffsets => encoded(&self.list_offsets(asked), asked.version),
-            ApiKey::FindCoordinator => encoded(&self.coordinator(asked), asked.version),
-            ApiKey::OffsetFetch => encoded(&self.offset_fetch(asked), asked.version),
-            ApiKey::OffsetForLeaderEpoch => encoded(&self.epoch_end(asked), asked.version),
-            other => panic!("the peer was asked {other:?}"),
+    pub(crate) fn response(&self, received: &ReceivedRequest) -> Bytes {
+        match received.api {
+            ApiKey::ApiVersions => self.api_versions(received),
+            ApiKey::Metadata => encoded(&self.metadata(received), received.version),
+            ApiKey::ListOffsets => encoded(&self.list_offsets(received), received.version),
+            ApiKey::FindCoordinator => encoded(&self.coordinator(received), received.version),
+            ApiKey::OffsetFetch => encoded(&self.offset_fetch(received), received.version),
+            ApiKey::OffsetForLeaderEpoch => encoded(&self.epoch_end(received), received.version),
+            other => panic!("the peer received an unexpected {other:?} request"),
         }
     }
 
-    fn api_versions(&self, asked: &Asked) -> Bytes {
+    fn api_versions(&self, received: &ReceivedRequest) -> Bytes {
         let apis = self.highest.iter().map(|(api, highest)| {
             ApiVersion::default().with_api_key(*api).with_min_version(0).with_max_version(*highest)
         });
         let response = ApiVersionsResponse::default().with_api_keys(apis.collect());
-        if asked.version > self.highest[&(ApiKey::ApiVersions as i16)] {
+        if received.version > self.highest[&(ApiKey::ApiVersions as i16)] {
             let refusal = ApiVersionsResponse::default().with_error_code(35);
             return encoded(&refusal, 0);
         }
-        encoded(&response, asked.version)
+        encoded(&response, received.version)
     }
 
-    pub(crate) fn metadata(&self, asked: &Asked) -> MetadataResponse {
-        let request: MetadataRequest = asked.decode();
+    pub(crate) fn metadata(&self, received: &ReceivedRequest) -> MetadataResponse {
+        let request: MetadataRequest = received.decode();
         let names: Vec<String> = request.topics.map_or_else(
             || self.topics.keys().cloned().collect(),
             |topics| topics.iter().map(|t| t.name.as_ref().unwrap().to_string()).collect(),
@@ -335,12 +337,12 @@ impl World {
                     .with_partition_index(index)
                     .with_error_code(if p.leader < 0 { 5 } else { 0 })
                     .with_leader_id(BrokerId(p.leader))
-                    .with_leader_epoch(if asked.version >= 7 { p.epoch } else { -1 })
+                    .with_leader_epoch(if received.version >= 7 { p.epoch } else { -1 })
                     .with_replica_nodes(vec![BrokerId(1)])
                     .with_isr_nodes(vec![BrokerId(1)])
             });
             topic
-                .with_topic_id(if asked.version >= 10 { *id } else { Uuid::nil() })
+                .with_topic_id(if received.version >= 10 { *id } else { Uuid::nil() })
                 .with_is_internal(name.starts_with("__"))
                 .with_partitions(partitions.collect())
         });
@@ -354,9 +356,9 @@ impl World {
         self.topics.get(topic)?.1.get(usize::try_from(index).ok()?)
     }
 
-    /// Refuses partitions that the broker asked does not lead, and old leader epochs.
-    pub(crate) fn list_offsets(&self, asked: &Asked) -> ListOffsetsResponse {
-        let request: ListOffsetsRequest = asked.decode();
+    /// Returns errors for partitions that this broker does not lead, and for old leader epochs.
+    pub(crate) fn list_offsets(&self, received: &ReceivedRequest) -> ListOffsetsResponse {
+        let request: ListOffsetsRequest = received.decode();
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|p| {
                 let response = ListOffsetsPartitionResponse::default()
@@ -366,7 +368,7 @@ impl World {
                     return response.with_error_code(3);
                 };
                 let (host, port) = &self.brokers[&world.leader.max(1)];
-                if world.leader < 0 || asked.address != format!("{host}:{port}") {
+                if world.leader < 0 || received.address != format!("{host}:{port}") {
                     return response.with_error_code(6);
                 }
                 if p.current_leader_epoch >= 0 && p.current_leader_epoch < world.epoch {
@@ -387,13 +389,13 @@ impl World {
         ListOffsetsResponse::default().with_topics(topics.collect())
     }
 
-    /// The coordinator is the broker with the highest id.
-    fn coordinator(&self, asked: &Asked) -> FindCoordinatorResponse {
-        let request: FindCoordinatorRequest = asked.decode();
+    /// Returns the broker with the highest id as the coordinator.
+    fn coordinator(&self, received: &ReceivedRequest) -> FindCoordinatorResponse {
+        let request: FindCoordinatorRequest = received.decode();
         let (node, (host, port)) = self.brokers.last_key_value().unwrap();
         let (node, host, port) = (BrokerId(*node), text(host), i32::from(*port));
         let response = FindCoordinatorResponse::default();
-        if asked.version < 4 {
+        if received.version < 4 {
             return response.with_node_id(node).with_host(host).with_port(port);
         }
         let found = request.coordinator_keys.iter().map(|key| {
@@ -406,13 +408,13 @@ impl World {
         response.with_coordinators(found.collect())
     }
 
-    fn offset_fetch(&self, asked: &Asked) -> OffsetFetchResponse {
-        let request: OffsetFetchRequest = asked.decode();
+    fn offset_fetch(&self, received: &ReceivedRequest) -> OffsetFetchResponse {
+        let request: OffsetFetchRequest = received.decode();
         let offset = |topic: &TopicName, index: i32| {
             let tp = TopicPartition::new(topic.as_str(), index);
             self.committed.get(&tp).copied().unwrap_or(-1)
         };
-        if asked.version < 8 {
+        if received.version < 8 {
             let topics = request.topics.unwrap().into_iter().map(|topic| {
                 let partitions = topic.partition_indexes.iter().map(|p| {
                     OffsetFetchResponsePartition::default()
@@ -443,9 +445,9 @@ impl World {
         OffsetFetchResponse::default().with_groups(groups.collect())
     }
 
-    /// Every epoch up to the partition's own ends at ten times itself.
-    fn epoch_end(&self, asked: &Asked) -> OffsetForLeaderEpochResponse {
-        let request: OffsetForLeaderEpochRequest = asked.decode();
+    /// Returns ten times the epoch as the end offset of every epoch up to the partition's own.
+    fn epoch_end(&self, received: &ReceivedRequest) -> OffsetForLeaderEpochResponse {
+        let request: OffsetForLeaderEpochRequest = received.decode();
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|p| {
                 let known = self.partition(&topic.topic, p.partition).unwrap().epoch;

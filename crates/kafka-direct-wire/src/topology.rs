@@ -1,4 +1,4 @@
-//! What is known of the cluster: brokers, topics, leaders. Plain values; asks nobody.
+//! The known metadata of a cluster: brokers, topics and leaders. Sends no requests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,63 +11,65 @@ use tokio::time::Instant;
 
 use crate::{WireError, address::address, code};
 
-/// A topic as the brokers describe it.
+/// A topic, as described by the brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicMetadata {
-    /// Its name.
+    /// Name of the topic.
     pub name: Arc<str>,
-    /// Its id; `None` where the broker gives none. Another id means that the topic was re-created.
+    /// Id of the topic; `None` if the broker reports none. A new id means that the topic was
+    /// re-created.
     pub id: Option<TopicId>,
-    /// Whether Kafka keeps it for itself (group offsets, transaction state).
+    /// Whether the topic is internal to Kafka (group offsets, transaction state).
     pub is_internal: bool,
-    /// Its partitions by rising index.
+    /// Partitions of the topic, by rising index.
     pub partitions: Vec<PartitionMetadata>,
 }
 
-/// A partition as the brokers describe it.
+/// A partition, as described by the brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionMetadata {
-    /// Its index, from 0.
+    /// Index of the partition, from 0.
     pub index: i32,
-    /// Broker id of its leader; `None` while it has none, and then its offsets cannot be asked for.
+    /// Broker id of the leader; `None` while there is none. Offsets cannot be requested without a
+    /// leader.
     pub leader: Option<i32>,
-    /// `host:port` of its leader; `None` while it has none or the leader is not registered.
+    /// `host:port` of the leader; `None` while there is no leader or it is not registered.
     pub leader_host: Option<Arc<str>>,
-    /// Epoch of its leader, where the broker gives one. It only rises within one topic id.
+    /// Epoch of the leader, if the broker reports one. It only rises within one topic id.
     pub leader_epoch: Option<i32>,
-    /// Broker ids of its replicas.
+    /// Broker ids of the replicas.
     pub replicas: Vec<i32>,
-    /// Broker ids of the replicas in sync.
+    /// Broker ids of the in-sync replicas.
     pub isr: Vec<i32>,
 }
 
 /// How fresh metadata about a topic must be.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Refresh {
-    /// What is known is fresh enough.
+    /// Any known metadata is fresh enough.
     IfUnknown,
-    /// The metadata request must have been sent after this moment, when known metadata proved wrong.
+    /// The metadata must be of a request sent after this moment, at which known metadata was wrong.
     NewerThan(Instant),
 }
 
-/// Where a broker listens.
+/// The address of a broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broker {
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
 }
 
-/// The broker to ask about a partition, and what is known of the partition there.
+/// The leader of a partition, with the partition's leader epoch and topic id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leader {
     pub(crate) node: i32,
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
-    /// Epoch of the leader, where the broker gave one.
+    /// Epoch of the leader, if the broker reported one.
     pub(crate) epoch: Option<i32>,
-    /// Id of the topic, where the broker gave one.
+    /// Id of the topic, if the broker reported one.
     pub(crate) topic_id: Option<TopicId>,
 }
 
@@ -75,8 +77,9 @@ pub(crate) struct Leader {
 struct Topic {
     id: Option<TopicId>,
     is_internal: bool,
-    /// When the question was sent, and to whom.
-    asked_at: Instant,
+    /// When the metadata request was sent.
+    requested_at: Instant,
+    /// Address of the broker that responded.
     source: Arc<str>,
     partitions: BTreeMap<i32, Partition>,
 }
@@ -98,12 +101,14 @@ pub(crate) struct Topology {
 }
 
 impl Topology {
-    /// Takes in a response of the broker `source` to a question sent at `asked_at`. Topics that it
-    /// reports with an error are forgotten.
-    pub(crate) fn learn(
+    /// Updates the metadata from a response of the broker `source` to a request sent at
+    /// `requested_at`.
+    ///
+    /// Removes topics that the response reports with an error.
+    pub(crate) fn update(
         &mut self,
         response: &MetadataResponse,
-        asked_at: Instant,
+        requested_at: Instant,
         source: &Arc<str>,
     ) {
         if let Some(id) = response.cluster_id.as_deref() {
@@ -119,20 +124,22 @@ impl Topology {
         for topic in &response.topics {
             let Some(name) = topic.name.as_deref() else { continue };
             if topic.error_code == code::NONE {
-                self.learn_topic(Arc::from(name.as_str()), topic, asked_at, source);
+                self.update_topic(Arc::from(name.as_str()), topic, requested_at, source);
             } else {
                 self.topics.remove(name.as_str());
             }
         }
     }
 
-    /// A broker that lags may name an older leader than one that is known already: within one topic
-    /// id the newer epoch stays (KIP-320).
-    fn learn_topic(
+    /// Replaces the metadata of one topic, but keeps each partition whose known epoch is newer.
+    ///
+    /// A broker that lags may report an older leader. Within one topic id the newer epoch is kept
+    /// (KIP-320).
+    fn update_topic(
         &mut self,
         name: Arc<str>,
         response: &MetadataResponseTopic,
-        asked_at: Instant,
+        requested_at: Instant,
         source: &Arc<str>,
     ) {
         let id = TopicId::from_bytes(response.topic_id.into_bytes());
@@ -148,7 +155,7 @@ impl Topology {
         let topic = Topic {
             id,
             is_internal: response.is_internal,
-            asked_at,
+            requested_at,
             source: Arc::clone(source),
             partitions: partitions.collect(),
         };
@@ -159,11 +166,11 @@ impl Topology {
     pub(crate) fn is_known(&self, topic: &str, refresh: Refresh) -> bool {
         self.topics.get(topic).is_some_and(|known| match refresh {
             Refresh::IfUnknown => true,
-            Refresh::NewerThan(moment) => known.asked_at > moment,
+            Refresh::NewerThan(moment) => known.requested_at > moment,
         })
     }
 
-    /// The partition's leader. A partition without one is an error that passes.
+    /// Returns the partition's leader. A partition without a leader is an error that may pass.
     pub(crate) fn leader(&self, topic_partition: &TopicPartition) -> Result<Leader, WireError> {
         let topic = self.topics.get(topic_partition.topic()).ok_or_else(|| {
             WireError::unknown_topic(topic_partition.topic_arc(), self.cluster_id.as_deref())
@@ -193,7 +200,7 @@ impl Topology {
         })
     }
 
-    /// What is known of `name`, as people are shown it.
+    /// Describes the topic `name`; `None` if it is not known.
     pub(crate) fn describe(&self, name: &str) -> Option<TopicMetadata> {
         let (name, topic) = self.topics.get_key_value(name)?;
         let partitions = topic.partitions.iter().map(|(index, partition)| {

@@ -1,7 +1,7 @@
-//! The seam for the network: how a connection to a broker comes to be.
+//! [`Transport`] opens connections to brokers; [`TcpTransport`] opens them over plain TCP.
 //!
-//! Contract: [`Transport::connect`] gives a stream on which the caller alone reads and writes.
-//! Encryption, fault injection and the in-memory simulation each are a transport.
+//! Contract: only the caller of [`Transport::connect`] reads and writes the returned stream.
+//! Encryption, fault injection and the in-memory simulation are transports of their own.
 
 use std::{fmt::Debug, future::Future, io, pin::Pin};
 
@@ -12,23 +12,24 @@ use tokio::{
 
 use crate::low_water;
 
-/// A connected byte stream, as any transport gives it.
+/// A connected byte stream of a [`Transport`].
 ///
-/// One that has nothing to say about waking is a stream by `impl TransportStream for Mine {}`; one of another
-/// crate by a type of yours around it.
+/// A stream that uses the default method needs only `impl TransportStream for MyStream {}`. For a
+/// stream type of another crate, implement it for your own type around that stream.
 pub trait TransportStream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Asks that a task that waits to read sleep until `bytes` bytes can be read, or the stream
-    /// ends or fails; 1 is how every stream begins. Fewer bytes may wake it nevertheless.
+    /// Sets how many bytes must be readable before a task that waits to read wakes up.
     ///
-    /// Whoever raises it lowers it again before it waits for fewer bytes, and does not rely on it
-    /// where nothing is known of what will come. A call takes effect also while bytes are there
-    /// that nobody has read.
+    /// - The end and an error of the stream also wake the task. Fewer bytes may wake it.
+    /// - Every stream starts with 1.
+    /// - The caller must lower a raised value before it waits for fewer bytes. It must not rely on
+    ///   the value if it does not know how many bytes will come.
+    /// - A call takes effect also while the stream has unread bytes.
     ///
-    /// Does nothing by default: right for every stream, and the most that one can do that holds
-    /// bytes back itself, as encryption does.
+    /// The default does nothing, which is correct for every stream. A stream that buffers bytes
+    /// itself, as encryption does, cannot do more.
     ///
     /// # Errors
-    /// The stream sleeps as it did before.
+    /// The value is not changed.
     fn set_receive_low_watermark(&mut self, bytes: usize) -> io::Result<()> {
         let _ = bytes;
         Ok(())
@@ -44,25 +45,25 @@ impl<S: TransportStream + ?Sized> TransportStream for Box<S> {
 impl TransportStream for DuplexStream {}
 
 impl TransportStream for TcpStream {
-    /// Sets the low-water mark of the socket, where the system has a usable one: Linux from 5.10.
+    /// Sets the low-water mark of the socket on Linux from 5.10; does nothing on other systems.
     fn set_receive_low_watermark(&mut self, bytes: usize) -> io::Result<()> {
         low_water::set(self, bytes)
     }
 }
 
-/// A future that yields a connected stream.
+/// A future that returns a connected stream.
 pub type Connecting<'a> =
     Pin<Box<dyn Future<Output = io::Result<Box<dyn TransportStream>>> + Send + 'a>>;
 
 /// Opens connections to brokers.
 ///
-/// Dropping the returned future abandons the attempt; the caller bounds it with its own time-out.
+/// Dropping the returned future cancels the attempt. The caller bounds it with its own timeout.
 pub trait Transport: Send + Sync + Debug {
     /// Opens one connection to `host:port`.
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
 }
 
-/// Plain TCP with `TCP_NODELAY`. Every address that the host name resolves to is tried in order.
+/// Plain TCP with `TCP_NODELAY`. Tries every address of the host name in order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpTransport;
 

@@ -1,21 +1,21 @@
-//! Which versions of which requests this crate speaks, and how to agree with a broker.
+//! The versions of each request that this crate supports, and the choice of a common version.
 //!
-//! Floors are what correctness needs, not what the newest broker has: other brokers lag behind
-//! Apache Kafka. Ceilings are what the codecs here encode and the [guard](crate::guard) knows.
+//! The minimum is what correctness needs, because other brokers support fewer versions than Apache
+//! Kafka. The maximum is what the codecs encode and what the [guard](crate::guard) has schemas for.
 
 use std::collections::BTreeMap;
 
 use kafka_protocol::{messages::ApiKey, protocol::VersionRange};
 
-/// Versions this crate speaks, both ends inclusive.
+/// The versions of `api` that this crate supports, both ends inclusive.
 pub(crate) const fn ours(api: ApiKey) -> VersionRange {
     match api {
         ApiKey::Fetch => VersionRange { min: 4, max: 17 },
         // 2: isolation level
         ApiKey::ListOffsets => VersionRange { min: 2, max: 10 },
-        // 4: a request can say that it creates no topic
+        // 4: a request can forbid the creation of topics
         ApiKey::Metadata => VersionRange { min: 4, max: 13 },
-        // 2: an error code for the whole response; 10 names topics by id only
+        // 2: an error code for the whole response; 10 identifies topics only by id
         ApiKey::OffsetFetch => VersionRange { min: 2, max: 9 },
         ApiKey::FindCoordinator => VersionRange { min: 1, max: 6 },
         ApiKey::ApiVersions => VersionRange { min: 0, max: 4 },
@@ -25,7 +25,7 @@ pub(crate) const fn ours(api: ApiKey) -> VersionRange {
     }
 }
 
-/// The request's name in messages.
+/// The name of a request in error messages.
 pub(crate) const fn name(api: ApiKey) -> &'static str {
     match api {
         ApiKey::Fetch => "Fetch",
@@ -39,7 +39,7 @@ pub(crate) const fn name(api: ApiKey) -> &'static str {
     }
 }
 
-/// What one broker speaks: lowest and highest version by API key.
+/// The versions that one broker supports: lowest and highest by API key, both inclusive.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BrokerVersions(BTreeMap<i16, (i16, i16)>);
 
@@ -48,12 +48,12 @@ impl BrokerVersions {
         Self(entries.into_iter().map(|(key, min, max)| (key, (min, max))).collect())
     }
 
-    /// The broker's own range for `api`.
+    /// The broker's lowest and highest version of `api`; `None` if it does not support `api`.
     pub(crate) fn range(&self, api: ApiKey) -> Option<(i16, i16)> {
         self.0.get(&(api as i16)).copied()
     }
 
-    /// The highest version both sides know.
+    /// The highest version of `api` that both sides support.
     pub(crate) fn agree(&self, api: ApiKey) -> Option<i16> {
         let (min, max) = self.range(api)?;
         let both = ours(api).intersect(&VersionRange { min, max });
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn ceilings_lie_within_what_the_codecs_know() {
+    fn the_codecs_support_every_version_of_this_crate() {
         for api in [
             ApiKey::Fetch,
             ApiKey::ListOffsets,

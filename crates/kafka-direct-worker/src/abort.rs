@@ -1,22 +1,23 @@
-//! Which transactional batches of one Fetch response were aborted.
+//! Finds the transactional batches of one Fetch response that were aborted.
 //!
-//! The response's list is ordered by abort marker, not by first offset, may name a producer more than
-//! once, and may hold transactions that began before these bytes or lie behind them. An entry
-//! counts from its first offset until that producer's abort marker; commit markers end nothing.
+//! The response lists the aborted transactions. The list is ordered by abort marker, not by first
+//! offset, and may name a producer more than once. It may hold transactions that began before these
+//! bytes or begin after them. An entry is active from its first offset to that producer's abort
+//! marker. Commit markers end no entry.
 
 use std::collections::HashSet;
 
 use kafka_direct_core::{AbortedTransaction, Offset};
 
-/// Control record type of an abort marker; 1 is a commit, others are of no interest to readers.
+/// The control record type of an abort marker; 1 is a commit, and readers ignore other types.
 const ABORT: i16 = 0;
 
-/// The abort state of one Fetch response, advanced batch by batch.
+/// The aborted transactions of one Fetch response, updated batch by batch.
 ///
 /// Keeps INV-7: under read_committed no aborted record is delivered.
 #[derive(Debug, Default)]
 pub(crate) struct AbortState {
-    /// Entries that have not become active, the earliest last.
+    /// Entries that are not active yet, the one with the lowest first offset last.
     upcoming: Vec<AbortedTransaction>,
     /// Producers inside an aborted transaction.
     active: HashSet<i64>,
@@ -28,19 +29,20 @@ impl AbortState {
         Self { upcoming: listed, active: HashSet::new() }
     }
 
-    /// Makes the entries active that begin at or below `last_offset`, the last of the next batch.
+    /// Activates the entries that begin at or below `last_offset`, the last offset of the next
+    /// batch.
     pub(crate) fn advance(&mut self, last_offset: Offset) {
         while let Some(entry) = self.upcoming.pop_if(|entry| entry.first_offset <= last_offset) {
             self.active.insert(entry.producer_id);
         }
     }
 
-    /// Whether a transactional batch of this producer is to be dropped.
+    /// Whether a transactional batch of this producer belongs to an aborted transaction.
     pub(crate) fn is_aborted(&self, producer_id: i64) -> bool {
         self.active.contains(&producer_id)
     }
 
-    /// Takes note of a marker, given the key of its control record (version, type).
+    /// Applies a marker, given the key of its control record (version, type).
     pub(crate) fn marker(&mut self, producer_id: i64, key: [u8; 4]) {
         let [_, _, high, low] = key;
         if i16::from_be_bytes([high, low]) == ABORT {

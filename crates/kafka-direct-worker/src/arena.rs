@@ -1,31 +1,31 @@
-//! The buffer that compressed Kafka batches are decompressed into, one behind the other.
+//! The buffer that holds decompressed Kafka batches, one after the other.
 //!
-//! Views point into it by offset, so it may grow while they are made; it becomes an Arrow buffer
-//! when their batch is handed out, and its memory comes back to the pool when that is dropped.
-//! Decoders write into initialised memory: what was zeroed once is kept.
+//! Views point into it by offset, so it may grow while views are made. It becomes an Arrow buffer
+//! when the Arrow batch is returned. Its memory returns to the pool when that buffer is dropped.
+//! Codecs write into initialised memory, so the arena keeps memory that was zeroed once.
 
 use std::ops::Range;
 
 use arrow_buffer::Buffer;
 use kafka_direct_core::BufferPool;
 
-/// Memory for the decompressed batches of one Arrow batch.
+/// The memory of the decompressed Kafka batches of one Arrow batch.
 ///
-/// Keeps INV-8: what it holds is bounded by [`DecodeOptions`](crate::DecodeOptions), whatever a
-/// compressed batch claims.
+/// Keeps INV-8: [`DecodeOptions`](crate::DecodeOptions) bounds its size, whatever a compressed
+/// batch claims.
 #[derive(Debug, Default)]
 pub(crate) struct Arena {
-    /// Initialised memory; what counts ends at `used`.
+    /// Initialised memory, of which the first `used` bytes are written.
     bytes: Vec<u8>,
     used: usize,
-    /// How large it is likely to become.
+    /// The expected size, in bytes.
     likely: usize,
-    /// Where its memory is from; the allocator's if there is none.
+    /// The pool of the memory; `None` for the allocator.
     pool: Option<BufferPool>,
 }
 
 impl Arena {
-    /// Empty, with the memory that `pool` has to give.
+    /// An empty arena that takes its memory from `pool`.
     pub(crate) const fn new(pool: BufferPool) -> Self {
         Self { bytes: Vec::new(), used: 0, likely: 0, pool: Some(pool) }
     }
@@ -40,18 +40,18 @@ impl Arena {
         self.bytes.capacity() == 0
     }
 
-    /// What was written.
+    /// The written bytes in `range`.
     pub(crate) fn get(&self, range: Range<usize>) -> &[u8] {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// Forgets what was written from `len` on.
+    /// Discards all bytes after the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.used = self.used.min(len);
     }
 
-    /// Says how large it is likely to become, so that it moves at most once while it is filled,
-    /// and makes room for the first `bytes` of that.
+    /// Makes space for `bytes`, and notes that the arena is likely to need `likely` bytes. If
+    /// `likely` is right, the arena moves at most once while it is filled.
     pub(crate) fn expect(&mut self, bytes: usize, likely: usize) {
         self.likely = likely;
         if bytes > self.bytes.capacity() {
@@ -88,12 +88,12 @@ impl Arena {
         }
     }
 
-    /// Room for `bytes` more; what is written there counts after [`Arena::commit`].
+    /// Space for `bytes` more. Bytes written there count after [`Arena::commit`].
     pub(crate) fn room(&mut self, bytes: usize) -> &mut [u8] {
         self.history_and_room(self.used, bytes).1
     }
 
-    /// What was written from `from` on, and room for `bytes` more.
+    /// The written bytes from `from` on, and space for `bytes` more.
     pub(crate) fn history_and_room(&mut self, from: usize, bytes: usize) -> (&[u8], &mut [u8]) {
         let end = self.used.saturating_add(bytes);
         self.grow(end);
@@ -103,15 +103,15 @@ impl Arena {
         (written.get(from..).unwrap_or_default(), room.get_mut(..bytes).unwrap_or_default())
     }
 
-    /// Counts `bytes` of the room as written.
+    /// Counts the first `bytes` of the space as written.
     pub(crate) fn commit(&mut self, bytes: usize) {
         self.used = self.used.saturating_add(bytes).min(self.bytes.len());
     }
 
-    /// Takes what was written as an Arrow buffer and leaves the arena empty.
+    /// Takes the written bytes as an Arrow buffer and leaves the arena empty.
     pub(crate) fn freeze(&mut self) -> Buffer {
         let used = std::mem::take(&mut self.used);
-        // Room that was never needed must not be pinned for as long as the batch lives.
+        // The batch must not keep memory alive that was not needed.
         let is_much_larger = used < self.bytes.capacity() / 2;
         let mut bytes = if is_much_larger {
             let mut fitting = self.pool.as_ref().map(|pool| pool.take(used)).unwrap_or_default();
@@ -129,7 +129,7 @@ impl Arena {
         Buffer::from_vec(bytes)
     }
 
-    /// Gives the memory back; what was written is forgotten.
+    /// Returns the memory to the pool and discards the written bytes.
     pub(crate) fn release(&mut self) {
         self.used = 0;
         let bytes = std::mem::take(&mut self.bytes);

@@ -1,10 +1,10 @@
-//! Which columns a read asks for.
+//! The columns of a batch, and the set of columns that a read requests.
 
 use std::{fmt, str::FromStr};
 
 use crate::WorkerError;
 
-/// One column of a batch; `Display` and `FromStr` use the names of the schema.
+/// One column of an Arrow batch. `Display` and `FromStr` use its name in the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Column {
@@ -83,31 +83,31 @@ impl FromStr for Column {
     }
 }
 
-/// A set of columns. The default is every column but the headers, which cost most and are asked for
-/// least.
+/// A set of columns. The default is every column except headers, which cost most and are requested
+/// least often.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Columns(u8);
 
 impl Columns {
-    /// Every column, headers too.
+    /// The set of all columns, headers included.
     #[must_use]
     pub const fn all() -> Self {
         Self(u8::MAX)
     }
 
-    /// No column: batches then carry a row count and nothing else.
+    /// The empty set: batches then have a row count and no columns.
     #[must_use]
     pub const fn none() -> Self {
         Self(0)
     }
 
-    /// This set and `column`.
+    /// This set with `column` added.
     #[must_use]
     pub const fn with(self, column: Column) -> Self {
         Self(self.0 | column.bit())
     }
 
-    /// This set but `column`.
+    /// This set with `column` removed.
     #[must_use]
     pub const fn without(self, column: Column) -> Self {
         Self(self.0 & !column.bit())
@@ -119,17 +119,17 @@ impl Columns {
         self.0 & column.bit() != 0
     }
 
-    /// The columns in schema order, whatever the order they were added in.
+    /// Iterates over the columns in schema order, whatever the order they were added in.
     pub fn iter(self) -> impl Iterator<Item = Column> {
         Column::ALL.into_iter().filter(move |column| self.contains(*column))
     }
 
-    /// Whether a record's bytes are kept for any of these columns.
+    /// Whether any of these columns needs bytes of the records.
     pub(crate) const fn need_bytes(self) -> bool {
         self.contains(Column::Key) || self.contains(Column::Value) || self.contains(Column::Headers)
     }
 
-    /// Whether each record has to be looked at for these columns, rather than counted.
+    /// Whether any of these columns needs the records to be parsed, not only counted.
     pub(crate) const fn need_records(self) -> bool {
         self.need_bytes() || self.contains(Column::Offset) || self.contains(Column::Timestamp)
     }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_read_back_and_unknown_ones_are_refused() {
+    fn names_read_back_and_unknown_ones_are_rejected() {
         for column in Column::ALL {
             assert_eq!(column.to_string().parse::<Column>().unwrap(), column);
         }

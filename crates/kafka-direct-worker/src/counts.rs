@@ -1,24 +1,24 @@
-//! What a decoder has done so far.
+//! The totals of a decoder: records, bytes, Kafka batches and decompression time.
 
 use std::time::Duration;
 
-/// Totals of one decoder since it was made.
+/// The totals of one decoder since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Records handed out in batches; pending rows are not among them.
+    /// Records in returned batches; pending rows do not count.
     pub records: u64,
     /// Key bytes of those records; 0 unless the key column is built.
     pub key_bytes: u64,
     /// Value bytes of those records; 0 unless the value column is built.
     pub value_bytes: u64,
-    /// Bytes of records after decompression, of every Kafka batch whose records were looked at.
+    /// Record bytes after decompression, of every Kafka batch whose records were read.
     pub decompressed_bytes: u64,
-    /// Kafka batches walked, dropped ones included.
+    /// Kafka batches read, dropped ones included.
     pub kafka_batches: u64,
     /// Kafka batches dropped because their transaction was aborted.
     pub aborted_batches: u64,
-    /// Kafka batches that hold transaction markers.
+    /// Control batches, which hold transaction markers.
     pub control_batches: u64,
     /// Time spent decompressing; zero without
     /// [`DecodeOptions::with_clock`](crate::DecodeOptions::with_clock).
@@ -26,7 +26,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The sum of both.
+    /// The sum of these totals and `other`.
     #[must_use]
     pub const fn plus(self, other: &Self) -> Self {
         Self {

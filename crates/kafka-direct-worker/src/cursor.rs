@@ -6,17 +6,17 @@ use kafka_direct_core::BatchHeader;
 
 const TAIL: &str = "bytes follow the last record";
 
-/// What the records of one batch share, and which of them are wanted.
+/// What the records of one batch have in common, and which of them are inside the range.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
     base_offset: i64,
     pub(crate) last_delta: i64,
     base_timestamp: i64,
-    /// The timestamp of every record, under log append time.
+    /// The timestamp of every record, if the broker set it (log append time).
     append_time: Option<i64>,
-    /// First offset delta to deliver, inclusive.
+    /// The first offset delta to deliver, inclusive.
     pub(crate) from_delta: i64,
-    /// End of the offset deltas to deliver, exclusive.
+    /// The end of the offset deltas to deliver, exclusive.
     pub(crate) until_delta: i64,
 }
 
@@ -34,7 +34,7 @@ impl Facts {
         }
     }
 
-    /// The timestamp of a record; `None` if it is out of range.
+    /// The timestamp of a record with this time delta; `None` if it overflows `i64`.
     #[inline(always)]
     pub(crate) const fn time(&self, delta: i64) -> Option<i64> {
         match self.append_time {
@@ -43,12 +43,13 @@ impl Facts {
         }
     }
 
-    /// Whether a record with this delta would have a timestamp.
+    /// Whether the base timestamp plus this delta fits `i64`.
     pub(crate) const fn has_time(&self, delta: i64) -> bool {
         self.base_timestamp.checked_add(delta).is_some()
     }
 
-    /// The timestamp of a record, between two deltas which [have one](Facts::has_time).
+    /// The timestamp of a record whose delta is between two deltas that
+    /// [do not overflow](Facts::has_time).
     #[inline(always)]
     pub(crate) const fn time_nearby(&self, delta: i64) -> i64 {
         match self.append_time {
@@ -63,7 +64,7 @@ impl Facts {
         self.base_offset.wrapping_add(delta)
     }
 
-    /// The deltas to deliver of records that follow delta `last`, and that the batch can have.
+    /// The offset deltas to deliver that are above `last` and that the batch may have.
     pub(crate) fn wanted_after(&self, last: i64) -> Range<i64> {
         let from = last.saturating_add(1).max(self.from_delta);
         from..self.until_delta.min(self.last_delta.saturating_add(1))
@@ -82,14 +83,14 @@ pub(crate) struct Cursor {
     at: usize,
     /// How many records are left.
     left: u32,
-    /// How many were parsed.
+    /// How many records were parsed.
     done: u64,
-    /// The offset delta of the last one; −1 before the first.
+    /// The offset delta of the last parsed record; −1 before the first.
     last_delta: i64,
 }
 
 impl Cursor {
-    /// At the first record of a batch of `count`.
+    /// A cursor at the first record of a batch of `count` records.
     pub(crate) const fn new(count: u32) -> Self {
         Self { at: 0, left: count, done: 0, last_delta: -1 }
     }
@@ -102,7 +103,7 @@ impl Cursor {
         self.done
     }
 
-    /// The offset delta behind the last record parsed.
+    /// The offset delta after the last parsed record.
     pub(crate) const fn next_delta(&self) -> i64 {
         self.last_delta.saturating_add(1)
     }
@@ -112,12 +113,12 @@ impl Cursor {
         self.at
     }
 
-    /// The offset delta of the last record parsed; −1 before the first.
+    /// The offset delta of the last parsed record; −1 before the first.
     pub(crate) const fn last_delta(&self) -> i64 {
         self.last_delta
     }
 
-    /// Moves behind `records` records, the last of which ends at `end` and has this offset delta.
+    /// Moves after `records` records. The last of them ends at `end` and has this offset delta.
     pub(crate) fn pass(&mut self, records: u32, end: usize, delta: i64) {
         self.at = end;
         self.left = self.left.saturating_sub(records);
@@ -125,7 +126,7 @@ impl Cursor {
         self.last_delta = delta;
     }
 
-    /// Whether nothing wanted is left; errs if bytes are left although no record is.
+    /// Whether no record is left. Returns an error if bytes follow the last record.
     pub(crate) fn finish(&mut self, body: &[u8]) -> Result<bool, &'static str> {
         if self.left == 0 && self.at != body.len() {
             return Err(TAIL);

@@ -1,4 +1,4 @@
-//! The decoder of one planned range: bytes in, Arrow batches out, no more work than was asked for.
+//! The decoder of one planned range, which turns fetched bytes into Arrow batches.
 
 use std::ops::Range;
 
@@ -17,20 +17,22 @@ use crate::{
     rows::{MAX_INLINE_BYTES, Origin, Rows, Source},
 };
 
-/// Decodes one range. Push a response, take batches until there are none, push the next; at the end
-/// [`RangeDecoder::flush`].
+/// Decodes the responses of one range into Arrow batches.
 ///
-/// Keeps INV-3: a record outside the range is never delivered. A record inside it that exists and is
-/// visible is delivered exactly once per read.
+/// Push a response, take batches until there is none, then push the next response. After the last
+/// response, call [`RangeDecoder::flush`].
 ///
-/// - BatchWalker come in offset order and hold [`DecodeOptions::max_rows`] rows, fewer if
-///   [`DecodeOptions::max_bytes`] is reached first; many small Kafka batches and responses are put
-///   together.
-/// - Records below the range, below the response's fetch offset, or already decoded are dropped, as
-///   are those at or behind the range's end.
-/// - Keys, values and headers are views: a batch keeps the bytes of the responses it came from alive.
-/// - An error drops the response it was found in and leaves the rows decoded before as pending; the
-///   decoder then takes the next response, from where the caller decides to go on.
+/// Keeps INV-3: a record outside the range is never delivered. A record inside it that exists and
+/// is visible is delivered exactly once per read.
+///
+/// - Batches are in offset order and hold [`DecodeOptions::max_rows`] rows, or fewer if
+///   [`DecodeOptions::max_bytes`] is reached first. One batch combines many small Kafka batches and
+///   responses.
+/// - The decoder drops records outside the range, records below the response's fetch offset, and
+///   records that it decoded already.
+/// - Keys, values and headers are views: a batch keeps the bytes of its responses alive.
+/// - On an error, the decoder drops the response. Rows decoded before the error stay pending. The
+///   decoder then accepts the next response, from an offset that the caller chooses.
 #[derive(Debug)]
 pub struct RangeDecoder {
     scope: Scope,
@@ -42,55 +44,57 @@ pub struct RangeDecoder {
     open: Option<Open>,
     arena: Arena,
     arena_history: ArenaHistory,
-    /// Every visible record of the range below it was handed out or is pending.
+    /// Every visible record of the range below this offset was delivered or is pending.
     position: Offset,
     counts: Counts,
     clock: Option<Clock>,
 }
 
-/// What a decoder's own pool keeps, lent ones included: arenas of a few Arrow batches.
+/// The bound of a decoder's own pool, lent buffers included: enough for the arenas of a few Arrow
+/// batches.
 const OWN_POOL_BYTES: usize = 24 << 20;
-/// What one batch tells of an arena's size is believed up to this; a larger one grows.
-const MAX_GUESS_BYTES: usize = 64 << 20;
+/// The largest estimate of an arena's size; an arena that needs more grows.
+const MAX_ESTIMATE_BYTES: usize = 64 << 20;
 
-/// How much more room than it fills a decoder may ask for: one block of zstd, or of LZ4 as usual.
+/// How much more space than it fills a codec may request: one block of zstd, or of LZ4 with the
+/// usual block size.
 const MAX_OVERSHOOT_BYTES: usize = 128 << 10;
 
 /// A Kafka batch whose records are being turned into rows.
 #[derive(Debug)]
 struct Open {
     base: Offset,
-    /// The position behind it.
+    /// The fetch position after the batch.
     next: Offset,
     body: Body,
     size: Size,
     facts: Facts,
     cursor: Cursor,
-    /// Whether views point into it.
+    /// Whether views point into the batch.
     is_referenced: bool,
 }
 
-/// What a Kafka batch brings, and what of the response it takes.
+/// The record count of a Kafka batch, and its size in the response, header included.
 #[derive(Debug, Clone, Copy)]
 struct Size {
     records: usize,
     bytes: usize,
 }
 
-/// Where the records of the open batch stand.
+/// Where the records of the open batch are.
 #[derive(Debug)]
 enum Body {
-    /// Nowhere: only their number is wanted.
+    /// The records are not read: the options need only their number.
     Counted { left: usize },
-    /// In the response's bytes.
+    /// A part of the response's bytes.
     Fetched(Range<usize>),
-    /// In the arena.
+    /// A part of the arena.
     Arena(Range<usize>),
-    /// In what was the arena before an Arrow batch was handed out: its part of that.
+    /// A part of the former arena, which became a buffer when an Arrow batch was returned.
     Frozen(Buffer),
 }
 
-/// What earlier decompression tells about the arena the next will need.
+/// The sizes of the last decompressed Kafka batch, which estimate the arena that the next need.
 #[derive(Debug, Default)]
 struct ArenaHistory {
     compressed_bytes: usize,
@@ -99,14 +103,15 @@ struct ArenaHistory {
 }
 
 impl RangeDecoder {
-    /// A decoder for this range with a pool of its own. Options outside their bounds count as the
-    /// nearest inside.
+    /// A decoder for this range with a buffer pool of its own.
+    ///
+    /// Options outside their bounds count as the nearest value inside.
     #[must_use]
     pub fn new(planned: &PlannedRange, options: DecodeOptions) -> Self {
         Self::with_pool(planned, options, BufferPool::new(OWN_POOL_BYTES))
     }
 
-    /// A decoder that takes memory for decompressed batches from `pool`, which many may share.
+    /// A decoder that takes memory for decompressed batches from `pool`, which decoders may share.
     #[must_use]
     pub fn with_pool(planned: &PlannedRange, options: DecodeOptions, pool: BufferPool) -> Self {
         let options = options.clamped();
@@ -126,35 +131,36 @@ impl RangeDecoder {
         }
     }
 
-    /// The schema of every batch: that of [`schema`](crate::schema()) for the columns asked for.
+    /// The schema of every batch, as [`schema`](crate::schema()) returns it for the requested
+    /// columns.
     #[must_use]
     pub const fn schema(&self) -> &SchemaRef {
         self.rows.schema()
     }
 
-    /// Whether everything pushed was decoded, so that [`RangeDecoder::push`] may be called.
+    /// Whether all pushed bytes are decoded, so that [`RangeDecoder::push`] may be called.
     #[must_use]
     pub const fn needs_input(&self) -> bool {
         self.input.is_none()
     }
 
-    /// How many rows wait for a full batch.
+    /// How many decoded rows are not in a returned batch yet.
     #[must_use]
     pub const fn pending_rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// What was done so far.
+    /// The totals of this decoder so far.
     #[must_use]
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Takes the next response of the range; its bytes are looked at by
-    /// [`RangeDecoder::next_batch`].
+    /// Takes the next response of the range, which [`RangeDecoder::next_batch`] then decodes.
     ///
     /// # Errors
-    /// `Internal` if [`RangeDecoder::needs_input`] is false; `Invalid` if the response exceeds 2 GiB.
+    /// `Internal` if [`RangeDecoder::needs_input`] is false; `Invalid` if the response has 2 GiB or
+    /// more.
     pub fn push(&mut self, fetched: Fetched) -> Result<(), WorkerError> {
         if self.input.is_some() {
             return Err(WorkerError::InputPending {
@@ -166,24 +172,25 @@ impl RangeDecoder {
         Ok(())
     }
 
-    /// The next full batch; `None` when everything pushed is decoded, where rows that do not fill a
-    /// batch stay pending. Decodes no further than the batch it returns.
+    /// Decodes the next full batch and no further; `None` if all pushed bytes are decoded.
+    ///
+    /// Rows that do not fill a batch stay pending.
     ///
     /// # Errors
-    /// `Corrupt` if the bytes are broken; `Invalid` for message formats before v2 and for a Kafka
+    /// `Corrupt` if the bytes are corrupt; `Invalid` for message formats before v2 and for a Kafka
     /// batch that decompresses to more than [`DecodeOptions::max_batch_bytes`].
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, WorkerError> {
         let next = self.advance();
         if next.is_err() {
-            self.abandon();
+            self.abandon_input();
         }
         next
     }
 
-    /// The pending rows as a batch, however few; `None` if there are none.
+    /// Returns the pending rows as a batch, even if they do not fill it; `None` if there are none.
     ///
-    /// If everything pushed is decoded, the decoder then holds no memory but what its pool keeps:
-    /// flush where there is nothing to push for a while.
+    /// If all pushed bytes are decoded, the decoder afterwards holds no memory except what its pool
+    /// keeps. Flush when there is nothing to push for some time.
     ///
     /// # Errors
     /// `Internal` only.
@@ -200,7 +207,8 @@ impl RangeDecoder {
             if self.rows.is_full() || (self.open.is_none() && self.holds_enough()) {
                 return self.finish_rows().map(Some);
             }
-            // Kept here while it is worked on: most batches of few records are left at once.
+            // A local variable until the rows are full: most batches of few records end before
+            // that.
             let open = if let Some(open) = self.open.take() {
                 open
             } else {
@@ -215,14 +223,15 @@ impl RangeDecoder {
         }
     }
 
-    /// Whether one more Kafka batch or response would keep too much alive, whatever the rows' bytes.
+    /// Whether the rows must be returned because the responses and decompressed bytes that they
+    /// keep alive reach the bound. The size of the rows themselves does not count.
     fn holds_enough(&self) -> bool {
         let most = self.max_bytes.min(MAX_BUFFER_BYTES - DecodeOptions::MAX_BATCH_BYTES);
         let kept = self.arena.len().saturating_add(self.rows.sources.kept_bytes());
         self.rows.len() > 0 && kept >= most
     }
 
-    /// Prepares a Kafka batch for parsing: decompresses it if need be.
+    /// Prepares a Kafka batch for parsing, and decompresses it if its records are read.
     #[inline]
     fn open(&mut self, batch: &KafkaBatch) -> Result<Open, WorkerError> {
         let body = if !self.needs_records && batch.inside {
@@ -240,13 +249,13 @@ impl RangeDecoder {
     }
 
     fn decompress(&mut self, batch: &KafkaBatch) -> Result<Range<usize>, WorkerError> {
-        let (source, behind) = match &self.input {
+        let (source, unread) = match &self.input {
             Some(input) => (input.bytes(batch.body.clone()), input.rest_bytes()),
             None => Default::default(),
         };
         let is_first = self.arena_history.records == 0;
         if self.arena.is_unallocated() && !is_first {
-            let rest = source.len().saturating_add(behind);
+            let rest = source.len().saturating_add(unread);
             self.arena_history.prepare(&mut self.arena, rest, self.rows.room(), self.max_bytes);
         }
         let KafkaBatch { base, codec, count, .. } = *batch;
@@ -255,17 +264,18 @@ impl RangeDecoder {
         if let (Some(clock), Some(began)) = (self.clock, began) {
             self.counts.decompress_time += clock.now().saturating_sub(began);
         }
-        self.arena_history.learn(source.len(), plain.len(), count as usize);
+        self.arena_history.record(source.len(), plain.len(), count as usize);
         if is_first {
-            // Moves what one batch decompressed to, rather than all of it many times.
-            let all = source.len().saturating_add(behind);
+            // Moves the output of one batch here, instead of all output several times later.
+            let all = source.len().saturating_add(unread);
             self.arena_history.prepare(&mut self.arena, all, self.rows.room(), self.max_bytes);
         }
         self.counts.decompressed_bytes += plain.len() as u64;
         Ok(plain)
     }
 
-    /// Turns records of the batch into rows until it ends or the rows are full; then it stays open.
+    /// Turns records of the batch into rows until the batch ends or the rows are full. If the rows
+    /// are full first, the batch stays open.
     #[inline]
     fn fill(&mut self, mut open: Open) -> Result<(), WorkerError> {
         let parsed = match &mut open.body {
@@ -287,7 +297,7 @@ impl RangeDecoder {
         };
         self.rows.end_kafka_batch(open.facts.is_log_append_time());
         match parsed {
-            Ok(true) => self.leave_batch(&open),
+            Ok(true) => self.close_batch(&open),
             Ok(false) => self.open = Some(open),
             Err(reason) => {
                 let error = self.scope.record_error(open.base, open.cursor.done(), reason);
@@ -298,40 +308,44 @@ impl RangeDecoder {
         Ok(())
     }
 
-    /// Leaves a batch of which nothing wanted is left.
+    /// Closes a batch after its last record of the range, and advances the position.
     #[inline]
-    fn leave_batch(&mut self, open: &Open) {
+    fn close_batch(&mut self, open: &Open) {
         self.position = self.position.max(open.next);
-        self.leave_body(open);
+        self.release_body(open);
     }
 
+    /// Releases the bytes of a batch, unless views point into them.
     #[inline]
-    fn leave_body(&mut self, open: &Open) {
+    fn release_body(&mut self, open: &Open) {
         match &open.body {
-            // Without a view into it, what the batch decompressed to is not needed any more.
+            // No view points into the decompressed bytes, so they are not needed any more.
             Body::Arena(range) if !open.is_referenced => self.arena.truncate(range.start),
-            Body::Frozen(_) => self.rows.sources.forget(Origin::Frozen),
+            Body::Frozen(_) => self.rows.sources.close(Origin::Frozen),
             _ => {}
         }
     }
 
-    /// Ends the walk over the response.
+    /// Drops the response.
     fn drop_input(&mut self) {
         self.input = None;
-        self.rows.sources.forget(Origin::Fetched);
+        self.rows.sources.close(Origin::Fetched);
     }
 
-    /// Gives up the response; the position stays behind the last record that became a row. Whoever
-    /// pushes the same broken bytes over and over keeps none of them alive that no row needs.
-    fn abandon(&mut self) {
+    /// Drops the response after an error. The position is then after the last record that became a
+    /// row.
+    ///
+    /// All memory that no row needs is released, so pushing the same corrupt bytes repeatedly keeps
+    /// none of them alive.
+    fn abandon_input(&mut self) {
         if let Some(open) = self.open.take() {
             let parsed = open.base.saturating_add(open.cursor.next_delta());
             self.position = self.position.max(parsed);
-            self.leave_body(&open);
+            self.release_body(&open);
         }
         self.drop_input();
         if self.rows.len() == 0 {
-            self.rows.forget_sources();
+            self.rows.clear_sources();
             self.arena.release();
         }
     }
@@ -340,7 +354,8 @@ impl RangeDecoder {
         let referenced = self.rows.sources.is_referenced(Origin::Arena);
         let frozen = referenced.then(|| self.arena.freeze());
         if !matches!(&self.open, Some(Open { body: Body::Arena(_), .. })) {
-            // Values that fit into their views need none of it, and the reader may pause here.
+            // Values that fit into their views need no arena, and the caller may pause after this
+            // batch.
             self.arena.release();
         }
         if let Some(buffer) = &frozen
@@ -361,7 +376,7 @@ impl RangeDecoder {
     }
 }
 
-/// The records of the open batch and what holds them.
+/// The records of the open batch, and the memory that holds them.
 struct Stored<'a> {
     body: &'a Body,
     size: Size,
@@ -370,8 +385,8 @@ struct Stored<'a> {
     needs_bytes: bool,
 }
 
-/// Parses records into `rows`; `true` if nothing wanted of the batch is left. Beside it, how long the
-/// longest view is that was made.
+/// Parses records into `rows`. Returns `true` if no record of the range is left in the batch, and
+/// the length of the longest view that was made, in bytes.
 #[inline]
 fn parse(
     rows: &mut Rows,
@@ -380,7 +395,7 @@ fn parse(
     cursor: &mut Cursor,
 ) -> (Result<bool, &'static str>, usize) {
     let Stored { body, size, input, arena, needs_bytes } = stored;
-    let behind = input.as_ref().map_or(0, |input| input.rest_bytes());
+    let unread = input.as_ref().map_or(0, |input| input.rest_bytes());
     let sources = &mut rows.sources;
     let (origin, index, start, bytes) = match body {
         Body::Fetched(range) => {
@@ -409,14 +424,14 @@ fn parse(
     let most = bytes.len() / record::MIN_RECORD_BYTES;
     let at_most = (cursor.left() as usize).min(most);
     let room = usize::try_from(rows.bytes_room()).unwrap_or(usize::MAX);
-    // What stands behind in the response is likely to be like this batch, give or take a little. It
-    // is a guess from lengths that may lie: beyond usual sizes columns grow as they are filled.
+    // The rest of the response is likely to be similar to this batch. The estimate uses lengths
+    // that may be wrong, so it is bounded: beyond the usual sizes, columns grow as they are filled.
     let likely = || {
         let scaled = |by: usize, of: usize| {
             by.saturating_mul(size.records.min(most)).checked_div(of).unwrap_or(0)
         };
-        let behind = scaled(behind, size.bytes).min(DecodeOptions::DEFAULT_MAX_ROWS);
-        let likely = at_most.saturating_add(behind).min(scaled(room, bytes.len()));
+        let unread = scaled(unread, size.bytes).min(DecodeOptions::DEFAULT_MAX_ROWS);
+        let likely = at_most.saturating_add(unread).min(scaled(room, bytes.len()));
         likely.saturating_add(likely / 16)
     };
     rows.reserve(at_most, likely);
@@ -431,22 +446,24 @@ fn parse(
 }
 
 impl ArenaHistory {
-    /// Notes what one Kafka batch decompressed to.
-    const fn learn(&mut self, compressed: usize, plain: usize, records: usize) {
+    /// Records the sizes of a Kafka batch before and after decompression.
+    const fn record(&mut self, compressed: usize, plain: usize, records: usize) {
         self.compressed_bytes = compressed;
         self.plain_bytes = plain;
         self.records = records;
     }
 
-    /// Gives an arena without memory as much as the next Arrow batch is likely to need: what
-    /// `rest_bytes` decompress to, or `rows` need, or one Kafka batch beyond `max_bytes`.
+    /// Reserves as much arena memory as the next Arrow batch is likely to need.
+    ///
+    /// This is the least of three estimates: what `rest_bytes` decompress to, what `rows` need, and
+    /// `max_bytes`. One Kafka batch is added to the last two.
     fn prepare(&self, arena: &mut Arena, rest_bytes: usize, rows: usize, max_bytes: usize) {
         let scaled = |by: usize, of: usize| {
             by.saturating_mul(self.plain_bytes).checked_div(of).unwrap_or_default()
         };
         let with_reserve = |bytes: usize| {
             let overshoot = (bytes / 4).min(MAX_OVERSHOOT_BYTES);
-            bytes.saturating_add(bytes / 16).saturating_add(overshoot).min(MAX_GUESS_BYTES)
+            bytes.saturating_add(bytes / 16).saturating_add(overshoot).min(MAX_ESTIMATE_BYTES)
         };
         let by_rows = scaled(rows, self.records).min(max_bytes).saturating_add(self.plain_bytes);
         let rest = scaled(rest_bytes, self.compressed_bytes);

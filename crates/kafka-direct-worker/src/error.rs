@@ -1,21 +1,23 @@
-//! Why bytes of a partition could not be decoded.
+//! The errors of the worker.
 
 use arrow_schema::ArrowError;
 use kafka_direct_core::{ErrorKind, HeaderError, Offset, OffsetRange, TopicPartition};
 
-/// An error of the worker; each names the partition and the base offset of the Kafka batch.
+/// An error of decoding or scanning a range, or an unknown column name.
 ///
-/// The decoder that returned one has dropped the bytes it was given. Rows decoded before stay
-/// right: [`flush`](crate::RangeDecoder::flush) hands them out.
+/// Errors of a Kafka batch name the partition and the batch's base offset.
+///
+/// A decoder that returns an error drops the bytes that were pushed. Rows that were decoded before
+/// the error stay valid: [`flush`](crate::RangeDecoder::flush) returns them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// A batch header that cannot be true (`Corrupt`), or an old message format (`Invalid`).
-    #[error("{range}: unreadable Kafka batch")]
+    /// A batch header is invalid (`Corrupt`), or has an old message format (`Invalid`).
+    #[error("{range}: cannot read a Kafka batch header")]
     Header {
         /// The range being read.
         range: OffsetRange,
-        /// What is wrong, at which offset.
+        /// The fault and the offset of the batch.
         #[source]
         source: HeaderError,
     },
@@ -28,7 +30,7 @@ pub enum WorkerError {
         range: OffsetRange,
         /// Base offset of the batch.
         offset: Offset,
-        /// Where reading goes on without losing or doubling a record.
+        /// The offset from which reading continues without losing or repeating a record, inclusive.
         resume_at: Offset,
         /// CRC-32C in the header.
         stored: u32,
@@ -37,18 +39,18 @@ pub enum WorkerError {
     },
     /// The bytes end inside a batch (`Corrupt`).
     #[error(
-        "{range}: the bytes end inside a Kafka batch, {rest_bytes} bytes behind offset {offset}"
+        "{range}: response ends inside a Kafka batch, {rest_bytes} bytes after offset {offset}; fetch again"
     )]
     Truncated {
         /// The range being read.
         range: OffsetRange,
-        /// Where the last whole batch ended, exclusive.
+        /// The end of the last whole batch, exclusive.
         offset: Offset,
-        /// How many bytes are left over.
+        /// How many bytes follow the last whole batch.
         rest_bytes: usize,
     },
     /// The compressed records cannot be decompressed (`Corrupt`).
-    #[error("{range}: Kafka batch at offset {offset} is not sound {codec}: {reason}")]
+    #[error("{range}: cannot decompress Kafka batch at offset {offset} as {codec}: {reason}")]
     Decompress {
         /// The range being read.
         range: OffsetRange,
@@ -56,7 +58,7 @@ pub enum WorkerError {
         offset: Offset,
         /// The codec's name.
         codec: &'static str,
-        /// What is wrong.
+        /// The fault in the compressed bytes.
         reason: &'static str,
     },
     /// A record contradicts its batch or itself (`Corrupt`).
@@ -68,10 +70,10 @@ pub enum WorkerError {
         offset: Offset,
         /// The record's index in its batch, from 0.
         record: u64,
-        /// What is wrong.
+        /// The fault in the record.
         reason: &'static str,
     },
-    /// A batch decompresses to more than is allowed (`Invalid`).
+    /// A batch decompresses to more than `max_batch_bytes` (`Invalid`).
     #[error(
         "{range}: Kafka batch at offset {offset} decompresses to more than {limit} bytes; raise `max_batch_bytes` (at most 1 GiB) if its writer is trusted"
     )]
@@ -80,52 +82,54 @@ pub enum WorkerError {
         range: OffsetRange,
         /// Base offset of the batch.
         offset: Offset,
-        /// The bound, in bytes.
+        /// The value of `max_batch_bytes`.
         limit: usize,
     },
-    /// More bytes in one piece than a view can point into (`Invalid`).
+    /// A response has more bytes than a view can point into (`Invalid`).
     #[error(
-        "{range}: {bytes} bytes from offset {offset} in one response are too many; fetch less than 2 GiB at once"
+        "{range}: response of {bytes} bytes from offset {offset} is too large; fetch less than 2 GiB at once"
     )]
     FetchTooLarge {
         /// The range being read.
         range: OffsetRange,
-        /// The offset asked for.
+        /// The fetch offset of the response.
         offset: Offset,
-        /// Size of the response.
+        /// The size of the response.
         bytes: usize,
     },
-    /// Bytes were pushed before those pushed earlier were decoded (`Internal`).
-    #[error("{range}: bytes from offset {offset} were pushed while others are being decoded")]
+    /// A response was pushed before the previous one was decoded (`Internal`).
+    #[error(
+        "{range}: response from offset {offset} was pushed before the previous one was decoded; call `next_batch` until it returns `None`"
+    )]
     InputPending {
         /// The range being read.
         range: OffsetRange,
-        /// The offset asked for.
+        /// The fetch offset of the response.
         offset: Offset,
     },
-    /// Arrow refused columns that were built here (`Internal`).
-    #[error("{topic_partition}: could not build a record batch before offset {offset}")]
+    /// Arrow rejected the columns that the decoder built (`Internal`).
+    #[error("{topic_partition}: cannot build a record batch before offset {offset}")]
     Arrow {
         /// The partition.
         topic_partition: TopicPartition,
         /// The position of the decoder.
         offset: Offset,
-        /// Arrow's reason.
+        /// Arrow's error.
         #[source]
         source: ArrowError,
     },
-    /// A name that is no column (`Invalid`).
+    /// An unknown column name (`Invalid`).
     #[error(
-        "`{name}` is no column; use key, value, topic, partition, offset, timestamp, timestamp_type or headers"
+        "unknown column `{name}`; use key, value, topic, partition, offset, timestamp, timestamp_type or headers"
     )]
     UnknownColumn {
-        /// The name that was given.
+        /// The unknown name.
         name: String,
     },
 }
 
 impl WorkerError {
-    /// What the caller should do.
+    /// The kind of this error, which says what the caller should do.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -142,8 +146,11 @@ impl WorkerError {
         }
     }
 
-    /// If a checksum did not match: the offset at which to fetch again. Every visible record of the
-    /// range below it is handed out or pending, none at or above it is.
+    /// The offset at which to fetch again, inclusive, if a checksum did not match; `None` for all
+    /// other errors.
+    ///
+    /// Every visible record of the range below this offset is delivered or pending. No record at or
+    /// above it is.
     #[must_use]
     pub const fn checksum_mismatch_at(&self) -> Option<Offset> {
         match self {

@@ -1,7 +1,7 @@
-//! One Fetch response walked batch by batch: which Kafka batches hold records to look at.
+//! Walks one Fetch response batch by batch and selects the Kafka batches to decode.
 //!
-//! Nothing of a batch is believed before its CRC-32C matched. Control batches and batches of
-//! aborted transactions end here; so do batches that lie outside the wanted offsets.
+//! No content of a batch is trusted before its CRC-32C is checked. The walk drops control batches,
+//! batches of aborted transactions, and batches outside the requested offsets.
 
 use std::ops::Range;
 
@@ -14,27 +14,27 @@ use kafka_direct_core::{
 
 use crate::{Counts, WorkerError, abort::AbortState, arena::Arena, codec, cursor::Facts, record};
 
-/// Where the checksummed part of a batch begins.
+/// Where the part of a batch that its CRC covers begins, in bytes.
 const CHECKED_FROM: usize = 21;
-/// Views hold offsets that Arrow's format counts in 31 bits.
+/// The size of the largest buffer, in bytes: an offset in an Arrow view has 31 bits.
 pub(crate) const MAX_BUFFER_BYTES: usize = 0x7fff_ffff;
 
 /// A Kafka batch that may hold records to deliver.
 #[derive(Debug, Clone)]
 pub(crate) struct KafkaBatch {
     pub(crate) base: Offset,
-    /// The position behind it.
+    /// The fetch position after the batch.
     pub(crate) next: Offset,
     pub(crate) count: u32,
     pub(crate) codec: Codec,
-    /// Where its records stand in the response's bytes.
+    /// Where its records are in the response's bytes.
     pub(crate) body: Range<usize>,
-    /// Whether every offset it can hold is wanted.
+    /// Whether all its offsets are inside the range.
     pub(crate) inside: bool,
     pub(crate) facts: Facts,
 }
 
-/// What one response is read for.
+/// The range of a read, its isolation level, and the bound on a decompressed Kafka batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     pub(crate) range: OffsetRange,
@@ -95,8 +95,9 @@ impl Scope {
         })
     }
 
-    /// Compares the checksum of a batch. If it does not match, the base offset may be what is broken:
-    /// reading goes on from `next`, where the batch before ended.
+    /// Checks the checksum of a batch. If it does not match, the base offset may be corrupt too. So
+    /// the error names `next`, where the batch before ended, as the offset from which to read
+    /// again.
     #[inline]
     fn check(&self, header: &BatchHeader, whole: &[u8], next: Offset) -> Result<(), WorkerError> {
         let checked = whole.get(CHECKED_FROM..).unwrap_or_default();
@@ -113,7 +114,8 @@ impl Scope {
         })
     }
 
-    /// Takes note of a transaction marker. A control batch that compaction emptied says nothing.
+    /// Applies the transaction marker in a control batch. A control batch that compaction emptied
+    /// has none.
     fn marker(
         &self,
         aborts: &mut AbortState,
@@ -132,8 +134,9 @@ impl Scope {
                 arena.get(range)
             }
         };
-        let key = record::marker_key(plain)
-            .ok_or_else(|| self.record_error(header.base_offset, 0, "no transaction marker"))?;
+        let key = record::marker_key(plain).ok_or_else(|| {
+            self.record_error(header.base_offset, 0, "it is not a transaction marker")
+        })?;
         aborts.marker(header.producer_id, key);
         Ok(())
     }
@@ -146,16 +149,17 @@ pub(crate) struct Input {
     /// `records` as an Arrow buffer, made when the first view needs it.
     buffer: Option<Buffer>,
     at: usize,
-    /// First offset to deliver, inclusive.
+    /// The first offset to deliver, inclusive.
     lower: Offset,
-    /// Lowest base offset the next batch may have.
+    /// The lowest base offset that the next batch may have.
     expected: Offset,
-    /// `None` under read_uncommitted.
+    /// The aborted transactions; `None` under read_uncommitted.
     aborts: Option<AbortState>,
 }
 
 impl Input {
-    /// Reads `fetched` from its fetch offset or from `lower`, whichever comes later.
+    /// Reads `fetched` from its fetch offset, `lower` or the start of the range, whichever is
+    /// highest.
     pub(crate) fn new(scope: &Scope, fetched: Fetched, lower: Offset) -> Result<Self, WorkerError> {
         let Fetched { fetch_offset, records, aborted, .. } = fetched;
         if records.len() > MAX_BUFFER_BYTES {
@@ -186,12 +190,12 @@ impl Input {
         self.buffer.get_or_insert_with(|| Buffer::from(self.records.clone())).clone()
     }
 
-    /// How many bytes have not been walked.
+    /// How many bytes of the response follow the last batch that was read.
     pub(crate) fn rest_bytes(&self) -> usize {
         self.records.len().saturating_sub(self.at)
     }
 
-    /// The next batch with records to look at; `None` when there is none left.
+    /// The next batch whose records may be visible; `None` if there is none left.
     #[inline]
     pub(crate) fn next_visible(
         &mut self,
@@ -203,7 +207,7 @@ impl Input {
             if rest.is_empty() {
                 return Ok(None);
             }
-            // Read in place: with batches of one record, moving headers about shows.
+            // Headers are read in place: with batches of one record, moving them is measurable.
             let item = walk(rest).next();
             let (header, whole) = match &item {
                 Some(Ok((header, whole))) => (header, *whole),

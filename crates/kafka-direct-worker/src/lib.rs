@@ -1,10 +1,14 @@
-//! One planned range's fetched bytes to Arrow record batches.
+//! Decodes the fetched bytes of one planned range into Arrow record batches.
 //!
-//! **Promises:** decoding is a pure function of the bytes and the options; every visible record of
-//! the range comes out exactly once, in order, however the bytes were cut (INV-3); under
-//! read_committed no aborted record comes out (INV-7); nothing panics on any input, and memory is
-//! bounded by [`DecodeOptions`] whatever a length field or a compressed batch claims (INV-8); keys
-//! and values are views over the fetched (or the decompressed) bytes, never copies.
+//! **Promises:**
+//!
+//! - Decoding is a pure function of the bytes and the options.
+//! - Every visible record of the range is delivered exactly once, in order, however the bytes were
+//!   divided into responses (INV-3).
+//! - Under read_committed no aborted record is delivered (INV-7).
+//! - Nothing panics on any input. [`DecodeOptions`] bounds the memory, whatever a length field or a
+//!   compressed batch claims (INV-8).
+//! - Keys and values are views over the fetched or the decompressed bytes, never copies.
 //!
 //! **Does not know:** sockets, files, clocks, async runtimes, plans of more than one range, or what
 //! keys and values mean.
@@ -31,28 +35,28 @@
 //!
 //! # Map
 //!
-//! - `options.rs`, `columns.rs`: what is asked for: `DecodeOptions`, `Columns`
+//! - `options.rs`, `columns.rs`: `DecodeOptions` and `Columns`, the caller's options
 //! - `schema.rs`: the Arrow schema of a set of columns
-//! - `decoder.rs`: `RangeDecoder`: takes `Fetched`, gives Arrow batches
-//! - `scan.rs`: `scan` counts the visible records and decodes no more than that needs
-//! - `input.rs`: walks one `Fetched` batch by batch; checks checksums; drops control batches, aborted
-//!   batches and batches outside the range
+//! - `decoder.rs`: `RangeDecoder`, which decodes `Fetched` into Arrow batches
+//! - `scan.rs`: `scan`, which counts the visible records and decodes only what the count needs
+//! - `input.rs`: walks one `Fetched` batch by batch, checks checksums, and drops control batches,
+//!   aborted batches and batches outside the range
 //! - `abort.rs`: which transactional batches were aborted
-//! - `record.rs`: parses the records of a batch into rows, whatever their shape
+//! - `record.rs`: parses the records of a batch into rows, for every shape and set of columns
 //! - `quick.rs`: the hot loop, for records of the usual shape and the usual columns
 //! - `cursor.rs`: what the records of a batch have in common, and how far they are parsed
-//! - `varint.rs`: zigzag varints, and fields that have one as their length
+//! - `varint.rs`: zigzag varints, and fields that have a varint as their length
 //! - `rows/mod.rs`: the Arrow batch that is being filled
-//! - `rows/views.rs`: 16-byte Arrow views over keys and values that are not copied
+//! - `rows/views.rs`: 16-byte Arrow views over keys and values, which are not copied
 //! - `rows/sources.rs`: the buffers that the views point into
-//! - `rows/chunk.rs`: records that are parsed and are not rows yet
+//! - `rows/chunk.rs`: parsed records that are not rows yet
 //! - `rows/headers.rs`, `rows/times.rs`: the columns of headers and of timestamps
-//! - `rows/constants.rs`: columns that are the same in every row
+//! - `rows/constants.rs`: columns that have the same value in every row
 //! - `rows/nulls.rs`: the bitmap of null rows
-//! - `arena.rs`: the buffer that compressed batches are decompressed into
+//! - `arena.rs`: the buffer that holds decompressed batches
 //! - `codec/mod.rs`: bounded decompression; `codec/gzip.rs`, `codec/lz4.rs`, `codec/snappy.rs` and
-//!   `codec/zstd.rs` do one format each
-//! - `counts.rs`: `Counts`, what was decoded so far
+//!   `codec/zstd.rs` decode one format each
+//! - `counts.rs`: `Counts`, the totals of a decoder
 //! - `error.rs`: `WorkerError`
 
 mod abort;

@@ -1,33 +1,38 @@
-//! How a range is decoded.
+//! The options of decoding a range.
 
 use std::time::Duration;
 
 use crate::Columns;
 
-/// Columns and sizes of the Arrow batches, and the bound on one Kafka batch.
+/// The options of decoding: columns and sizes of Arrow batches, and a bound on each Kafka batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DecodeOptions {
     /// The columns to build. Default: all but headers.
     pub columns: Columns,
-    /// Most rows of one Arrow batch, at least 1. Default: 8192.
+    /// The most rows of one Arrow batch, at least 1. Default: 8192.
     pub max_rows: usize,
-    /// Key, value and header bytes, of the columns asked for, at which an Arrow batch is closed; the
-    /// record that reaches the bound is still in it. At least 1. Default: 8 MiB.
+    /// The bytes of keys, values and headers at which an Arrow batch is closed, at least 1.
+    /// Default: 8 MiB.
     ///
-    /// It is also closed when the responses and the decompressed Kafka batches that it keeps alive reach
-    /// the bound together, here of at most 1 GiB, so that few bytes of many do not pin them all. They
-    /// are kept whole: an Arrow batch may keep this many bytes alive, and one response and one
-    /// decompressed Kafka batch more. One that goes on in a compressed Kafka batch, where the Arrow
-    /// batch before ended, also keeps what that one kept of decompressed ones.
+    /// - Only columns that are built count.
+    /// - The record that reaches the bound is still in the batch.
+    /// - An Arrow batch keeps each of its responses and decompressed Kafka batches alive as a
+    ///   whole. So it is also closed when their sizes together reach this bound, here at most 1
+    ///   GiB. Otherwise a few bytes of many responses would keep all of them alive.
+    /// - An Arrow batch therefore keeps at most this many bytes alive, plus one response and one
+    ///   decompressed Kafka batch.
+    /// - If an Arrow batch ends inside a compressed Kafka batch, the next one starts there. It then
+    ///   also keeps the decompressed bytes alive that the previous one kept.
     pub max_bytes: usize,
-    /// Most bytes one Kafka batch may decompress to, at least 1 and at most
-    /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger one is refused as `Invalid`. Default: 64 MiB.
+    /// The most bytes that one Kafka batch may decompress to, from 1 to
+    /// [`DecodeOptions::MAX_BATCH_BYTES`]. A larger batch is an error of kind `Invalid`.
+    /// Default: 64 MiB.
     pub max_batch_bytes: usize,
     pub(crate) clock: Option<Clock>,
 }
 
-/// A clock that the decoder's owner lends it, which has none of its own.
+/// The caller's clock. The decoder has none of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock(fn() -> Duration);
 
@@ -37,7 +42,7 @@ impl Clock {
     }
 }
 
-/// Equal if both ask the same function, as far as addresses tell.
+/// Two clocks are equal if their functions have the same address.
 impl PartialEq for Clock {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::fn_addr_eq(self.0, other.0)
@@ -47,12 +52,12 @@ impl PartialEq for Clock {
 impl Eq for Clock {}
 
 impl DecodeOptions {
-    /// Most rows of one Arrow batch where nothing else is asked for.
+    /// The default of [`DecodeOptions::max_rows`].
     pub(crate) const DEFAULT_MAX_ROWS: usize = 8192;
-    /// The highest bound on one Kafka batch: 1 GiB.
+    /// The highest value of [`DecodeOptions::max_batch_bytes`]: 1 GiB.
     pub const MAX_BATCH_BYTES: usize = 1 << 30;
 
-    /// The defaults.
+    /// The default options.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -71,37 +76,39 @@ impl DecodeOptions {
         self
     }
 
-    /// Sets the most rows of one Arrow batch; 0 counts as 1.
+    /// Sets [`DecodeOptions::max_rows`]; 0 counts as 1.
     #[must_use]
     pub const fn with_max_rows(mut self, rows: usize) -> Self {
         self.max_rows = rows;
         self
     }
 
-    /// Sets the bytes at which an Arrow batch is closed; 0 counts as 1.
+    /// Sets [`DecodeOptions::max_bytes`], at which an Arrow batch is closed; 0 counts as 1.
     #[must_use]
     pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Sets the most bytes of one decompressed Kafka batch; values outside
-    /// `1..=MAX_BATCH_BYTES` count as the nearest inside.
+    /// Sets [`DecodeOptions::max_batch_bytes`], the bound on one decompressed Kafka batch. Values
+    /// outside `1..=MAX_BATCH_BYTES` count as the nearest value inside.
     #[must_use]
     pub const fn with_max_batch_bytes(mut self, bytes: usize) -> Self {
         self.max_batch_bytes = bytes;
         self
     }
 
-    /// Measures [`Counts::decompress_time`](crate::Counts::decompress_time) by `now`: the time since
-    /// a moment that stays the same, by a clock that never goes back. Default: nothing is measured.
+    /// Sets the clock that measures [`Counts::decompress_time`](crate::Counts::decompress_time).
+    ///
+    /// `now` returns the time since a fixed moment, and never less than before. Default: no clock,
+    /// and nothing is measured.
     #[must_use]
     pub const fn with_clock(mut self, now: fn() -> Duration) -> Self {
         self.clock = Some(Clock(now));
         self
     }
 
-    /// The same options with every number inside its bounds.
+    /// These options, with every number set to the nearest value inside its bounds.
     pub(crate) fn clamped(self) -> Self {
         Self {
             columns: self.columns,

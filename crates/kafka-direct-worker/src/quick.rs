@@ -1,11 +1,12 @@
-//! The hot loop: records of the usual shape, for the usual columns.
+//! The hot loop, which parses records of the usual shape for the usual columns.
 //!
-//! Usual are records without headers whose lengths and deltas take few bytes, and the columns key,
-//! value, offset and timestamp. Whatever else comes stops the loop, and is left to the
-//! [`record`](crate::record) loop, which knows every shape and names every fault.
+//! The usual shape is a record without headers whose lengths and deltas take few bytes. The usual
+//! columns are key, value, offset and timestamp. At any other record the loop ends. The
+//! [`record`](crate::record) loop then parses that record: it handles every shape and names every
+//! fault.
 //!
-//! A few dozen records are parsed before their columns are filled, each by a loop of its own: all
-//! at once is more than the processor's registers hold.
+//! The loop parses up to [`CHUNK`] records, then fills each column in a loop of its own. Filling
+//! all columns in one loop needs more registers than the processor has.
 
 use crate::{
     cursor::{Cursor, Facts},
@@ -13,12 +14,14 @@ use crate::{
     varint::zigzag,
 };
 
-/// A batch of fewer records is done before the loop has begun; they go [`one`] by one.
+/// The fewest records for which the loop is worth its setup; [`one`] parses fewer records singly.
 pub(crate) const FEWEST: u32 = 4;
-/// No time delta of a usual record is larger, either way.
+/// The largest absolute time delta of a usual record, in milliseconds: a varint of up to three
+/// bytes.
 const MAX_TIME_DELTA: i64 = 1 << 20;
 
-/// Parses wanted records as long as they are usual and there is room; returns how many.
+/// Parses records of the range until one is unusual, or the rows are full. Returns how many it
+/// parsed.
 #[inline(never)]
 pub(crate) fn records(
     rows: &mut Rows,
@@ -37,8 +40,9 @@ pub(crate) fn records(
         let bytes = usize::try_from(rows.bytes_room()).unwrap_or(usize::MAX);
         let begin = at;
         let mut count = 0;
-        for slot in rows.chunk.0.iter_mut().take(limit) {
-            // More than the keys and the values: the caller starts anew if that is too early.
+        for entry in rows.chunk.0.iter_mut().take(limit) {
+            // Counts all bytes of the records, not only keys and values, so the loop may end before
+            // the rows are full. The caller then calls it again.
             if at - begin >= bytes {
                 break;
             }
@@ -47,7 +51,7 @@ pub(crate) fn records(
             if !wanted.contains(&delta) {
                 break;
             }
-            *slot = parsed;
+            *entry = parsed;
             at = end;
             wanted.start = delta + 1;
             count += 1;
@@ -67,7 +71,8 @@ pub(crate) fn records(
     u32::try_from(passed).unwrap_or(u32::MAX)
 }
 
-/// Parses the next record if it is usual and wanted, and says whether it was. The rows are not full.
+/// Parses the next record if it is usual and inside the range. Returns whether it did. The rows
+/// must not be full.
 #[inline(always)]
 pub(crate) fn one(
     rows: &mut Rows,
@@ -82,8 +87,8 @@ pub(crate) fn one(
         return false;
     }
     let Some(time) = facts.time(i64::from(time_delta)) else { return false };
-    rows.keys.push(source, key.place());
-    rows.values.push(source, value.place());
+    rows.keys.push(source, key.extent());
+    rows.values.push(source, value.extent());
     rows.offsets.push(facts.offset(delta));
     rows.times.push(time);
     rows.end_rows(1);
@@ -91,7 +96,7 @@ pub(crate) fn one(
     true
 }
 
-/// Makes rows of the first `count` parsed records.
+/// Fills the columns with the first `count` parsed records.
 #[inline(always)]
 fn columns(rows: &mut Rows, source: &Source<'_>, facts: &Facts, count: usize) {
     let Rows { chunk, keys, values, offsets, times, .. } = &mut *rows;
@@ -103,17 +108,17 @@ fn columns(rows: &mut Rows, source: &Source<'_>, facts: &Facts, count: usize) {
     rows.end_rows(count);
 }
 
-/// Parses the record at `at` if it is of the usual shape, and says where it ends.
+/// Parses the record at `at` if it has the usual shape. Returns the record and its end, exclusive.
 ///
-/// The numbers stand in the first 16 bytes, which are looked up once. The fields follow each other,
-/// so that one comparison at the end proves every length right.
+/// The numbers before the key are in the first 16 bytes, whose bounds are checked once. The fields
+/// follow each other, so one comparison at the end checks every length.
 #[inline(always)]
 fn record(body: &[u8], at: usize) -> Option<(Parsed, usize)> {
     let head = body.get(at..)?.first_chunk::<16>()?;
     let mut read = 0;
     let record_length = length(short(head, &mut read)?)??;
     let end = at + read + record_length;
-    // Attributes, which no format version uses.
+    // The attributes byte, which Kafka does not use.
     read += 1;
     let time_delta = zigzag(medium(head, &mut read)?);
     let delta = zigzag(short(head, &mut read)?);
@@ -138,7 +143,7 @@ fn record(body: &[u8], at: usize) -> Option<(Parsed, usize)> {
     no_headers.then_some((Parsed { time_delta, delta, key, value }, end))
 }
 
-/// A length: `Some(None)` for null, `None` if it is neither.
+/// Decodes a zigzag length: `Some(None)` for null, `None` for any other negative length.
 #[inline(always)]
 fn length(raw: u32) -> Option<Option<usize>> {
     match raw {
@@ -148,8 +153,10 @@ fn length(raw: u32) -> Option<Option<usize>> {
     }
 }
 
-/// Reads a varint of one or two bytes, still zigzag. `read` stays below `N`, a power of two: the
-/// remainder costs nothing and tells the compiler so.
+/// Reads a varint of one or two bytes, without decoding its zigzag.
+///
+/// `read` stays below `N`, a power of two. The remainder costs nothing and removes the bounds
+/// check.
 #[inline(always)]
 fn short<const N: usize>(head: &[u8; N], read: &mut usize) -> Option<u32> {
     let first = u32::from(head[*read % N]);
@@ -162,7 +169,7 @@ fn short<const N: usize>(head: &[u8; N], read: &mut usize) -> Option<u32> {
     (second < 0x80).then_some((first & 0x7f) | (second << 7))
 }
 
-/// Reads a varint of up to three bytes, still zigzag.
+/// Reads a varint of up to three bytes, without decoding its zigzag.
 #[inline(always)]
 fn medium<const N: usize>(head: &[u8; N], read: &mut usize) -> Option<u32> {
     let start = *read;

@@ -1,11 +1,19 @@
-//! The records of one Kafka batch, parsed into rows.
+//! Parses the records of one Kafka batch into rows.
 //!
-//! A record is a varint length, attributes (1 byte, unused), timestamp delta (varlong), offset
-//! delta (varint), key and value (varint length, −1 for null), a varint count of headers and the
-//! headers. Every length is checked against what holds it. A row is added only once its record is
-//! known to be sound, so that rows stay whole when a later record is not.
+//! The fields of a record, in order:
 //!
-//! This is the loop for every shape of record and set of columns; [`quick`] takes the usual ones.
+//! - length (varint)
+//! - attributes (1 byte, unused)
+//! - timestamp delta (varlong)
+//! - offset delta (varint)
+//! - key and value (each a varint length, −1 for null, and the bytes)
+//! - number of headers (varint), and the headers
+//!
+//! Every length is checked against the size of its container. A row is added only after its record
+//! was checked, so a corrupt record leaves the rows before it complete.
+//!
+//! This loop parses records of every shape, for every set of columns. [`quick`] parses the usual
+//! ones.
 
 use crate::{
     cursor::{Cursor, Facts},
@@ -14,26 +22,27 @@ use crate::{
     varint::{CUT, field, varint, varlong},
 };
 
-/// The fewest bytes a record takes: seven one-byte fields.
+/// The size of the smallest record, in bytes: seven one-byte fields.
 pub(crate) const MIN_RECORD_BYTES: usize = 7;
 
 const LENGTH: &str = "its length exceeds the batch";
 const KEY: &str = "the key's length exceeds the record";
 const VALUE: &str = "the value's length exceeds the record";
-const ORDER: &str = "its offset is not between the one before and the batch's last";
+const ORDER: &str = "its offset is not between the previous record's and the batch's last";
 const TIME: &str = "its timestamp is out of range";
 const REST: &str = "bytes follow where the record should end";
 
-/// The front of a record: its extent and the deltas.
+/// The first fields of a record, up to the offset delta.
 struct Front {
-    /// Behind the offset delta.
+    /// The position after the offset delta.
     at: usize,
+    /// The end of the record, exclusive.
     end: usize,
     time_delta: i64,
     delta: i64,
 }
 
-/// Parses the front of the record at `at` and checks that its offset follows `last`.
+/// Parses the first fields of the record at `at`, and checks that its offset delta is above `last`.
 #[inline(always)]
 fn front(body: &[u8], at: usize, last: i64, facts: &Facts) -> Result<Front, &'static str> {
     let mut at = at;
@@ -55,8 +64,8 @@ fn front(body: &[u8], at: usize, last: i64, facts: &Facts) -> Result<Front, &'st
     Ok(Front { at, end, time_delta, delta })
 }
 
-/// Parses records into `rows` until the batch ends, `rows` is full, or `until` is reached; `true`
-/// if nothing wanted is left.
+/// Parses records into `rows` until the batch ends, the range ends, or `rows` is full. Returns
+/// `true` if no record of the range is left in the batch.
 pub(crate) fn parse(
     rows: &mut Rows,
     source: &Source<'_>,
@@ -81,7 +90,7 @@ pub(crate) fn parse(
     cursor.finish(source.body)
 }
 
-/// Parses one record of any shape; `false` if it lies at or behind `until`.
+/// Parses one record of any shape. Returns `false` if its offset is at or after the range's end.
 fn any_record(
     rows: &mut Rows,
     source: &Source<'_>,
@@ -127,7 +136,9 @@ fn any_record(
     Ok(true)
 }
 
-/// Counts the wanted records of a batch by their offset deltas alone; on a fault, which record.
+/// Counts the records of a batch that are inside the range, by their offset deltas.
+///
+/// An error names the index of the record in its batch, from 0, and the fault.
 pub(crate) fn count(body: &[u8], facts: &Facts, count: u32) -> Result<u64, (u64, &'static str)> {
     let mut cursor = Cursor::new(count);
     let mut wanted = 0;
@@ -144,7 +155,7 @@ pub(crate) fn count(body: &[u8], facts: &Facts, count: u32) -> Result<u64, (u64,
     Ok(wanted)
 }
 
-/// The first four bytes of the first record's key: version and type of a transaction marker.
+/// Reads the first four bytes of the first record's key: version and type of a transaction marker.
 pub(crate) fn marker_key(body: &[u8]) -> Option<[u8; 4]> {
     let mut at = 0;
     let length = usize::try_from(varint(body, &mut at)?).ok()?;

@@ -1,4 +1,4 @@
-//! How many visible records a response holds, read as cheaply as can be exact.
+//! Counts the visible records of a response exactly, with as little decoding as possible.
 
 use kafka_direct_core::{Codec, Fetched, PlannedRange};
 
@@ -12,12 +12,14 @@ use crate::{
 /// Counts the records of `fetched` that a [`RangeDecoder`](crate::RangeDecoder) of the same range
 /// would deliver.
 ///
-/// A Kafka batch that lies wholly inside the range is counted by its header, after its checksum;
-/// only at the two edges are records decompressed, and only their offsets read. Of the options,
-/// only [`DecodeOptions::max_batch_bytes`] matters.
+/// If a Kafka batch is entirely inside the range, the function checks its checksum and takes the
+/// count from its header. Only batches at the two ends of the range are decompressed, and only the
+/// offsets of their records are read. The only option that has an effect is
+/// [`DecodeOptions::max_batch_bytes`].
 ///
 /// # Errors
-/// As for [`RangeDecoder::next_batch`](crate::RangeDecoder::next_batch), for what is looked at.
+/// Those of [`RangeDecoder::next_batch`](crate::RangeDecoder::next_batch), for the bytes that are
+/// read.
 pub fn scan(
     planned: &PlannedRange,
     fetched: &Fetched,

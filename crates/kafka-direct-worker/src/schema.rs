@@ -6,8 +6,10 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUni
 
 use crate::{Column, Columns};
 
-/// The schema of batches with these columns, in the order of [`Column::ALL`]. The same set always
-/// gives the same schema, so batches of all partitions and reads fit together.
+/// The Arrow schema of batches with these columns, in the order of [`Column::ALL`].
+///
+/// The same set of columns always has the same schema, so batches of all partitions and reads can
+/// be combined.
 #[must_use]
 pub fn schema(columns: Columns) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(field).collect::<Fields>()))
@@ -30,17 +32,17 @@ fn data_type(column: Column) -> DataType {
     }
 }
 
-/// Milliseconds since the epoch.
+/// The type of the timestamp column: milliseconds since the epoch, in UTC.
 pub(crate) fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()))
 }
 
-/// One header within the list.
+/// The item type of the headers column: one header.
 pub(crate) fn header_item() -> FieldRef {
     Arc::new(Field::new("item", DataType::Struct(header_fields()), false))
 }
 
-/// The parts of one header.
+/// The fields of one header: key and value.
 pub(crate) fn header_fields() -> Fields {
     [Field::new("key", DataType::Utf8View, false), Field::new("value", DataType::BinaryView, true)]
         .into_iter()

@@ -1,14 +1,14 @@
-//! Kafka's zigzag varints: at most five bytes for 32 bits and ten for 64. And the fields that have
-//! one as their length.
+//! Kafka's zigzag varints, and fields that have a varint as their length.
 //!
-//! Lengths and deltas are one or two bytes almost always; those are read in line, the rest out of
-//! line so that the record loop stays small.
+//! A varint has at most five bytes for 32 bits and ten for 64 bits. Lengths and deltas almost
+//! always have one or two bytes. Inlined code reads those, and a separate function reads longer
+//! ones, so that the record loop stays small.
 
-/// The fault where a number cannot be read.
+/// The fault of a varint that cannot be read.
 pub(crate) const CUT: &str = "a number is cut off or too long";
 
-/// Reads a 32-bit varint at `at` and moves `at` behind it; `None` if the bytes end or it is longer
-/// than any 32-bit number needs.
+/// Reads a 32-bit varint at `at` and moves `at` after it. `None` if the bytes end inside it, or if
+/// it has more than 32 bits.
 #[inline(always)]
 pub(crate) fn varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
     let first = u32::from(*bytes.get(*at)?);
@@ -42,7 +42,7 @@ fn varint_rest(bytes: &[u8], at: &mut usize) -> Option<i32> {
     None
 }
 
-/// Reads a 64-bit varint, as [`varint`] does.
+/// Reads a 64-bit varint at `at` and moves `at` after it, as [`varint`] does.
 #[inline(always)]
 pub(crate) fn varlong(bytes: &[u8], at: &mut usize) -> Option<i64> {
     let first = u64::from(*bytes.get(*at)?);
@@ -85,7 +85,8 @@ pub(crate) const fn zigzag_long(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
-/// Reads a length and skips so many bytes: their start and length, `None` if the length is −1.
+/// Reads a length, skips that many bytes, and returns their start and length. `None` if the length
+/// is −1; `fault` if it is invalid.
 #[inline(always)]
 pub(crate) fn field(
     record: &[u8],
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_and_overflowing_varints_are_refused() {
+    fn endless_and_overflowing_varints_are_rejected() {
         for bytes in [&[0xff; 20][..], &[0x80; 5], &[0xff, 0xff, 0xff, 0xff, 0x1f], &[]] {
             assert_eq!(varint(bytes, &mut 0), None, "{bytes:x?}");
         }

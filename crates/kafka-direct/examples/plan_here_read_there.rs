@@ -1,5 +1,5 @@
-//! A driver makes the plan and hands out ranges as text; workers read them with nothing else but a
-//! connection. Here both are in one process, with a pipe's worth of JSON between them.
+//! A driver makes the plan and sends ranges as text; workers need only that text and a connection.
+//! Here both are in one process, with JSON between them.
 #![allow(clippy::print_stdout, reason = "an example shows what it found")]
 
 use kafka_direct::{
@@ -22,7 +22,7 @@ async fn main() -> Result<(), BoxError> {
     let text = planned.build().await?.plan().to_json();
     println!("{text}");
 
-    // A worker, which knows the text and where the cluster is.
+    // A worker, which has the text and the address of the cluster.
     let worker = Cluster::connect(ClusterConfig::new(servers)).await?;
     for planned in BatchPlan::from_json(&text)?.ranges() {
         let mut batches = read_range(&worker, planned.clone(), &ReadOptions::new());

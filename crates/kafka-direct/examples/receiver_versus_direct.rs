@@ -1,12 +1,12 @@
-//! What it buys to read without a receiver, on your machine: the same records read both ways.
+//! Compares reading with and without a receiver on your machine: the same records, both ways.
 //!
-//! - **Receiver**: one loop takes the batches of all partitions as they come, and writes each into a
-//!   log of its own, synced to disk, before it hands it over: what a receiver has to do so that a crash
-//!   loses nothing that Kafka counts as read.
-//! - **Direct**: one task a partition reads its range and hands batches over. A crash loses nothing
+//! - **Receiver**: one loop takes the batches of all partitions as they arrive. It writes each to a log
+//!   of its own, synced to disk, before it passes it on. A receiver has to do that so that a crash loses
+//!   nothing that Kafka counts as read.
+//! - **Direct**: one task per partition reads its range and passes the batches on. A crash loses nothing
 //!   either: the plan says which offsets to read again.
 //!
-//! Both use the same fetches and the same decoder, which is kind to the receiver.
+//! Both use the same fetches and the same decoder, which favours the receiver.
 //!
 //! `cargo run --release -p kafka-direct --example receiver_versus_direct` starts an embedded broker
 //! in a process of its own and fills it. With `-- HOST:PORT TOPIC` it reads the last
@@ -39,12 +39,12 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
 const PARTITIONS: i32 = 4;
-/// Of each partition.
+/// Offsets of each partition that are read.
 const RECORDS: i64 = 200_000;
-/// The first is not counted.
+/// Rounds; the first is not counted.
 const ROUNDS: usize = 4;
 
-/// What reading once gave and took.
+/// Records, bytes and time of reading once.
 #[derive(Debug, Default, Clone, Copy)]
 struct Round {
     records: u64,
@@ -83,7 +83,7 @@ async fn main() -> Result<(), BoxError> {
     report(&median(&receiver), &median(&direct))
 }
 
-/// One loop for all partitions; a batch is handed over once it is safe in the log.
+/// One loop for all partitions; a batch is passed on after the log was synced.
 async fn read_by_receiver(rdd: &KafkaRdd) -> Result<Round, BoxError> {
     let path = env::temp_dir().join(format!("receiver-{}.log", std::process::id()));
     let mut log = File::create(&path)?;
@@ -105,7 +105,7 @@ async fn read_by_receiver(rdd: &KafkaRdd) -> Result<Round, BoxError> {
     Ok(round)
 }
 
-/// A task a partition; nothing between its batches and whoever wants them.
+/// One task per partition, which passes its batches on directly.
 async fn read_direct(rdd: &KafkaRdd) -> Result<Round, BoxError> {
     let sums = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
     let total = Arc::clone(&sums);
@@ -125,14 +125,14 @@ async fn read_direct(rdd: &KafkaRdd) -> Result<Round, BoxError> {
     Ok(Round { records, value_bytes, ..Round::default() })
 }
 
-/// Where the work on the records would begin: how many, and bytes of values.
+/// The place of the work on the records: counts them and the bytes of their values.
 fn hand_over(batch: &RecordBatch) -> Result<(u64, u64), BoxError> {
     let values = column(batch, Column::Value)?.as_binary_view();
     let bytes: usize = values.iter().flatten().map(<[u8]>::len).sum();
     Ok((values.len() as u64, bytes as u64))
 }
 
-/// All that must survive of each record, back to back.
+/// The parts of each record that a receiver's log must keep, one record after another.
 fn put_records(batch: &RecordBatch, block: &mut Vec<u8>) -> Result<(), BoxError> {
     let partitions = column(batch, Column::Partition)?.as_primitive::<Int32Type>();
     let offsets = column(batch, Column::Offset)?.as_primitive::<Int64Type>();
@@ -156,7 +156,7 @@ fn column(batch: &RecordBatch, column: Column) -> Result<&dyn arrow_array::Array
     Ok(found.ok_or_else(|| format!("no column {column}"))?.as_ref())
 }
 
-/// Time on the wall, and time of this process on all processors.
+/// Wall time, and CPU time of this process.
 async fn measured(
     reading: impl Future<Output = Result<Round, BoxError>>,
 ) -> Result<Round, BoxError> {
@@ -170,7 +170,7 @@ fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// The round with the median wall time, the first left out.
+/// The round with the median wall time, without the first round.
 fn median(rounds: &[Round]) -> Round {
     let mut counted = rounds.get(1..).unwrap_or_default().to_vec();
     counted.sort_by(|a, b| a.wall_s.total_cmp(&b.wall_s));
@@ -198,7 +198,7 @@ fn report(receiver: &Round, direct: &Round) -> Result<(), BoxError> {
         "The receiver put every record on a disk again that Kafka keeps anyway, and all of them"
     );
     println!(
-        "went through one loop. What the direct way keeps for a crash is its plan: a line a partition."
+        "went through one loop. What the direct way keeps for a crash is its plan: one line per partition."
     );
     Ok(())
 }
@@ -216,7 +216,7 @@ fn start_broker() -> Result<(String, Child), BoxError> {
     Ok((bootstrap.trim_end().to_owned(), broker))
 }
 
-/// Serves a filled topic until nobody holds the other end of standard input.
+/// Serves a filled topic until standard input is closed.
 async fn serve() -> Result<(), BoxError> {
     let broker = Broker::start().await?;
     broker.create_topic("orders", PARTITIONS)?;

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use crate::{Error, RangeSummary, RunEvent, event::Observer};
 
-/// How ranges are read: what becomes of lost data, which columns, how large the batches.
+/// How ranges are read: the data-loss policy, a deadline, columns and batch sizes.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ReadOptions {
     /// What to do about offsets that no longer exist. Default: fail.
     pub on_data_loss: DataLossPolicy,
-    /// When to give up. Default: never.
+    /// When reading fails as `Unavailable`. Default: never.
     pub deadline: Option<Instant>,
     /// Columns and sizes of the Arrow batches.
     pub decode: DecodeOptions,
@@ -57,8 +57,8 @@ impl ReadOptions {
     }
 }
 
-/// Reads one planned range; the plan and a cluster connection are all it takes, so any process may
-/// do it. Nothing is asked of the cluster before the first batch is.
+/// Reads one planned range, in any process that has a cluster connection. No request is sent before
+/// the first batch is requested.
 #[must_use]
 pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOptions) -> Batches {
     Batches {
@@ -81,14 +81,14 @@ pub fn read_range(cluster: &Cluster, planned: PlannedRange, options: &ReadOption
     }
 }
 
-/// Where the time of reading one range went; what its reader does between calls is not in it.
+/// Where the time of reading one range went, without what its reader does between calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ReadTimes {
-    /// Waiting for bytes in [`Batches::ready`] or [`Batches::try_next`], the wait for a thread that
-    /// goes on included. Calls that were dropped before they were done are not in it.
+    /// Waiting for bytes in [`Batches::ready`] or [`Batches::try_next`], including the wait for a
+    /// thread to continue. Calls that were dropped before they were done are not counted.
     pub waiting: Duration,
-    /// Turning bytes into batches, decompression included; see [`Counts::decompress_time`].
+    /// Decoding bytes into batches, including decompression; see [`Counts::decompress_time`].
     pub decoding: Duration,
 }
 
@@ -100,14 +100,14 @@ pub struct Batches {
     decode: DecodeOptions,
     planned: PlannedRange,
     attempt: u32,
-    /// The offset of a corrupt batch that was asked for a second time.
+    /// The offset of a corrupt batch that was fetched a second time.
     asked_again_at: Option<Offset>,
-    /// Where the response that is being decoded began.
+    /// Fetch offset of the response that is being decoded.
     pushed_from: Offset,
     /// Counts of decoders that were replaced.
     finished: Counts,
     times: ReadTimes,
-    /// Tells the task's owner that the engine failed, not the closure.
+    /// Set when the engine failed, so that the runner does not repeat the closure.
     failed: Option<std::sync::Arc<std::sync::atomic::AtomicBool>>,
     observer: Observer,
     /// Whether the end of the range was reported.
@@ -136,14 +136,14 @@ impl Batches {
         self.planned.range()
     }
 
-    /// Which attempt at this range this is, from 1: above 1 the closure failed before, and what it
-    /// did with the same records then may have to be undone.
+    /// The number of this attempt at the range, from 1. Above 1, the closure failed before, and what
+    /// it did with the same records may have to be undone.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// What was decoded so far.
+    /// Counts of what was decoded so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.finished.plus(self.decoder.counts())
@@ -155,20 +155,20 @@ impl Batches {
         self.times
     }
 
-    /// Where the engine stands: every record below this offset was fetched, most were delivered.
-    /// At the end of the range it is the achieved end.
+    /// The fetch position: every record below this offset was fetched, and most were delivered. At
+    /// the end of the range it is the achieved end.
     #[must_use]
     pub fn position(&self) -> Offset {
         self.fetch.position()
     }
 
-    /// Jumps over lost offsets under the policy `resume`.
+    /// Skips over lost offsets under the policy `resume`.
     #[must_use]
     pub fn resets(&self) -> &[Reset] {
         self.fetch.resets()
     }
 
-    /// What was read so far: at the end of the range, what is to be kept with its results.
+    /// A summary of what was read so far. At the end of the range, keep it with the results.
     #[must_use]
     pub fn summary(&self) -> RangeSummary {
         let mut summary = RangeSummary::new(&self.planned);
@@ -184,8 +184,8 @@ impl Batches {
     /// The next batch; `None` at the end of the range.
     ///
     /// # Errors
-    /// By kind as for the wire's [`RangeFetch::ready`] and the worker's [`WorkerError`]. Batches
-    /// that were handed out before stay right.
+    /// Those of [`RangeFetch::ready`] and [`WorkerError`], by kind. Batches that were returned before
+    /// stay valid.
     ///
     /// # Cancel safety
     /// Safe: no record is lost when the future is dropped.
@@ -202,9 +202,9 @@ impl Batches {
     }
 
     /// Waits until [`Batches::next_buffered`] has something to decode (`true`) or the range has
-    /// ended (`false`), holding nothing decoded meanwhile.
+    /// ended (`false`). It holds nothing decoded while it waits.
     ///
-    /// With this a reader of many partitions can wait for all of them and decode few at a time.
+    /// A reader of many partitions can wait for all of them and decode a few at a time.
     ///
     /// # Errors
     /// As [`Batches::try_next`].
@@ -240,8 +240,8 @@ impl Batches {
         self.observer.report(&RunEvent::Advanced { range, position, counts });
     }
 
-    /// The next batch out of what has already arrived; `None` when more has to be waited for or
-    /// the range has ended. Rows that do not fill a batch are handed out rather than kept.
+    /// The next batch of the bytes that have arrived; `None` when no more bytes are here or the range
+    /// has ended. Rows that do not fill a batch are returned and not kept.
     ///
     /// # Errors
     /// As [`Batches::try_next`].
@@ -278,8 +278,8 @@ impl Batches {
         }
     }
 
-    /// A batch whose checksum does not match is fetched once more: the fault may be the network's.
-    /// Rows decoded before it are handed out.
+    /// Fetches a batch whose checksum does not match once more: the network may have changed it.
+    /// Returns the rows that were decoded before it.
     fn ask_again(&mut self, error: WorkerError) -> Result<Option<RecordBatch>, Error> {
         let Some(offset) = error.checksum_mismatch_at() else {
             return Err(self.fail_decoding(error));
@@ -297,8 +297,8 @@ impl Batches {
         Ok(rest)
     }
 
-    /// Goes back to where the broken response began: whoever calls again meets the fault again, and no
-    /// record behind it before. The decoder drops what it has handed out already.
+    /// Seeks back to the start of the broken response, so that the next call finds the fault again and
+    /// no record after it is delivered. The decoder drops the records it has delivered already.
     fn fail_decoding(&mut self, error: WorkerError) -> Error {
         self.fetch.seek(self.pushed_from);
         self.fail(error)

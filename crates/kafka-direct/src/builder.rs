@@ -1,4 +1,4 @@
-//! From a selection to a planned batch: asks the cluster what the driver must know, then plans.
+//! `KafkaRddBuilder`: asks the cluster what the driver must know, then plans.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +25,7 @@ use crate::{
     rdd::Settings,
 };
 
-/// Attempts a closure has at a range, unless set otherwise.
+/// Default number of attempts that a closure or a sink has at a range.
 const DEFAULT_ATTEMPTS: u32 = 3;
 
 /// Which topics to read.
@@ -36,8 +36,7 @@ enum Topics {
     Ranges(Vec<OffsetRange>),
 }
 
-/// Chooses what a [`KafkaRdd`] reads. Nothing is asked of the cluster before
-/// [`KafkaRddBuilder::build`].
+/// Selects what a [`KafkaRdd`] reads. No request is sent before [`KafkaRddBuilder::build`].
 ///
 /// The defaults read every partition from earliest to latest under read_committed and fail on lost
 /// data; see each method.
@@ -173,21 +172,22 @@ impl KafkaRddBuilder {
         self
     }
 
-    /// How often a closure or a sink may try a range, at least once. Default: 3. Faults of the cluster are no
-    /// attempts: they resume inside the same stream.
+    /// How many attempts a closure or a sink has at a range, at least 1. Default: 3. Faults of the
+    /// cluster are not attempts: reading resumes inside the same stream.
     pub const fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = if attempts == 0 { 1 } else { attempts };
         self
     }
 
-    /// Gives up this long after [`KafkaRddBuilder::build`] was called. Default: never.
+    /// Planning and reading fail as `Unavailable` this long after [`KafkaRddBuilder::build`] was
+    /// called. Default: never.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Resolves the selection once and plans the batch: two or three batched questions to each
-    /// leader, nothing is read.
+    /// Resolves the selection once and plans the batch. It sends two or three batched requests to each
+    /// leader and reads no record.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for an unknown topic or partition (it is not
@@ -197,7 +197,7 @@ impl KafkaRddBuilder {
     /// [`Unauthorized`](crate::ErrorKind::Unauthorized).
     ///
     /// # Cancel safety
-    /// Safe: nothing is changed by asking.
+    /// Safe: the requests change nothing.
     pub async fn build(self) -> Result<KafkaRdd, Error> {
         let deadline = self.deadline.and_then(|limit| Instant::now().checked_add(limit));
         let planning = self.plan();
@@ -210,8 +210,8 @@ impl KafkaRddBuilder {
         Ok(KafkaRdd::new(self.cluster.clone(), plan, leaders, self.settings(deadline)))
     }
 
-    /// The same for a plan made before, which is read verbatim: topics, starts, ends and splitting
-    /// do not apply.
+    /// Binds a plan that was made before. Topics, starts, ends and splitting of this builder do not
+    /// apply.
     ///
     /// # Errors
     /// As [`KafkaRdd::from_plan`].
@@ -248,8 +248,8 @@ impl KafkaRddBuilder {
         let states: Vec<PartitionState> = selected
             .into_iter()
             .filter_map(|(topic_partition, topic_id)| {
-                // The epoch is that of the response, not of the metadata before it: a leader elected
-                // in between may have appended what is planned.
+                // The epoch of this response, not of the older metadata: a leader elected in between
+                // may have appended the planned records.
                 let LogBounds { watermarks, leader_epoch, .. } = *bounds.get(&topic_partition)?;
                 Some(PartitionState { topic_partition, topic_id, leader_epoch, watermarks })
             })
@@ -294,8 +294,8 @@ impl KafkaRddBuilder {
         }
     }
 
-    /// The partitions whose watermarks are needed: those of explicit ranges, or all that the
-    /// selection's indices leave. What is selected and does not exist is the driver's to report.
+    /// The partitions whose watermarks are needed: those of explicit ranges, or those with a selected
+    /// index. The driver reports selected partitions that do not exist.
     fn selected(&self, topics: &[TopicMetadata]) -> BTreeMap<TopicPartition, Option<TopicId>> {
         let explicit: Option<BTreeSet<&TopicPartition>> = match &self.topics {
             Topics::Ranges(ranges) => {
@@ -317,7 +317,7 @@ impl KafkaRddBuilder {
         .collect()
     }
 
-    /// Asks the driver's questions: one batched request per leader and timestamp, one per group.
+    /// Sends the driver's lookups: one batched request per leader and timestamp, one per group.
     async fn response(&self, questions: BTreeSet<Lookup>) -> Result<Lookups, Error> {
         let mut by_time: BTreeMap<i64, BTreeMap<TopicPartition, i64>> = BTreeMap::new();
         let mut by_group: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();

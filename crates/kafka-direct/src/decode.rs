@@ -1,7 +1,8 @@
-//! Typed records for those who want values, not columns: Spark's key and value decoder classes.
+//! Typed records instead of columns, as with Spark's key and value decoder classes.
 //!
-//! A [`Decoder`] turns the bytes of a key or a value into something else; [`records`] walks an Arrow
-//! batch with one for each. Null and empty stay different: every decoder is given an `Option`.
+//! A [`Decoder`] decodes the bytes of a key or a value. [`records`] decodes every record of an Arrow
+//! batch with one decoder for keys and one for values. Null and empty stay different: a decoder
+//! receives an `Option`.
 //!
 //! ```
 //! use kafka_direct::decode::{Decoder, Json, Utf8};
@@ -24,19 +25,19 @@ use serde_json::from_slice;
 
 use crate::{BoxError, Column, Columns, Error};
 
-/// Turns the bytes of a key or value into an [`Decoder::Output`].
+/// Decodes the bytes of a key or a value into a [`Decoder::Output`].
 ///
 /// Implemented for closures too: `|bytes: Option<&[u8]>| -> Result<T, BoxError>`.
 pub trait Decoder {
-    /// What the bytes become.
+    /// The decoded type.
     type Output;
-    /// What the bytes should have been, for error messages.
+    /// What the bytes should be, for error messages: `JSON`, `UTF-8`.
     const WANTED: &'static str;
 
     /// Decodes one key or value; `None` is Kafka's null, which is not the same as empty.
     ///
     /// # Errors
-    /// Whatever makes the bytes unfit.
+    /// Any error that says why the bytes cannot be decoded.
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Output, BoxError>;
 }
 
@@ -123,7 +124,7 @@ pub struct Record<K, V> {
     pub value: V,
 }
 
-/// The columns that [`records`] needs; ask for no others when reading records.
+/// The columns that [`records`] needs. Reading others as well costs time for nothing.
 #[must_use]
 pub fn columns() -> Columns {
     [
@@ -191,7 +192,7 @@ impl<'a> Parts<'a> {
 /// A record decoded by `K` and `V`, or why it could not be.
 pub type Decoded<K, V> = Result<Record<<K as Decoder>::Output, <V as Decoder>::Output>, Error>;
 
-/// The records of `batch`, decoded one by one as they are asked for.
+/// The records of `batch`, each decoded when the iterator reaches it.
 ///
 /// # Errors
 /// The call fails with [`Error::Setting`] if the batch lacks one of [`columns`]; an item fails with

@@ -21,7 +21,7 @@ pub enum Error {
     /// Fetched bytes could not be decoded.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// A value contradicts itself.
+    /// A range or plan contradicts itself.
     #[error(transparent)]
     Core(#[from] CoreError),
     /// A setting that cannot work.
@@ -32,8 +32,8 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The plan was made for something else than what is there.
-    #[error("the plan does not belong here: {reason}; make a new plan")]
+    /// The plan was made for another cluster, or for a topic or partition that no longer exists.
+    #[error("the plan does not fit this cluster: {reason}; make a new plan")]
     ForeignPlan {
         /// What differs.
         reason: String,
@@ -54,8 +54,8 @@ pub enum Error {
         /// What the last attempt returned.
         source: BoxError,
     },
-    /// A caller's closure panicked.
-    #[error("{range}: the closure panicked; its attempt was not repeated")]
+    /// A caller's closure or sink panicked.
+    #[error("{range}: the closure or sink panicked; its attempt was not repeated")]
     ClosurePanicked {
         /// The range it was given.
         range: OffsetRange,

@@ -2,12 +2,12 @@
 //! straight from the leaders into Arrow. No receiver, no consumer group.
 //!
 //! **Promises:** a record inside its range that exists and is visible is delivered exactly once per
-//! read of the range, one outside never; faults of the cluster resume inside the same stream;
-//! bytes in flight and queued stay within the cluster's budget plus one oversize batch per lane; dropping a
-//! future or a stream cancels its work.
+//! read of the range, one outside never. After a fault of the cluster, reading resumes inside the same
+//! stream. Bytes in flight and queued stay within the cluster's budget plus one oversize batch per
+//! fetch connection. Dropping a future or a stream cancels its work.
 //!
-//! **Does not know:** file formats and where results are stored, consumer groups beyond reading what they committed,
-//! and order between partitions.
+//! **Does not know:** file formats, where results are stored, consumer groups beyond reading what they
+//! committed, and order between partitions.
 //!
 //! ```no_run
 //! use kafka_direct::{Cluster, ClusterConfig, EndOffset, KafkaRdd, StartOffset};
@@ -79,7 +79,8 @@ pub use kafka_direct_wire::{
 };
 pub use kafka_direct_worker::{Column, Columns, Counts, DecodeOptions, schema};
 
-/// The Arrow crates whose types appear in this API: add `kafka-direct` alone and use these.
+/// The Arrow crates whose types appear in this API. With them, `kafka-direct` is the only dependency
+/// needed.
 pub mod arrow {
     pub use arrow_array as array;
     pub use arrow_buffer as buffer;

@@ -1,4 +1,4 @@
-//! What a plan needs of the cluster it is read from: the same cluster, the same topics, leaders.
+//! Whether a plan belongs to the cluster it is read from, and which brokers lead its partitions.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -26,7 +26,7 @@ pub(crate) fn leaders(topics: &[TopicMetadata]) -> Leaders {
         .collect()
 }
 
-/// Checks that a plan belongs to the cluster and the topics that are there; gives their leaders.
+/// Checks that a plan belongs to this cluster and its topics; returns the leaders of its partitions.
 pub(crate) async fn check_plan(cluster: &Cluster, plan: &BatchPlan) -> Result<Leaders, Error> {
     let here = cluster.id();
     if let (Some(planned), Some(here)) = (plan.cluster(), here.as_deref())

@@ -40,8 +40,8 @@ impl Settings {
 
 /// The offset ranges of one batch over a cluster: partition `i` is planned range `i`.
 ///
-/// A batch can be read any number of times and gives the same records each time: its ends were
-/// resolved once, when it was built. Order is guaranteed within a partition only.
+/// A batch can be read any number of times and returns the same records each time, because its ends
+/// were resolved once, when it was built. Order is guaranteed within a partition only.
 #[derive(Debug, Clone)]
 pub struct KafkaRdd {
     cluster: Cluster,
@@ -51,7 +51,7 @@ pub struct KafkaRdd {
 }
 
 impl KafkaRdd {
-    /// Starts choosing what to read.
+    /// A builder that selects what to read.
     pub fn builder(cluster: &Cluster) -> KafkaRddBuilder {
         KafkaRddBuilder::new(cluster)
     }
@@ -65,8 +65,8 @@ impl KafkaRdd {
         Self { cluster, plan: Arc::new(plan), leaders: Arc::new(leaders), settings }
     }
 
-    /// Binds a plan made before, perhaps by another process, with default options; see
-    /// [`KafkaRddBuilder::build_from_plan`] for others.
+    /// Binds a plan that was made before, also by another process, with default options. For other
+    /// options see [`KafkaRddBuilder::build_from_plan`].
     ///
     /// # Errors
     /// [`Error::ForeignPlan`] if the plan is of another cluster or a topic was re-created since;
@@ -76,7 +76,7 @@ impl KafkaRdd {
         Self::builder(cluster).build_from_plan(plan).await
     }
 
-    /// The plan: what to keep or hand on to read the same again.
+    /// The plan. Keep it, or send it to another process, to read the same records again.
     #[must_use]
     pub fn plan(&self) -> &BatchPlan {
         &self.plan
@@ -88,13 +88,13 @@ impl KafkaRdd {
         self.plan.ranges()
     }
 
-    /// How many offsets the batch covers: an upper bound of its record count that reads nothing.
+    /// How many offsets the batch covers, an upper bound of its record count. Reads nothing.
     #[must_use]
     pub fn span(&self) -> i64 {
         self.plan.span()
     }
 
-    /// Whether the batch covers no offset; reads nothing.
+    /// Whether the batch covers no offset. Reads nothing.
     #[must_use]
     pub fn is_empty_span(&self) -> bool {
         self.plan.is_empty_span()
@@ -108,9 +108,9 @@ impl KafkaRdd {
         self.leaders.get(planned.topic_partition()).map(String::as_str)
     }
 
-    /// Jumps over lost offsets, under the policy `resume`: those of the plan, then those that
-    /// [`KafkaRdd::count`], [`KafkaRdd::take`], [`KafkaRdd::collect`] and what builds on them made so
-    /// far. A closure sees its own in [`Batches::resets`].
+    /// Skips over lost offsets, under the policy `resume`: those of the plan, then those made so far by
+    /// [`KafkaRdd::write_to`], [`KafkaRdd::count`], [`KafkaRdd::take`], [`KafkaRdd::collect`] and the
+    /// methods built on them. A closure finds its own in [`Batches::resets`].
     #[must_use]
     pub fn resets(&self) -> Vec<Reset> {
         let mut all = self.plan.resets().to_vec();
@@ -130,9 +130,9 @@ impl KafkaRdd {
     /// [`KafkaRddBuilder::concurrency`] at once, and returns the results in plan order.
     ///
     /// A closure that returns an error of its own is run again with the identical range from its
-    /// start, until it has had [`KafkaRddBuilder::attempts`]; [`Batches::attempt`] tells which this
-    /// is. Faults of the cluster never re-run a closure: they resume inside its stream, and those
-    /// that cannot be mended end the batch. The first error stops all partitions.
+    /// start, up to [`KafkaRddBuilder::attempts`] times; [`Batches::attempt`] is the attempt's number.
+    /// A fault of the cluster never re-runs a closure: reading resumes inside its stream, or the batch
+    /// ends with the error. The first error stops all partitions.
     ///
     /// # Errors
     /// [`Error::Closure`] or [`Error::ClosurePanicked`], or as [`Batches::try_next`].
@@ -173,8 +173,8 @@ impl KafkaRdd {
     /// Writes the batch to `sink`: one writer per range and attempt, then one commit.
     ///
     /// A range that the sink says is finished is not read. A sink that fails at a range gets the
-    /// identical range again, until it has had [`KafkaRddBuilder::attempts`]. The first range that
-    /// cannot be written stops the others, and nothing is committed.
+    /// identical range again, up to [`KafkaRddBuilder::attempts`] times. The first range that cannot be
+    /// written stops the others, and nothing is committed.
     ///
     /// # Errors
     /// [`Error::Sink`] or [`Error::Commit`], or as [`Batches::try_next`].
@@ -207,8 +207,8 @@ impl KafkaRdd {
         }
     }
 
-    /// How many records the batch has: exact on compacted and transactional topics too. Walks batch
-    /// headers where a batch lies inside its range, and decodes only at the edges.
+    /// The exact number of records, on compacted and transactional topics too. It reads batch headers
+    /// where a Kafka batch is inside its range, and decodes records only at the edges.
     ///
     /// # Errors
     /// As [`Batches::try_next`].
@@ -223,7 +223,7 @@ impl KafkaRdd {
         Ok(counts.await?.into_iter().fold(0, u64::saturating_add))
     }
 
-    /// Whether the batch has no record at all: reads up to the first one.
+    /// Whether the batch has no record. Reads up to the first one.
     ///
     /// # Errors
     /// As [`Batches::try_next`].
@@ -233,7 +233,7 @@ impl KafkaRdd {
         Ok(bare.first().await?.is_none())
     }
 
-    /// The first `count` records, walking partitions in plan order and stopping early.
+    /// The first `count` records, taken from the partitions in plan order. Stops reading early.
     ///
     /// # Errors
     /// As [`Batches::try_next`].
@@ -268,7 +268,7 @@ impl KafkaRdd {
         Ok(self.take(1).await?.pop())
     }
 
-    /// All batches, partition after partition in plan order. They are held in memory all at once.
+    /// All batches, partition after partition in plan order. All are in memory at the same time.
     ///
     /// # Errors
     /// As [`Batches::try_next`].
@@ -318,7 +318,7 @@ async fn count_range(
     Ok(count)
 }
 
-/// One range's attempts at the caller's closure.
+/// Runs the closure on one range, with all attempts it has.
 async fn all_attempts<T, F, Fut>(
     closure: Arc<F>,
     planned: PlannedRange,

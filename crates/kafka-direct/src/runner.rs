@@ -1,8 +1,8 @@
 //! Runs one task per planned range: the only place where ranges become tasks.
 //!
 //! Contract: at most `concurrency` ranges are started at once, and the first pieces of all
-//! partitions start before any second piece, so that few ranges are begun and unfinished. Results
-//! come back in plan order. The first error or panic stops the others; the call returns after they
+//! partitions start before any second piece, so that few ranges are unfinished at a time. Results are
+//! returned in plan order. The first error or panic stops the others, and the call returns after they
 //! were dropped. Dropping the future stops all tasks.
 
 use std::{

@@ -26,7 +26,7 @@ async fn a_log_that_grew_again_between_plan_and_read_is_lost_data_where_it_parte
     assert_eq!(error.kind(), ErrorKind::OffsetLost);
     let text = error.to_string();
     assert!(text.contains("t-0 [0, 40): offset 20 is lost"), "{text}");
-    assert!(text.contains("truncated, it has [0, 20)"), "{text}");
+    assert!(text.contains("truncated and now has [0, 20)"), "{text}");
     let (read, resets, achieved) = resume(&cluster, &rdd).await.unwrap();
     assert_eq!(read, (0..20).collect::<Vec<_>>());
     assert_eq!((resets.len(), resets[0].cause), (1, ResetCause::Truncated));
@@ -172,7 +172,7 @@ async fn truncation_is_lost_data_or_a_recorded_reset_at_the_end_that_exists() {
     broker.truncate("t", 0, 20).unwrap();
     let error = offsets(&rdd).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetLost);
-    assert!(error.to_string().contains("truncated, it has [0, 20)"), "{error}");
+    assert!(error.to_string().contains("truncated and now has [0, 20)"), "{error}");
     let (read, resets, achieved) = resume(&cluster, &rdd).await.unwrap();
     assert_eq!(read, (0..20).collect::<Vec<_>>());
     assert_eq!(resets[0].cause, ResetCause::Truncated);

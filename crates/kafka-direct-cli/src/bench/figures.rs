@@ -1,7 +1,7 @@
-//! What a round took as numbers with names, and the medians of several rounds.
+//! The figures of a round with their names and units, and their medians over several rounds.
 //!
-//! Contract: names and units of what `benches/floor` prints are the same here; what is not known is
-//! `null`; a median is taken of each figure by itself.
+//! Contract: figures that `benches/floor` prints too have the same names and units here. An unknown
+//! figure is `null`. The median is taken of each figure separately.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use super::{
 #[derive(Debug, Serialize)]
 pub(super) struct Round {
     client: &'static str,
-    /// From 1; rounds to warm up are not counted.
+    /// Number of the round, from 1; warm-up rounds are not counted.
     pub(super) round: u32,
     #[serde(flatten)]
     pub(super) figures: Figures,
-    /// Which bound ended the round before its ranges did.
+    /// The bound that ended the round before all its ranges were read.
     pub(super) cut: Option<Cut>,
     pub(super) partitions: Vec<Partition>,
     #[serde(skip)]
@@ -30,7 +30,7 @@ pub(super) struct Round {
     pub(super) latency: Latency,
 }
 
-/// The figures of a round, or their medians. MB are 10^6 bytes.
+/// The figures of one round, or their medians. An MB is 10^6 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Figures {
     pub(super) records: u64,
@@ -49,14 +49,16 @@ pub(super) struct Figures {
     pub(super) mb_per_s: f64,
     pub(super) wire_mb_per_s: f64,
     pub(super) request_bytes: u64,
-    /// What all brokers together told it to wait.
+    /// Throttle time that the brokers requested, summed over all brokers.
     pub(super) throttled_s: f64,
     pub(super) fetch_latency_ms: Percentiles,
     pub(super) reader_time_s: ReaderTime,
     pub(super) skew: Skew,
 }
 
-/// Upper bounds, at most an eighth above; `None` if nothing was fetched.
+/// Percentiles of the fetch latency in milliseconds.
+///
+/// Each is an upper bound, at most an eighth too high; `None` if nothing was fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Percentiles {
     pub(super) p50: Option<f64>,
@@ -65,7 +67,7 @@ pub(super) struct Percentiles {
     pub(super) max: Option<f64>,
 }
 
-/// Seconds that the readers of all ranges spent, added up.
+/// Seconds that the readers spent per activity, summed over all ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct ReaderTime {
     pub(super) network_wait: f64,
@@ -75,7 +77,7 @@ pub(super) struct ReaderTime {
     pub(super) paused: f64,
 }
 
-/// How unlike the ranges were that had any record.
+/// How much the ranges with records differ in time and number of records.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(super) struct Skew {
     pub(super) fastest_s: Option<f64>,
@@ -84,24 +86,25 @@ pub(super) struct Skew {
     pub(super) most_records: Option<u64>,
 }
 
-/// What was read of one planned range.
+/// The figures of one planned range.
 #[derive(Debug, Serialize)]
 pub(super) struct Partition {
     pub(super) topic: String,
     pub(super) partition: i32,
     #[serde(skip)]
     piece: u32,
-    /// Inclusive.
+    /// Start of the range, inclusive.
     pub(super) from: i64,
-    /// Exclusive.
+    /// End of the range, exclusive.
     pub(super) until: i64,
-    /// Every record below was fetched.
+    /// Exclusive end of the offsets that were fetched.
     pub(super) reached: i64,
-    /// Whether the round ended before all of those were counted, or before the rest was fetched.
+    /// Whether the round ended before all fetched records were counted, or before the rest was
+    /// fetched.
     pub(super) cut: bool,
     pub(super) records: u64,
     pub(super) value_bytes: u64,
-    /// From the start of reading this range to its end.
+    /// Seconds from the start to the end of reading this range.
     pub(super) wall_s: f64,
 }
 
@@ -136,7 +139,7 @@ impl Partition {
         }
     }
 
-    /// As progress bars name it.
+    /// The name of the range, as progress bars show it.
     pub(super) fn name(&self) -> String {
         match self.piece {
             0 => format!("{}-{}", self.topic, self.partition),
@@ -144,14 +147,14 @@ impl Partition {
         }
     }
 
-    /// Whether it is a whole partition, of the same topic as `other`.
+    /// Whether it is a whole partition of the same topic as `other`.
     pub(super) fn is_whole_of(&self, other: Option<&Self>) -> bool {
         self.piece == 0 && other.is_some_and(|other| other.topic == self.topic)
     }
 
-    /// Which share of the range was read, 0 to 1.
-    #[expect(clippy::cast_precision_loss, reason = "a share for a person")]
-    pub(super) fn share(&self) -> f64 {
+    /// The fraction of the offsets that was read, 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a fraction for display")]
+    pub(super) fn read_fraction(&self) -> f64 {
         let span = self.until.saturating_sub(self.from).max(1);
         self.reached.saturating_sub(self.from) as f64 / span as f64
     }
@@ -163,13 +166,13 @@ impl Figures {
         let value_bytes: u64 = measured.ranges.iter().map(|read| read.value_bytes).sum();
         let wall_s = measured.wall.as_secs_f64();
         let cpu = measured.cpu;
-        let system_s = cpu.and_then(|cpu| Some(cpu.total * cpu.system_share?));
+        let system_s = cpu.and_then(|cpu| Some(cpu.total * cpu.system_fraction?));
         let user_s = cpu.and_then(|cpu| Some(cpu.total - system_s?));
-        let a_record = |seconds: Option<f64>| {
+        let per_record = |seconds: Option<f64>| {
             (records > 0).then_some(())?;
             Some(seconds? * 1e6 / float(records))
         };
-        let a_second = |amount: f64| if wall_s > 0.0 { amount / wall_s } else { 0.0 };
+        let per_second = |amount: f64| if wall_s > 0.0 { amount / wall_s } else { 0.0 };
         Self {
             records,
             value_bytes,
@@ -178,14 +181,14 @@ impl Figures {
             wall_s,
             user_s,
             system_s,
-            cpu_us_per_record: a_record(cpu.map(|cpu| cpu.total)),
-            user_us_per_record: a_record(user_s),
-            system_us_per_record: a_record(system_s),
-            cpu_cores_busy: cpu.map(|cpu| a_second(cpu.total)),
+            cpu_us_per_record: per_record(cpu.map(|cpu| cpu.total)),
+            user_us_per_record: per_record(user_s),
+            system_us_per_record: per_record(system_s),
+            cpu_cores_busy: cpu.map(|cpu| per_second(cpu.total)),
             peak_rss_kib: measured.peak_rss_kib,
-            records_per_s: a_second(float(records)),
-            mb_per_s: a_second(float(value_bytes) / 1e6),
-            wire_mb_per_s: a_second(float(measured.wire_bytes) / 1e6),
+            records_per_s: per_second(float(records)),
+            mb_per_s: per_second(float(value_bytes) / 1e6),
+            wire_mb_per_s: per_second(float(measured.wire_bytes) / 1e6),
             request_bytes: measured.request_bytes,
             throttled_s: measured.throttled.as_secs_f64(),
             fetch_latency_ms: Percentiles::new(&measured.latency),
@@ -194,7 +197,7 @@ impl Figures {
         }
     }
 
-    /// The median of each figure; `None` of no rounds.
+    /// Returns the median of each figure; `None` if there are no rounds.
     pub(super) fn median(rounds: &[Round]) -> Option<Self> {
         let all = Rounds(rounds);
         rounds.first()?;
@@ -239,7 +242,7 @@ impl Figures {
     }
 }
 
-/// Rounds to take medians of.
+/// The rounds whose medians are taken.
 #[derive(Clone, Copy)]
 struct Rounds<'a>(&'a [Round]);
 
@@ -261,7 +264,7 @@ impl Rounds<'_> {
     }
 }
 
-/// The one in the middle; of an even number the lower of both, which is a figure that was measured.
+/// Returns the median; of an even number the lower middle value, so that it is a measured one.
 fn median<T: PartialOrd + Copy>(mut all: Vec<T>) -> Option<T> {
     all.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     all.get(all.len().saturating_sub(1) / 2).copied()
@@ -305,7 +308,7 @@ impl Skew {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
+#[expect(clippy::cast_precision_loss, reason = "a figure for display")]
 pub(super) const fn float(count: u64) -> f64 {
     count as f64
 }
@@ -315,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_median_is_a_figure_that_was_measured() {
+    fn a_median_is_a_measured_figure() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(vec![4, 1, 3, 2]), Some(2));
         assert_eq!(median(vec![7]), Some(7));

@@ -1,7 +1,7 @@
-//! The topic that `bench --generate` writes, and deletes again if it is told to.
+//! The topic that `bench --generate` creates, fills, and with `--delete-after` deletes.
 //!
-//! Contract: a topic that exists is never written to nor deleted; values have the size asked for and
-//! compress about as well as JSON does; the records are the same in every run.
+//! Contract: a topic that existed before is never written or deleted. Values have the requested
+//! size and compress about as well as JSON. Keys and values are the same in every run.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,14 +24,14 @@ use crate::{
     progress,
 };
 
-/// How long the controller may take.
+/// How long the controller may take to create or delete the topic.
 const CONTROLLER_TIMEOUT_MS: i32 = 10_000;
-/// How long brokers may take to hear of a topic.
-const KNOWN_WITHIN: Duration = Duration::from_secs(30);
-/// The broker's own default.
+/// How long the partitions of a new topic may take to have leaders.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Selects the default replication factor of the broker.
 const REPLICATION_FACTOR: i16 = -1;
 
-/// A topic that was created here.
+/// A topic that this run created.
 #[derive(Debug)]
 pub(super) struct Topic {
     connection: ConnectionArgs,
@@ -44,7 +44,7 @@ impl Topic {
     /// Creates the topic.
     ///
     /// # Errors
-    /// `Usage` if there is such a topic.
+    /// `Usage` if the topic exists.
     pub(super) async fn create(
         connection: &ConnectionArgs,
         name: &str,
@@ -68,15 +68,15 @@ impl Topic {
         Ok(Self { connection, client, name: name.to_owned(), partitions })
     }
 
-    /// Waits until each partition has a leader.
-    async fn known(&self) -> Result<(), Failure> {
+    /// Waits until each partition has a leader, at most [`LEADER_TIMEOUT`].
+    async fn wait_for_leaders(&self) -> Result<(), Failure> {
         let cluster = connect::connect(&self.connection).await?;
         let began = Instant::now();
         let names = [self.name.clone()];
         loop {
-            let asked = cluster.topics(&names).await.map_err(Error::from);
-            let late = began.elapsed() > KNOWN_WITHIN;
-            match asked {
+            let metadata = cluster.topics(&names).await.map_err(Error::from);
+            let late = began.elapsed() > LEADER_TIMEOUT;
+            match metadata {
                 Ok(topics) => {
                     let partitions = topics.first().map_or(&[][..], |topic| &topic.partitions);
                     let led = partitions.iter().filter(|p| p.leader_host.is_some()).count();
@@ -86,7 +86,7 @@ impl Topic {
                     if late {
                         return Err(Failure::Unmet {
                             message: format!(
-                                "{led} of {} partitions of the new topic `{}` have a leader",
+                                "only {led} of {} partitions of the new topic `{}` have a leader after {LEADER_TIMEOUT:?}; check the brokers",
                                 self.partitions, self.name
                             ),
                             kind: ErrorKind::Unavailable,
@@ -102,11 +102,11 @@ impl Topic {
         }
     }
 
-    /// Writes the records, in turn over the partitions.
+    /// Writes the records, round robin over the partitions.
     pub(super) async fn fill(&self, args: &GenerateArgs) -> Result<(), Failure> {
         let records = args.generate.map_or(0, std::num::NonZero::get);
         let codec = produce::compression(args.codec);
-        self.known().await?;
+        self.wait_for_leaders().await?;
         let client = produce::client(&self.connection, &self.name).await?;
         let mut batches = Batches::new(client, &self.name, self.partitions, codec);
         let bar = progress::writing(records);
@@ -136,7 +136,7 @@ impl Topic {
 
 fn exists(name: &str) -> Failure {
     Failure::usage(format!(
-        "topic `{name}` exists, and --generate writes to a topic of its own only: name another, or leave out --generate to read this one"
+        "topic `{name}` exists, but --generate creates its topic; pass another name, or leave out --generate to read this one"
     ))
 }
 
@@ -151,7 +151,7 @@ fn failed(name: &str, source: ProduceError) -> Failure {
     Failure::Produce { target: name.to_owned(), source }
 }
 
-/// Values as repetitive as JSON is: words, and numbers that repeat nothing.
+/// Generates values as repetitive as JSON: repeated words, and random numbers.
 #[derive(Debug, Default)]
 struct Values {
     state: u64,
@@ -190,7 +190,7 @@ impl Values {
         value
     }
 
-    /// The next of SplitMix64.
+    /// Returns the next SplitMix64 number.
     const fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_have_their_size_and_differ() {
+    fn values_have_the_requested_size_and_differ() {
         let mut values = Values::default();
         for size in [0, 1, 7, 100, 5000] {
             assert_eq!(values.next(size).len(), size);

@@ -1,7 +1,7 @@
-//! One round: every range of the plan read once, its batches thrown away, and what that took.
+//! Measures one round: reads every range of the plan once and drops the batches.
 //!
-//! Contract: all rounds of a bench read the ranges of one plan; nothing is awaited while a batch is
-//! held, so that memory does not grow with the number of ranges.
+//! Contract: all rounds of a bench read the ranges of one plan. No task awaits while it holds a
+//! batch, so memory does not grow with the number of ranges.
 
 use std::{
     future::Future,
@@ -26,12 +26,12 @@ use super::{
 };
 use crate::{exit::Failure, progress::Progress};
 
-/// How often it is noted how far a round is.
-const SAMPLED_EVERY: Duration = Duration::from_millis(50);
-/// More samples than this are thinned out.
-const MOST_SAMPLES: usize = 512;
+/// Initial interval between samples of the progress of a round.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+/// At this many samples every second one is dropped and the interval doubles.
+const MAX_SAMPLES: usize = 512;
 
-/// What is read in every round.
+/// What every round reads, and its limits.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) cluster: Cluster,
@@ -40,7 +40,7 @@ pub(super) struct Reading {
     pub(super) max_mb_per_second: Option<NonZeroU64>,
 }
 
-/// What one round took.
+/// The measurements of one round.
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) wall: Duration,
@@ -51,18 +51,19 @@ pub(super) struct Measured {
     pub(super) wire_bytes: u64,
     pub(super) throttled: Duration,
     pub(super) latency: Latency,
-    /// In plan order; those that were not begun before the round was cut are missing.
+    /// In plan order; without ranges that had not started when the round was cut.
     pub(super) ranges: Vec<RangeRead>,
     pub(super) cut: Option<Cut>,
     pub(super) samples: Vec<Sample>,
 }
 
-/// What reading one range took.
+/// The measurements of one range.
 #[derive(Debug)]
 pub(super) struct RangeRead {
     pub(super) planned: PlannedRange,
     pub(super) reached: Offset,
-    /// Whether the round ended before all records below were counted.
+    /// Whether the round ended before all records below `reached` were counted, or before the rest
+    /// was fetched.
     pub(super) cut: bool,
     pub(super) records: u64,
     pub(super) value_bytes: u64,
@@ -70,7 +71,7 @@ pub(super) struct RangeRead {
     pub(super) times: Times,
 }
 
-/// Where the time of readers went.
+/// Time of the readers by activity.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Times {
     pub(super) network_wait: Duration,
@@ -80,7 +81,7 @@ pub(super) struct Times {
     pub(super) paused: Duration,
 }
 
-/// How far a round was at a moment.
+/// The progress of a round at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) at: Duration,
@@ -88,7 +89,7 @@ pub(super) struct Sample {
     pub(super) value_bytes: u64,
 }
 
-/// What the readers of a round share.
+/// State that the readers of a round share.
 #[derive(Debug)]
 struct Round {
     cluster: Cluster,
@@ -101,7 +102,7 @@ struct Round {
 }
 
 impl Reading {
-    /// Reads all of it once.
+    /// Reads all ranges once and measures it.
     pub(super) async fn round(&self, title: &str) -> Result<Measured, Failure> {
         let before = self.cluster.fetch_metrics();
         let round = Arc::new(Round {
@@ -163,7 +164,7 @@ impl Reading {
 }
 
 impl Round {
-    /// Reads one range, or as much of it as there is time for.
+    /// Reads one range, until its end or until the round reaches a bound.
     async fn read(&self, planned: PlannedRange, mut batches: Batches) -> Result<(), BoxError> {
         if self.stop.reached().is_some() {
             return Ok(());
@@ -194,8 +195,8 @@ impl Round {
                     break 'range;
                 }
                 if let Some(limit) = &self.limit {
-                    let taken = self.cluster.fetch_metrics().response_bytes;
-                    let in_time = self.stop.in_time(limit.pay(taken)).await;
+                    let fetched = self.cluster.fetch_metrics().response_bytes;
+                    let in_time = self.stop.in_time(limit.throttle(fetched)).await;
                     paused = paused.saturating_add(now.elapsed());
                     if in_time.is_none() {
                         break 'range;
@@ -208,7 +209,7 @@ impl Round {
         let (counts, times) = (batches.counts(), batches.times());
         let reached = batches.position();
         if cut && reached >= planned.range().until() {
-            // The bound may have been met with the very last batch.
+            // The bound may have been reached with the last batch of the range.
             cut = batches.next_buffered()?.is_some();
         }
         let times = Times {
@@ -233,21 +234,21 @@ impl Round {
     }
 }
 
-/// Runs `work` and notes meanwhile how far `round` is.
+/// Runs `work` and meanwhile samples the progress of `round`.
 async fn sampled<T>(
     work: impl Future<Output = T>,
     round: &Round,
     began: Instant,
 ) -> (T, Vec<Sample>) {
     let mut samples = Vec::new();
-    let noting = async {
-        let mut every = SAMPLED_EVERY;
+    let sampling = async {
+        let mut every = SAMPLE_INTERVAL;
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             samples.push(round.sample(began));
-            if samples.len() >= MOST_SAMPLES {
+            if samples.len() >= MAX_SAMPLES {
                 thin_out(&mut samples);
                 every = every.saturating_mul(2);
                 ticks = interval(every);
@@ -257,13 +258,13 @@ async fn sampled<T>(
     };
     let done = tokio::select! {
         done = work => done,
-        never = noting => match never {},
+        never = sampling => match never {},
     };
     samples.push(round.sample(began));
     (done, samples)
 }
 
-/// Drops every second one.
+/// Drops every second sample.
 fn thin_out(samples: &mut Vec<Sample>) {
     let mut keep = false;
     samples.retain(|_| {

@@ -1,7 +1,7 @@
-//! The plots of the report, as SVG that takes its colours from the page around it.
+//! Draws the plots of the report as SVG, with colours from the style sheet of the page.
 //!
-//! Contract: a plot stands on its own: axes, units, no reference to anything outside. Colours are
-//! those of `STYLE`, which belongs on the page.
+//! Contract: a plot has axes and units and refers to nothing outside the page. Its colours are
+//! placeholders, which [`STYLE`] replaces; the page must contain that style.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::exit::Failure;
 
-/// Gives the colours that the plots are drawn in their meaning, light and dark.
+/// CSS that replaces the placeholder colours of the plots by the light or dark ones of the page.
 pub(super) const STYLE: &str = "\
 svg { display: block; width: 100%; height: auto }
 svg [fill=\"#010101\"] { fill: var(--text) }
@@ -33,20 +33,20 @@ svg [stroke=\"#030303\"] { stroke: var(--series-4) }
 ";
 const TEXT: RGBColor = RGBColor(1, 1, 1);
 const LINE: RGBColor = RGBColor(2, 2, 2);
-/// Lines of their own colour; more rounds than this share them.
+/// Number of line colours; with more rounds the colours repeat.
 pub(super) const SERIES: u8 = 4;
 
-/// As wide as the page, and half as wide.
+/// Size of a plot in pixels: as wide as the page, and half as wide.
 const WIDE: (u32, u32) = (900, 300);
 const NARROW: (u32, u32) = (440, 260);
-/// Points of one line: more are a blur.
-const MOST_POINTS: usize = 90;
-/// Bars that are named one by one.
-const MOST_NAMES: usize = 16;
+/// Maximum number of points of one line, so that it stays readable.
+const MAX_POINTS: usize = 90;
+/// With at most this many bars, each bar has its own label.
+const MAX_NAMES: usize = 16;
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// Values, or records if no value was read, per second over the time of each round.
+/// Plots value bytes per second over the time of each round; records if no value was read.
 pub(super) fn throughput(rounds: &[Round]) -> Result<String, Failure> {
     let values = rounds.iter().any(|round| round.figures.value_bytes > 0);
     let amount = |sample: &Sample| match values {
@@ -62,7 +62,7 @@ pub(super) fn throughput(rounds: &[Round]) -> Result<String, Failure> {
         y: most(|point| point.1),
         x_labels: 12,
         size: WIDE,
-        x_unit: "seconds since the round began",
+        x_unit: "seconds since the start of the round",
         y_unit: unit,
         x_label: &number,
     };
@@ -75,7 +75,7 @@ pub(super) fn throughput(rounds: &[Round]) -> Result<String, Failure> {
     })
 }
 
-/// A bar for each partition.
+/// Plots one bar per planned range.
 pub(super) fn partitions(
     parts: &[Partition],
     y_unit: &str,
@@ -84,7 +84,7 @@ pub(super) fn partitions(
     let bars: Vec<f64> = parts.iter().map(figure).collect();
     let one_topic = parts.iter().all(|part| part.is_whole_of(parts.first()));
     let numbers: Vec<String> = parts.iter().map(|part| part.partition.to_string()).collect();
-    let named = one_topic && parts.len() <= MOST_NAMES;
+    let named = one_topic && parts.len() <= MAX_NAMES;
     let count = float(u64::try_from(parts.len()).unwrap_or(0));
     let label = |x: f64| -> String {
         let names = numbers.iter().zip(0u64..);
@@ -94,7 +94,7 @@ pub(super) fn partitions(
     let axes = Axes {
         x: (-0.6, count - 0.4),
         y: bars.iter().copied().fold(0.0, f64::max),
-        x_labels: if named { MOST_NAMES } else { 8 },
+        x_labels: if named { MAX_NAMES } else { 8 },
         size: NARROW,
         x_unit: if named { "partition" } else { "ranges in the order of the plan" },
         y_unit,
@@ -110,7 +110,7 @@ pub(super) fn partitions(
     })
 }
 
-/// How the latencies of all rounds' fetches are spread.
+/// Plots the distribution of the fetch latency over all rounds.
 pub(super) fn latency(rounds: &[Round]) -> Result<String, Failure> {
     let mut buckets = BTreeMap::new();
     for (bucket, count) in rounds.iter().flat_map(|round| round.latency.buckets()) {
@@ -118,11 +118,13 @@ pub(super) fn latency(rounds: &[Round]) -> Result<String, Failure> {
         *sum = sum.saturating_add(count);
     }
     let total = float(buckets.values().sum::<u64>()).max(1.0);
-    // Twice as long is the same step everywhere on this axis.
-    let place = |time: Duration| (time.as_secs_f64() * 1e3).max(1e-3).log2();
+    // The axis is logarithmic: each doubling has the same width.
+    let log2_millis = |time: Duration| (time.as_secs_f64() * 1e3).max(1e-3).log2();
     let bars: Vec<(f64, f64, f64)> = buckets
         .iter()
-        .map(|((start, end), n)| (place(*start), place(*end), 100.0 * float(*n) / total))
+        .map(|((start, end), n)| {
+            (log2_millis(*start), log2_millis(*end), 100.0 * float(*n) / total)
+        })
         .collect();
     let range = match (bars.first(), bars.last()) {
         (Some((start, ..)), Some((_, end, _))) => (start.floor(), end.ceil()),
@@ -130,27 +132,27 @@ pub(super) fn latency(rounds: &[Round]) -> Result<String, Failure> {
     };
     let axes = Axes {
         x: range,
-        y: bars.iter().map(|(.., share)| *share).fold(0.0, f64::max),
-        x_labels: MOST_NAMES,
+        y: bars.iter().map(|(.., percent)| *percent).fold(0.0, f64::max),
+        x_labels: MAX_NAMES,
         size: WIDE,
         x_unit: "milliseconds from a fetch to the end of its response",
         y_unit: "% of fetches",
         x_label: &|x| if (x - x.round()).abs() < 1e-6 { number(x.exp2()) } else { String::new() },
     };
     axes.draw(|chart| {
-        let bars = bars.iter().map(|(start, end, share)| {
-            Rectangle::new([(*start, 0.0), (*end, *share)], bar_style())
+        let bars = bars.iter().map(|(start, end, percent)| {
+            Rectangle::new([(*start, 0.0), (*end, *percent)], bar_style())
         });
         chart.draw_series(bars)?;
         Ok(())
     })
 }
 
-/// What is plotted on: `y` begins at zero.
+/// The axes of a plot; the `y` axis starts at zero and ends above `y`.
 struct Axes<'a> {
     x: (f64, f64),
     y: f64,
-    /// About how many labels there is room for along it.
+    /// Approximate number of labels of the x axis.
     x_labels: usize,
     size: (u32, u32),
     x_unit: &'a str,
@@ -168,7 +170,7 @@ impl Axes<'_> {
         let mut svg = String::new();
         self.try_draw(&mut svg, series)
             .map_err(|error| Failure::unmet(format!("a plot cannot be drawn: {error}")))?;
-        // Inside HTML an SVG needs no namespace, and its size is that of its place.
+        // Inside HTML an SVG needs no namespace, and CSS sets its size.
         let (width, height) = self.size;
         let size = format!("width=\"{width}\" height=\"{height}\" ");
         Ok(svg.replace(&size, "").replace(" xmlns=\"http://www.w3.org/2000/svg\"", ""))
@@ -214,7 +216,7 @@ fn bar_style() -> ShapeStyle {
     RGBColor(3, 3, 0).filled()
 }
 
-/// A number with as many digits as an axis needs.
+/// Formats a number for an axis, without trailing zeros.
 fn number(number: f64) -> String {
     let text = if number.abs() >= 100.0 { format!("{number:.0}") } else { format!("{number:.3}") };
     match text.contains('.') {
@@ -223,9 +225,9 @@ fn number(number: f64) -> String {
     }
 }
 
-/// What came per second between samples, which are put together until they make no blur.
+/// Returns `(seconds, rate)` points between samples, merged to at most [`MAX_POINTS`] or one more.
 fn rates(samples: &[Sample], amount: impl Fn(&Sample) -> f64) -> Vec<(f64, f64)> {
-    let step = samples.len().div_ceil(MOST_POINTS).max(1);
+    let step = samples.len().div_ceil(MAX_POINTS).max(1);
     let kept: Vec<&Sample> = samples.iter().step_by(step).chain(samples.last()).collect();
     kept.windows(2)
         .filter_map(|pair| {
@@ -251,8 +253,8 @@ mod tests {
             })
             .collect();
         let rates = rates(&samples, |sample| float(sample.records));
-        assert!(rates.len() <= MOST_POINTS + 1);
-        // Points are in the middle of their time, and each time begins where the one before ended.
+        assert!(rates.len() <= MAX_POINTS + 1);
+        // Each point is in the middle of its interval, which starts at the end of the previous one.
         let (mut from, mut sum) = (0.0, 0.0);
         for (middle, rate) in rates {
             sum += rate * 2.0 * (middle - from);

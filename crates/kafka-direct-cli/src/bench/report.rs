@@ -1,4 +1,4 @@
-//! The report: one HTML file with tables and plots that needs nothing from anywhere.
+//! Writes the report: one self-contained HTML file with tables and plots.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ td:last-child, th:last-child { font-weight: 600 }
 .key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 1rem; border-radius: 2px }
 ";
 
-/// The page.
+/// Returns the HTML of the report.
 pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, Failure> {
     let rounds = document.rounds;
     let topics = escaped(&document.subject.topics.join(", "));
@@ -43,7 +43,7 @@ pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, 
     if document.embedded_broker {
         paragraph(
             &mut page,
-            "This ran on the embedded broker, in the same process: CPU time and memory are those of client and broker together.",
+            "The embedded broker ran in the same process: CPU time and memory are those of client and broker together.",
         );
     }
     for cut in rounds.iter().filter_map(|round| table::cut(round, document.subject.ranges)) {
@@ -58,15 +58,15 @@ pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, 
         );
     }
     if !document.complete {
-        paragraph(&mut page, "Rounds that were not finished are missing.");
+        paragraph(&mut page, "Unfinished rounds are not shown.");
     }
     heading(&mut page, "Figures");
     page.push_str(&figures(rounds, median));
     heading(&mut page, "Throughput over time");
     page.push_str(&key(rounds));
     page.push_str(&plots::throughput(rounds)?);
-    heading(&mut page, "Time of a fetch");
-    paragraph(&mut page, "All rounds together; each doubling is divided into eight bars.");
+    heading(&mut page, "Latency of a fetch");
+    paragraph(&mut page, "All rounds together; eight bars per doubling of the latency.");
     page.push_str(&plots::latency(rounds)?);
     if let Some(last) = rounds.last() {
         heading(&mut page, &format!("Partitions in round {}", last.round));
@@ -93,7 +93,7 @@ fn subject(document: &Document<'_>) -> String {
     )
 }
 
-/// Which line is which round's.
+/// The legend of the plots: the colour of each round.
 fn key(rounds: &[Round]) -> String {
     let mut text = String::from("<p class=\"soft\">");
     for (round, series) in rounds.iter().zip((1..=plots::SERIES).cycle()) {
@@ -156,7 +156,7 @@ fn paragraph(page: &mut String, text: &str) {
     let _ = writeln!(page, "<p class=\"soft\">{}</p>", escaped(text));
 }
 
-/// Text as it stands in HTML.
+/// Escapes text for HTML.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

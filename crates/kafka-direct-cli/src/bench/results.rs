@@ -1,6 +1,6 @@
-//! What a bench says: tables on stdout, or one JSON object, and files.
+//! Prints the results of a bench as tables or one JSON object, and writes its files.
 //!
-//! Contract: a file that cannot be written is told before anything is measured.
+//! Contract: a file that cannot be created fails the run before anything is measured.
 
 use std::{io::Write as _, num::NonZero, path::Path, thread};
 
@@ -13,7 +13,7 @@ use kafka_direct_sinks::AtomicFile;
 
 use crate::{cli::BenchArgs, exit::Failure, output};
 
-/// The files that were asked for; what is not written in the end leaves nothing behind.
+/// The requested output files; a file that is not committed leaves nothing on disk.
 #[derive(Debug)]
 pub(super) struct Files {
     json: Option<AtomicFile>,
@@ -39,24 +39,24 @@ impl Files {
 }
 
 impl Bench {
-    /// Whether stdout is for JSON alone.
+    /// Whether stdout carries only JSON.
     fn prints_json(&self) -> bool {
         self.args.json.as_deref() == Some(Path::new("-"))
     }
 
-    fn say(&self, text: &str) -> Result<(), Failure> {
+    fn print_line(&self, text: &str) -> Result<(), Failure> {
         if self.prints_json() { Ok(()) } else { output::data(&format!("{text}\n")) }
     }
 
-    /// Says what is written where.
-    pub(super) fn say_generating(&self) -> Result<(), Failure> {
+    /// Prints what is written to which topic.
+    pub(super) fn print_generating(&self) -> Result<(), Failure> {
         let generate = &self.args.generate;
         if self.embedded.is_some() {
-            self.say(
-                "No --brokers: this runs on the embedded broker, in this process. CPU and memory\nbelow are those of client and broker together.",
+            self.print_line(
+                "No --brokers: this runs on the embedded broker in this process. CPU time and memory\nare those of client and broker together.",
             )?;
         }
-        self.say(&format!(
+        self.print_line(&format!(
             "Writing {} records of {} bytes, {}, into topic `{}`{}, which {}",
             HumanCount(generate.generate.map_or(0, NonZero::get)),
             generate.size,
@@ -70,27 +70,27 @@ impl Bench {
                 _ => String::new(),
             },
             match (self.embedded.is_some(), generate.delete_after) {
-                (true, _) => "ends with this process",
+                (true, _) => "is lost when this process ends",
                 (false, true) => "is deleted at the end",
-                (false, false) => "is left there",
+                (false, false) => "is kept",
             }
         ))
     }
 
-    /// Says what is read.
-    pub(super) fn say_subject(&self, rdd: &KafkaRdd) -> Result<(), Failure> {
+    /// Prints what is read.
+    pub(super) fn print_subject(&self, rdd: &KafkaRdd) -> Result<(), Failure> {
         let ranges = rdd.partitions().len();
         let span = HumanCount(u64::try_from(rdd.span()).unwrap_or(0));
         let rounds = &self.args.rounds;
-        self.say(&format!(
-            "Reading {span} offsets in {ranges} range{}, {} to warm up and {} measured",
+        self.print_line(&format!(
+            "Reading {span} offsets in {ranges} range{}: {}, {}",
             if ranges == 1 { "" } else { "s" },
-            counted(rounds.warmup, "round"),
-            counted(rounds.rounds.get(), "round"),
+            counted(rounds.warmup, "warm-up round"),
+            counted(rounds.rounds.get(), "measured round"),
         ))
     }
 
-    /// Prints and writes what was measured, if anything was.
+    /// Prints and writes the results, if at least one round is finished.
     pub(super) fn show(&mut self, complete: bool) -> Result<(), Failure> {
         let Files { json, report } = &mut self.files;
         let (json, report) = (json.take(), report.take());
@@ -126,19 +126,19 @@ impl Bench {
     }
 
     fn print_tables(&self, document: &Document<'_>, median: &Figures) -> Result<(), Failure> {
-        self.say(&format!("\n{}", table::rounds(&self.rounds, median)))?;
+        self.print_line(&format!("\n{}", table::rounds(&self.rounds, median)))?;
         if let Some(last) = self.rounds.last() {
-            self.say(&format!("The partitions of round {}, the slowest first:\n", last.round))?;
-            self.say(&table::partitions(last))?;
+            self.print_line(&format!("Partitions of round {}, slowest first:\n", last.round))?;
+            self.print_line(&table::partitions(last))?;
         }
         for round in &self.rounds {
             if let Some(cut) = table::cut(round, document.subject.ranges) {
-                self.say(&cut)?;
+                self.print_line(&cut)?;
             }
         }
         if !document.complete {
-            self.say(&format!(
-                "Only {} of {} rounds were finished.",
+            self.print_line(&format!(
+                "Only {} of {} rounds are finished.",
                 self.rounds.len(),
                 self.args.rounds.rounds
             ))?;
@@ -146,7 +146,7 @@ impl Bench {
         Ok(())
     }
 
-    /// The codec that was written with, if anything was.
+    /// The codec of the generated topic; `None` without `--generate`.
     fn codec(&self) -> Option<String> {
         let generate = &self.args.generate;
         generate.generate?;

@@ -1,7 +1,7 @@
-//! When a round ends before its ranges do.
+//! Decides when a round ends before all its ranges are read.
 //!
-//! Contract: a round without bounds reads everything; one with bounds ends with the first batch
-//! after either is reached, in all of its readers, and begins no other range.
+//! Contract: a round without bounds reads everything. A round with bounds ends in all its readers
+//! with the first batch after either bound is reached, and starts no other range.
 
 use std::{
     future::Future,
@@ -12,20 +12,20 @@ use std::{
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
-/// How long and how much a round reads at most.
+/// Upper bounds on the time and the bytes of a round.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) time: Duration,
-    /// Of records, decompressed.
+    /// Bytes of decompressed records.
     pub(super) bytes: u64,
 }
 
 impl Bounds {
-    /// Those of a bench that was not told to read everything.
+    /// The bounds without `--all` and `--to`: 30 s and 10 GiB.
     pub(super) const STANDARD: Self = Self { time: Duration::from_secs(30), bytes: 10 << 30 };
 }
 
-/// Which bound ended a round.
+/// The bound that ended a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Cut {
@@ -33,39 +33,39 @@ pub(super) enum Cut {
     Bytes,
 }
 
-/// One round's bounds and how far it got.
+/// The bounds of one round and its progress towards them.
 #[derive(Debug)]
 pub(super) struct StopRule {
     deadline: Option<Instant>,
-    most_bytes: u64,
+    max_bytes: u64,
     bytes: AtomicU64,
 }
 
 impl StopRule {
-    /// A round that begins now.
+    /// The rule for a round that starts now.
     pub(super) fn new(bounds: Option<Bounds>) -> Self {
         Self {
             deadline: bounds.and_then(|bounds| Instant::now().checked_add(bounds.time)),
-            most_bytes: bounds.map_or(u64::MAX, |bounds| bounds.bytes),
+            max_bytes: bounds.map_or(u64::MAX, |bounds| bounds.bytes),
             bytes: AtomicU64::new(0),
         }
     }
 
-    /// Counts bytes of records that were read.
+    /// Adds decompressed bytes of records that were read.
     pub(super) fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Which bound is reached, if any.
+    /// Returns the bound that is reached, if any.
     pub(super) fn reached(&self) -> Option<Cut> {
-        if self.bytes.load(Ordering::Relaxed) >= self.most_bytes {
+        if self.bytes.load(Ordering::Relaxed) >= self.max_bytes {
             return Some(Cut::Bytes);
         }
         let over = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         over.then_some(Cut::Time)
     }
 
-    /// What `work` gives, unless the time is over before: then `None`.
+    /// Returns the result of `work`, or `None` if the time bound is reached first.
     pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         match self.deadline {
             Some(deadline) => timeout_at(deadline, work).await.ok(),
@@ -81,7 +81,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), bytes: 1000 };
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_bound_that_is_reached_ends_it() {
+    async fn the_first_reached_bound_ends_a_round() {
         let rule = StopRule::new(Some(BOUNDS));
         rule.add(999);
         assert_eq!(rule.reached(), None);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waiting_ends_when_the_time_is_over() {
+    async fn waiting_ends_at_the_time_bound() {
         let rule = StopRule::new(Some(BOUNDS));
         assert_eq!(rule.in_time(async { 1 }).await, Some(1));
         assert_eq!(rule.in_time(std::future::pending::<()>()).await, None);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_bounds_nothing_ends_it() {
+    async fn without_bounds_a_round_has_no_end() {
         let rule = StopRule::new(None);
         rule.add(u64::MAX - 1);
         tokio::time::sleep(Duration::from_secs(100_000)).await;

@@ -1,6 +1,6 @@
-//! Figures in words and numbers: the rows of the tables on stdout and in the report.
+//! Formats figures as rows of the tables on stdout and in the report.
 //!
-//! Contract: every number stands with its unit; what is not known says so.
+//! Contract: every number has its unit, in its cell or label. An unknown figure is shown as such.
 
 use std::fmt::Write as _;
 
@@ -12,21 +12,21 @@ use super::{
 };
 use crate::output::Columns;
 
-/// Rounds that stand beside each other on a terminal of 100 columns.
-const MOST_COLUMNS: usize = 4;
-/// Partitions that are listed one by one.
-const MOST_PARTITIONS: usize = 16;
+/// Rounds that fit side by side on a terminal of 100 columns.
+const MAX_COLUMNS: usize = 4;
+/// Maximum number of partitions that are listed.
+const MAX_PARTITIONS: usize = 16;
 
-/// What stands above the cells of [`partition`].
+/// Column heads for the cells of [`partition`].
 pub(super) const PARTITION_HEADS: [&str; 6] =
     ["partition", "records", "values, MB", "time", "records per second", "read"];
 
-const UNKNOWN: &str = "not known here";
+const UNKNOWN: &str = "unknown";
 
-/// A label and what stands behind it; a heading has nothing behind it.
+/// A label and its text; a heading has no text.
 pub(super) type Row = (&'static str, Option<String>);
 
-/// The rows of one round, or of the medians.
+/// Returns the rows for the figures of one round, or for the medians.
 pub(super) fn rows(figures: &Figures) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut row = |label, text| rows.push((label, Some(text)));
@@ -45,40 +45,41 @@ pub(super) fn rows(figures: &Figures) -> Vec<Row> {
     row("on the wire, MB", decimal(float(figures.wire_bytes) / 1e6));
     row("on the wire, MB per second", decimal(figures.wire_mb_per_s));
     if figures.throttled_s > 0.0 {
-        row("held back by the brokers' quota", seconds(figures.throttled_s));
+        row("throttled by the brokers' quota", seconds(figures.throttled_s));
     }
     let latency = figures.fetch_latency_ms;
-    rows.push(("time of one fetch", None));
+    rows.push(("latency of a fetch", None));
     let mut row = |label, text| rows.push((label, Some(text)));
     row("  half are below (p50)", millis(latency.p50));
     row("  90 % are below (p90)", millis(latency.p90));
     row("  99 % are below (p99)", millis(latency.p99));
     row("  all are below (max)", millis(latency.max));
     let time = figures.reader_time_s;
-    let share = |part: f64| format!("{:.1} %", 100.0 * part / time.total().max(1e-9));
-    rows.push(("where readers' time went", None));
+    let percent = |part: f64| format!("{:.1} %", 100.0 * part / time.total().max(1e-9));
+    rows.push(("time of the readers", None));
     let mut row = |label, text| rows.push((label, Some(text)));
-    row("  waiting for the network", share(time.network_wait));
-    row("  decompressing", share(time.decompress));
-    row("  decoding, checksums included", share(time.decode));
-    row("  handing over", share(time.hand_over));
+    row("  waiting for the network", percent(time.network_wait));
+    row("  decompressing", percent(time.decompress));
+    row("  decoding, checksums included", percent(time.decode));
+    row("  handing over", percent(time.hand_over));
     if time.paused > 0.0 {
-        row("  held back by --max-mb-per-second", share(time.paused));
+        row("  paused by --max-mb-per-second", percent(time.paused));
     }
     let skew = figures.skew;
-    rows.push(("unevenness of partitions", None));
+    rows.push(("skew of the partitions", None));
     let mut row = |label, text| rows.push((label, Some(text)));
-    row("  slowest one took", skew.slowest_s.map_or_else(nothing, seconds));
-    row("  fastest one took", skew.fastest_s.map_or_else(nothing, seconds));
+    row("  slowest partition", skew.slowest_s.map_or_else(nothing, seconds));
+    row("  fastest partition", skew.fastest_s.map_or_else(nothing, seconds));
     let count = |count: Option<u64>| count.map_or_else(nothing, |n| HumanCount(n).to_string());
-    row("  most records in one", count(skew.most_records));
-    row("  least records in one", count(skew.least_records));
+    row("  most records", count(skew.most_records));
+    row("  fewest records", count(skew.least_records));
     rows
 }
 
-/// All rounds beside their medians; of many rounds only the fastest and the slowest.
+/// Formats all rounds and their medians side by side; of many rounds only the fastest and the
+/// slowest.
 pub(super) fn rounds(rounds: &[Round], median: &Figures) -> String {
-    let mut columns: Vec<(String, &Figures)> = if rounds.len() <= MOST_COLUMNS {
+    let mut columns: Vec<(String, &Figures)> = if rounds.len() <= MAX_COLUMNS {
         rounds.iter().map(|round| (format!("round {}", round.round), &round.figures)).collect()
     } else {
         let by_time = |a: &&Round, b: &&Round| a.figures.wall_s.total_cmp(&b.figures.wall_s);
@@ -98,7 +99,7 @@ pub(super) fn rounds(rounds: &[Round], median: &Figures) -> String {
         std::iter::once("").chain(columns.iter().map(|(head, _)| head.as_str())).collect();
     let mut table = Columns::new(&heads);
     let cells: Vec<Vec<Row>> = columns.iter().map(|(_, figures)| rows(figures)).collect();
-    // A round may have been held back while another was not.
+    // Only a throttled or paused round has the row for it.
     let longest = cells.iter().max_by_key(|rows| rows.len());
     for (label, _) in longest.into_iter().flatten() {
         let cell = |rows: &Vec<Row>| {
@@ -110,24 +111,23 @@ pub(super) fn rounds(rounds: &[Round], median: &Figures) -> String {
     table.finish()
 }
 
-/// The partitions of a round, the slowest first.
+/// Formats the partitions of a round, slowest first.
 pub(super) fn partitions(round: &Round) -> String {
     let mut all: Vec<&Partition> = round.partitions.iter().collect();
     all.sort_by(|a, b| b.wall_s.total_cmp(&a.wall_s));
     let mut table = Columns::new(&PARTITION_HEADS);
-    for part in all.iter().take(MOST_PARTITIONS) {
+    for part in all.iter().take(MAX_PARTITIONS) {
         table.row(partition(part));
     }
     let mut text = table.finish();
-    if all.len() > MOST_PARTITIONS {
-        // A String takes anything.
-        let _ =
-            writeln!(text, "... {} more, all faster", all.len().saturating_sub(MOST_PARTITIONS));
+    if all.len() > MAX_PARTITIONS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "... {} more, all faster", all.len().saturating_sub(MAX_PARTITIONS));
     }
     text
 }
 
-/// One partition's cells.
+/// Returns the cells of one partition.
 pub(super) fn partition(part: &Partition) -> [String; 6] {
     [
         part.name(),
@@ -135,36 +135,37 @@ pub(super) fn partition(part: &Partition) -> [String; 6] {
         decimal(float(part.value_bytes) / 1e6),
         seconds(part.wall_s),
         whole(float(part.records) / part.wall_s.max(1e-9)),
-        format!("{:.0} %", (100.0 * part.share()).floor()),
+        format!("{:.0} %", (100.0 * part.read_fraction()).floor()),
     ]
 }
 
-/// That a round was cut, why, and where; `None` for one that was not.
+/// Describes why and where a round was cut; `None` if it was not.
 pub(super) fn cut(round: &Round, ranges: usize) -> Option<String> {
-    const MOST: usize = 8;
+    const MAX: usize = 8;
     let why = match round.cut? {
         Cut::Time => "30 s",
         Cut::Bytes => "10 GiB of records",
     };
     let cut: Vec<&Partition> = round.partitions.iter().filter(|part| part.cut).collect();
-    let mut text = format!("round {} was cut after {why}; --all reads everything", round.round);
+    let mut text =
+        format!("round {} was cut after {why}; pass --all to read everything", round.round);
     if !cut.is_empty() {
         text.push_str(". Not read to the end: ");
     }
     let parts: Vec<String> = cut
         .iter()
-        .take(MOST)
+        .take(MAX)
         .map(|part| format!("{} up to {} of {}", part.name(), part.reached, part.until))
         .collect();
     text.push_str(&parts.join(", "));
-    let more = cut.len().saturating_sub(MOST);
+    let more = cut.len().saturating_sub(MAX);
     if more > 0 {
         let _ = write!(text, " and {more} more");
     }
-    let unbegun = ranges.saturating_sub(round.partitions.len());
-    if unbegun > 0 {
-        let ranges = if unbegun == 1 { "range was" } else { "ranges were" };
-        let _ = write!(text, "; {unbegun} {ranges} not begun");
+    let not_started = ranges.saturating_sub(round.partitions.len());
+    if not_started > 0 {
+        let ranges = if not_started == 1 { "range was" } else { "ranges were" };
+        let _ = write!(text, "; {not_started} {ranges} not started");
     }
     Some(text)
 }

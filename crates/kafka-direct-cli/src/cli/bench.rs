@@ -12,9 +12,9 @@ use super::{Codec, ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
 use crate::size;
 
 const BENCH_HELP: &str = "\
-Nothing is written to a cluster, and no offset is committed, without --generate. With --generate, and
-if no brokers are named by --brokers, KAFKA_DIRECT_BROKERS or the settings file, the topic is made and
-read on an embedded broker in this process.
+Without --generate nothing is written to the cluster, and no offset is committed.
+With --generate, and without brokers in --brokers, KAFKA_DIRECT_BROKERS or the config file, the
+topic is created and read on an embedded broker in this process.
 
 Examples:
   kafka-direct bench -b localhost:9092 -t orders
@@ -34,55 +34,55 @@ pub(crate) struct BenchArgs {
     pub(crate) rounds: RoundArgs,
     #[command(flatten)]
     pub(crate) generate: GenerateArgs,
-    /// Print one JSON object (`-`) in place of the tables, or write it to a file beside them
+    /// Write one JSON object to this file; `-` prints it on stdout instead of the tables
     #[arg(long, value_name = "FILE|-", help_heading = "Output")]
     pub(crate) json: Option<PathBuf>,
-    /// Write a page with tables and plots: one file that needs nothing else
+    /// Write an HTML page with tables and plots: one self-contained file
     #[arg(long, value_name = "FILE.html", help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,
 }
 
-/// What is done how often.
+/// Flags for the rounds: how many, and what each of them reads.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Measuring")]
 pub(crate) struct RoundArgs {
-    /// Columns to build: key, value, topic, partition, offset, timestamp, timestamp_type, headers
+    /// Columns to decode: key, value, topic, partition, offset, timestamp, timestamp_type, headers
     #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
     #[arg(default_value = "offset,timestamp,key,value")]
     pub(crate) columns: Vec<Column>,
-    /// Most ranges read at the same time [default: all]
+    /// Maximum number of ranges read at the same time [default: all]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<NonZeroUsize>,
-    /// Rounds that are measured; each reads the same offsets
+    /// Number of measured rounds; each reads the same offsets
     #[arg(long, default_value = "3", value_name = "N")]
     pub(crate) rounds: NonZeroU32,
-    /// Rounds before those, which do not count
+    /// Number of warm-up rounds before them, which are not measured
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) warmup: u32,
-    /// Read everything: without this or --to, a round ends after 30 s or 10 GiB of records
+    /// Read everything; without --all or --to a round ends after 30 s or 10 GiB of records
     #[arg(long)]
     pub(crate) all: bool,
-    /// Fetch no more than so many megabytes (10^6 bytes, as sent) a second, to spare the cluster
+    /// Fetch at most this many megabytes (10^6 bytes, as sent) per second, to limit the load
     #[arg(long, value_name = "N")]
     pub(crate) max_mb_per_second: Option<NonZeroU64>,
 }
 
-/// The topic that is written first.
+/// Flags for the topic that `bench` writes before it reads.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Writing a topic to read")]
 pub(crate) struct GenerateArgs {
-    /// Create the topic and write so many records first; a topic that exists is refused
+    /// Create the topic and write this many records first; fails if the topic exists
     #[arg(long, value_name = "N")]
     pub(crate) generate: Option<NonZeroU64>,
-    /// Size of each value
+    /// Size of each value: `100` bytes, `4KiB`
     #[arg(long, value_parser = size::bytes, default_value = "100", value_name = "BYTES")]
     #[arg(requires = "generate")]
     pub(crate) size: usize,
-    /// How batches are compressed
+    /// Compression codec of the batches
     #[arg(long, value_enum, default_value_t = Codec::None, value_name = "CODEC")]
     #[arg(requires = "generate")]
     pub(crate) codec: Codec,
-    /// How many partitions the topic gets
+    /// Number of partitions of the topic
     #[arg(long, default_value_t = 4, value_name = "P", requires = "generate")]
     #[arg(value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub(crate) topic_partitions: i32,
@@ -92,7 +92,7 @@ pub(crate) struct GenerateArgs {
 }
 
 impl RoundArgs {
-    /// The columns to build.
+    /// The columns to decode.
     pub(crate) fn columns(&self) -> Columns {
         self.columns.iter().copied().collect()
     }

@@ -1,4 +1,4 @@
-//! How a cluster is reached: the same flags for every subcommand that asks one.
+//! The connection flags, which every subcommand that needs a cluster shares.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,52 +6,54 @@ use clap::Args;
 
 use crate::size;
 
-/// Each is taken from the flag, or else the environment, or else the config file, or else the
-/// library's default.
+/// Connection flags, all optional.
+///
+/// Each value comes from the first of: flag, environment, config file, default of the library.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection (flag, or environment, or config file)")]
 pub(crate) struct ConnectionArgs {
-    /// Brokers to start from, `host:port`, tried in order
+    /// Bootstrap brokers, `host:port`, tried in order
     #[arg(short, long, env = "KAFKA_DIRECT_BROKERS", hide_env_values = true)]
     #[arg(value_name = "HOST:PORT,..")]
     pub(crate) brokers: Option<String>,
-    /// TOML file with these options by their long names [default: ~/.config/kafka-direct/config.toml
-    /// if it exists]
+    /// TOML file with these options by their long names [default:
+    /// ~/.config/kafka-direct/config.toml if it exists]
     #[arg(long, env = "KAFKA_DIRECT_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Name under which brokers log, meter and throttle this client [default: kafka-direct]
     #[arg(long, env = "KAFKA_DIRECT_CLIENT_ID", hide_env_values = true, hide_short_help = true)]
     #[arg(value_name = "NAME")]
     pub(crate) client_id: Option<String>,
-    /// Longest time for opening one connection [default: 10s]
+    /// Time limit for opening one connection [default: 10s]
     #[arg(long, env = "KAFKA_DIRECT_CONNECT_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = size::duration, hide_short_help = true, value_name = "TIME")]
     pub(crate) connect_timeout: Option<Duration>,
-    /// Longest time from a request to its whole response [default: 30s]
+    /// Time limit from a request to the end of its response [default: 30s]
     #[arg(long, env = "KAFKA_DIRECT_REQUEST_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = size::duration, hide_short_help = true, value_name = "TIME")]
     pub(crate) request_timeout: Option<Duration>,
-    /// How long passing faults are retried without any progress [default: 60s]
+    /// How long transient faults are retried without any progress [default: 60s]
     #[arg(long, env = "KAFKA_DIRECT_RETRY_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = size::duration, hide_short_help = true, value_name = "TIME")]
     pub(crate) retry_timeout: Option<Duration>,
-    /// Bytes of records held in flight and queued, all partitions together [default: 48MiB]
+    /// Memory for records in flight and queued, all partitions together [default: 48MiB]
     #[arg(long, env = "KAFKA_DIRECT_MEMORY_BUDGET", hide_env_values = true)]
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) memory_budget: Option<usize>,
-    /// Most bytes one Fetch asks for [default: 16MiB]
+    /// Maximum bytes that one Fetch requests [default: 16MiB]
     #[arg(long, env = "KAFKA_DIRECT_FETCH_MAX_BYTES", hide_env_values = true)]
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) fetch_max_bytes: Option<usize>,
-    /// Most bytes of one partition one Fetch asks for, usually half of it [default: 4MiB]
+    /// Maximum bytes that one Fetch requests of one partition; usually it requests half of this
+    /// [default: 4MiB]
     #[arg(long, env = "KAFKA_DIRECT_PARTITION_MAX_BYTES", hide_env_values = true)]
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) partition_max_bytes: Option<usize>,
-    /// Largest Kafka batch that is accepted, compressed and decompressed [default: 64MiB]
+    /// Largest accepted Kafka batch, both compressed and decompressed [default: 64MiB]
     #[arg(long, env = "KAFKA_DIRECT_MAX_BATCH_BYTES", hide_env_values = true)]
     #[arg(value_parser = size::bytes, hide_short_help = true, value_name = "SIZE")]
     pub(crate) max_batch_bytes: Option<usize>,
-    /// Connections to each leader that fetch at the same time [default: 1]
+    /// Connections to each broker that fetch at the same time [default: 1]
     #[arg(
         long,
         env = "KAFKA_DIRECT_FETCH_CONNECTIONS",

@@ -10,9 +10,9 @@ use crate::{exit::Failure, size};
 
 const READ_HELP: &str = "\
 JSON lines carry topic, partition, offset, timestamp (milliseconds, null if the record has none),
-timestamp_type (0 set by the producer, 1 by the broker), key, value and headers. What is not UTF-8
-is null, and key_base64 or value_base64 carries it. Records of one partition stay in order;
-partitions are interleaved.
+timestamp_type (0 set by the producer, 1 by the broker), key, value and headers. A key or value that
+is not UTF-8 is null, and key_base64 or value_base64 holds it. Records of one partition stay in
+order; partitions are interleaved.
 
 Examples:
   kafka-direct read -b localhost:9092 -t orders
@@ -32,37 +32,37 @@ pub(crate) struct ReadArgs {
     pub(crate) output: OutputArgs,
 }
 
-/// What is printed, where, and when to stop.
+/// Flags for what is printed, where, and when to stop.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Form of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value_t = Format::Jsonl, value_name = "FORMAT")]
     pub(crate) format: Format,
     /// Columns: key, value, topic, partition, offset, timestamp, timestamp_type, headers
     /// [default: what the format needs]
     #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
     pub(crate) columns: Vec<Column>,
-    /// Stop after so many records, taking partitions in order
+    /// Stop after this many records; partitions are read one after the other
     #[arg(short = 'c', long, value_name = "N")]
     pub(crate) limit: Option<u64>,
-    /// Write to this file, which appears only when it is complete; or with a trailing slash (or if
-    /// it is a folder) one file per planned range, skipping those that are complete
+    /// Write to this file, which appears only when it is complete. With a trailing slash, or if it
+    /// is a folder: write one file per planned range, and skip files that are complete
     #[arg(long, value_name = "FILE|DIR/")]
     pub(crate) output: Option<PathBuf>,
-    /// If the file is absent, keep the plan there; if it is there, read exactly what it says
+    /// Plan file: if it exists, read exactly its ranges; if not, save the plan to it
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// With a folder that is complete: read it all again
+    /// Read everything again even if the output folder is complete
     #[arg(long)]
     pub(crate) force: bool,
-    /// Give up after this time: `30s`, `5m`, `2h`
+    /// Stop with an error after this time: `30s`, `5m`, `2h`
     #[arg(long, value_parser = size::duration, value_name = "D")]
     pub(crate) deadline: Option<Duration>,
-    /// Exit with code 1 if there was no record
+    /// Exit with code 1 if no record was read
     #[arg(long)]
     pub(crate) fail_if_empty: bool,
-    /// No progress and no remarks on stderr, errors only
+    /// Print only errors on stderr: no progress and no remarks
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -84,7 +84,7 @@ pub(crate) struct PlanArgs {
 pub(crate) enum Format {
     /// One JSON object per record and line
     Jsonl,
-    /// A table for people, 1000 records unless --limit says otherwise
+    /// A table to read on screen; shows 1000 records unless --limit is given
     Table,
     /// Values only, each followed by a line feed; a null value is an empty line
     Raw,
@@ -97,16 +97,16 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The same as a format of files and streams.
+    /// The corresponding format of files and streams.
     ///
     /// # Errors
-    /// `Usage` for the table, and for a format that this build leaves out.
+    /// `Usage` for the table, and for a format that this build does not contain.
     pub(crate) fn for_files(self) -> Result<kafka_direct_sinks::Format, Failure> {
         use kafka_direct_sinks::Format as Sinks;
         let format = match self {
             Self::Table => {
                 return Err(Failure::usage(
-                    "--format table is for people, on stdout or in one file; write jsonl, csv, raw, arrow or parquet",
+                    "--format table cannot be written to a folder; use jsonl, csv, raw, arrow or parquet",
                 ));
             }
             Self::Jsonl => Sinks::JsonLines,
@@ -124,7 +124,7 @@ impl Format {
         )))
     }
 
-    /// The columns that are read when none are named.
+    /// The columns to read if `--columns` is not given.
     pub(crate) fn default_columns(self) -> Columns {
         match self {
             Self::Jsonl | Self::Csv | Self::Arrow | Self::Parquet => Columns::all(),

@@ -1,26 +1,27 @@
-//! Which offsets are meant: the same flags for `read` and `plan`.
+//! The selection flags, which `read`, `plan` and `bench` share.
 
 use clap::{Args, ValueEnum};
 use kafka_direct::{DataLossPolicy, IsolationLevel, NoMatch};
 
 use crate::selection::{OffsetSpec, PartitionList};
 
-/// How S and E of `--from S` and `--to E` are written.
+/// Help text on the syntax of S and E in `--from S` and `--to E`.
 pub(crate) const OFFSETS_HELP: &str = "\
 Starts and ends (S and E):
-  earliest, latest         the first offset there is; the readable end
+  earliest, latest         the first existing offset; the readable end
   1500                     an offset: the first one read, or the first one not read
-  -1500                    so many offsets before the readable end
+  -1500                    this many offsets before the readable end
   @1735689600000           the first record at or after this time, in milliseconds since 1970
-  @2025-01-01T00:00:00Z    the same as RFC 3339
-  group:NAME               where a consumer group stands (starts only); earliest where it has
-                           committed nothing
-  0:100,1:earliest,*:-10   by partition, `*` for those not named
-  orders:0:100,logs:3:-5   the same with several topics
+  @2025-01-01T00:00:00Z    the same, written as RFC 3339
+  group:NAME               the committed offset of a consumer group (starts only); earliest for
+                           partitions without a committed offset
+  0:100,1:earliest,*:-10   by partition; `*` is for all other partitions
+  orders:0:100,logs:3:-5   by topic and partition
 
-For an end by time the bound is an offset: older records behind it are not read.";
+The readable end is the last stable offset, or the high watermark with read_uncommitted.
+An end given as a time is converted to an offset: older records after that offset are not read.";
 
-/// Topics, offsets, visibility, splitting.
+/// Flags that select topics, offsets and visible records, and that split ranges.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
@@ -28,7 +29,7 @@ pub(crate) struct SelectionArgs {
     #[arg(short, long = "topic", value_delimiter = ',', value_name = "T[,T2..]")]
     #[arg(conflicts_with = "topic_pattern")]
     pub(crate) topics: Vec<String>,
-    /// Read every topic whose whole name matches this regular expression
+    /// Read every topic whose full name matches this regular expression
     #[arg(long, value_name = "RE")]
     pub(crate) topic_pattern: Option<String>,
     /// Where to start, inclusive; see below [default: earliest]
@@ -40,21 +41,21 @@ pub(crate) struct SelectionArgs {
     /// Only these partitions of each topic: `0,3-5` [default: all]
     #[arg(short, long, value_name = "LIST")]
     pub(crate) partitions: Option<PartitionList>,
-    /// Which records of transactions are seen
+    /// Which records of transactions are read
     #[arg(long, value_enum, default_value_t = Isolation::ReadCommitted, value_name = "LEVEL")]
     pub(crate) isolation: Isolation,
-    /// What to do about offsets that do not exist: stop, or go on with what exists and say so
+    /// What to do if offsets do not exist: stop, or read what exists and report what is skipped
     #[arg(long, value_enum, default_value_t = OnDataLoss::Fail, value_name = "POLICY")]
     pub(crate) on_data_loss: OnDataLoss,
-    /// What to do about a partition that has no record at or after the time of `--from @..`: stop,
-    /// or read nothing of it
+    /// What to do if a partition has no record at or after the time of `--from @..`: stop, or read
+    /// nothing of that partition
     #[arg(long, value_enum, default_value_t = OnNoMatch::Error, value_name = "POLICY")]
     #[arg(hide_short_help = true)]
     pub(crate) on_no_match: OnNoMatch,
-    /// Split large ranges until there are about this many [default: one range per partition]
+    /// Split large ranges until there are about this many ranges [default: one per partition]
     #[arg(long, value_name = "N")]
     pub(crate) min_partitions: Option<u64>,
-    /// Split ranges so that none spans more offsets than this
+    /// Split ranges so that each spans at most this many offsets
     #[arg(long, value_name = "N")]
     pub(crate) max_records_per_partition: Option<u64>,
 }
@@ -62,10 +63,10 @@ pub(crate) struct SelectionArgs {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum Isolation {
-    /// Neither aborted records nor those of open transactions
+    /// No aborted records, and no records of open transactions
     #[default]
     ReadCommitted,
-    /// Every record that is replicated
+    /// Every replicated record
     ReadUncommitted,
 }
 
@@ -83,7 +84,7 @@ pub(crate) enum OnDataLoss {
     /// Stop with exit code 3
     #[default]
     Fail,
-    /// Go on inside the range with what exists, and say on stderr what was skipped
+    /// Read what exists inside the range, and report on stderr what was skipped
     Resume,
 }
 

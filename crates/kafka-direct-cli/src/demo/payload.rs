@@ -1,8 +1,8 @@
-//! The demo's records: 100 bytes of JSON that say who they are and carry their own checksum.
+//! The records of the demo: 100 bytes of JSON with their partition, sequence and checksum.
 //!
-//! `{"crc32c":"1a2b3c4d","partition":3,"sequence":249999,"letters":"…"}`, the checksum being over
-//! everything behind its own digits and the letters filling up the size. Record `sequence` of a
-//! partition stands at offset `sequence`.
+//! A value is `{"crc32c":"1a2b3c4d","partition":3,"sequence":249999,"letters":"…"}`. The checksum
+//! covers everything after its own digits. The letters fill the value up to its size. Record
+//! `sequence` of a partition has the offset `sequence`.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use kafka_direct::arrow::array::{ArrayRef, RecordBatch, cast::AsArray as _, type
 /// Size of every value.
 pub(super) const VALUE_BYTES: usize = 100;
 const START: &[u8] = b"{\"crc32c\":\"";
-/// Digits of the checksum.
+/// Number of hexadecimal digits of the checksum.
 const DIGITS: usize = 8;
 const PARTITION: &[u8] = b"\",\"partition\":";
 const SEQUENCE: &[u8] = b",\"sequence\":";
 const LETTERS: &[u8] = b",\"letters\":\"";
 const END: &[u8] = b"\"}";
 
-/// Writes one value at the end of `out`; gives its checksum.
+/// Appends one value to `out` and returns its checksum.
 pub(super) fn put(out: &mut Vec<u8>, partition: i32, sequence: u64) -> u32 {
     let start = out.len();
     let digits = start + START.len()..start + START.len() + DIGITS;
@@ -41,7 +41,9 @@ pub(super) fn put(out: &mut Vec<u8>, partition: i32, sequence: u64) -> u32 {
     checksum
 }
 
-/// Letters that look random and are the same in every run (splitmix64, then a linear generator).
+/// Returns pseudo-random letters, the same in every run.
+///
+/// A splitmix64 step makes the seed of a linear congruential generator.
 fn letters(partition: i32, sequence: u64) -> impl Iterator<Item = u8> {
     let seed = sequence ^ (u64::from(partition.unsigned_abs()) << 40);
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -58,8 +60,9 @@ fn crc32c(bytes: &[u8]) -> u32 {
     u32::try_from(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes)).unwrap_or(0)
 }
 
-/// The partition, sequence and checksum a value carries; `None` if it is not one of the demo's or
-/// its checksum does not match.
+/// Returns the partition, sequence and checksum in a value.
+///
+/// `None` if the value is not from the demo or its checksum does not match.
 fn parse(value: &[u8]) -> Option<(i32, u64, u32)> {
     let (stated, covered) = value.strip_prefix(START)?.split_at_checked(DIGITS)?;
     let found = crc32c(covered);
@@ -72,7 +75,7 @@ fn parse(value: &[u8]) -> Option<(i32, u64, u32)> {
     Some((i32::try_from(partition).ok()?, sequence, found))
 }
 
-/// The number at the start of `text`, and what follows it.
+/// Splits `text` into the number at its start and the rest.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
     let (digits, rest) = text.split_at_checked(end)?;
@@ -82,7 +85,7 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     Some((value?, rest))
 }
 
-/// How many records, and the sum of their checksums.
+/// The number of records and the wrapping sum of their checksums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) records: u64,
@@ -96,14 +99,14 @@ impl Sums {
     }
 }
 
-/// What is wrong with what was read.
+/// A verification error of the records that were read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// A record that is none of the demo's, or was changed.
+    /// A record that was changed or is not from the demo.
     Changed { partition: i32, offset: i64 },
-    /// Another record than the next one.
+    /// A record other than the expected next one.
     Misplaced { partition: i32, offset: i64, expected: u64, found: (i32, u64) },
-    /// All records are right, and not all are there.
+    /// Every record that was read is correct, but some are missing.
     Missing { partition: i32, written: Sums, read: Sums },
 }
 
@@ -126,7 +129,7 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// Checks every record of one partition: unchanged, in order, none twice, none missing.
+/// Verifies the records of one partition: unchanged, in order, no duplicates, none missing.
 #[derive(Debug)]
 pub(super) struct Verifier {
     partition: i32,
@@ -138,7 +141,7 @@ impl Verifier {
         Self { partition, sums: Sums::default() }
     }
 
-    /// Takes in the next batch, of the columns `value` and `offset`.
+    /// Verifies the next batch, which has the columns `value` and `offset`.
     pub(super) fn take(&mut self, batch: &RecordBatch) -> Result<(), Wrong> {
         let partition = self.partition;
         let column = |name| batch.column_by_name(name).map(ArrayRef::as_ref);
@@ -165,7 +168,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Whether that was all.
+    /// Checks that all written records were read.
     pub(super) fn finish(self, written: Sums) -> Result<(), Wrong> {
         let Self { partition, sums: read } = self;
         if read == written { Ok(()) } else { Err(Wrong::Missing { partition, written, read }) }
@@ -216,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unchanged_stream_passes() {
+    fn an_unchanged_stream_is_accepted() {
         let (records, written) = stream();
         assert_eq!(verify(&records, written), Ok(()));
     }
 
     #[test]
-    fn every_changed_byte_is_noticed() {
+    fn every_changed_byte_is_detected() {
         for at in 0..VALUE_BYTES {
             let (mut records, written) = stream();
             records[9].1[at] ^= 1;
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_a_doubled_a_swapped_and_a_foreign_record_are_noticed() {
+    fn a_missing_duplicate_swapped_or_foreign_record_is_detected() {
         let changes: [fn(&mut Stream); 6] = [
             |records| drop(records.pop()),
             |records| drop(records.remove(4)),

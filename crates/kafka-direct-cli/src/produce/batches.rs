@@ -1,4 +1,4 @@
-//! Records gathered by partition and sent in batches, one batch of a partition at a time.
+//! Buffers records by partition and sends them in batches, one batch per partition at a time.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,44 +14,46 @@ use tokio::task::JoinHandle;
 
 use crate::exit::Failure;
 
-/// A batch is sent when it has this many bytes: brokers take batches of 1 MiB by default.
+/// Maximum bytes of a batch of several records; by default brokers accept 1 MiB.
 const BATCH_BYTES: usize = 768 * 1024;
-/// A batch is sent when it has this many records.
+/// Maximum number of records in a batch.
 const BATCH_RECORDS: usize = 10_000;
-/// All partitions together gather no more than this.
-const GATHERED_BYTES: usize = 16 << 20;
-/// What a record adds to a batch beside its contents, at most.
+/// Bytes buffered by all partitions together at which every batch is sent.
+const BUFFER_BYTES: usize = 16 << 20;
+/// Maximum bytes that a record takes in a batch besides its contents.
 const RECORD_OVERHEAD_BYTES: usize = 40;
 
-/// See the module.
+/// Buffers records by partition and sends them to one topic in batches.
+///
+/// Dropping it cancels the batches in flight.
 #[derive(Debug)]
 pub(crate) struct Batches {
     client: Client,
     topic: String,
-    /// How many partitions the topic has.
+    /// Number of partitions of the topic.
     count: i32,
     compression: Compression,
-    /// The partition of the next record that names none.
+    /// The partition for the next record without a partition.
     next: i32,
-    partitions: BTreeMap<i32, Gathered>,
-    gathered_bytes: usize,
+    partitions: BTreeMap<i32, PartitionBuffer>,
+    buffered_bytes: usize,
     written: usize,
 }
 
-/// One partition's records, and the batch of it that is under way.
+/// The buffered records of one partition, and its batch in flight.
 #[derive(Debug)]
-struct Gathered {
+struct PartitionBuffer {
     client: Arc<PartitionClient>,
     records: Vec<Record>,
     bytes: usize,
-    sending: Option<JoinHandle<Result<usize, Error>>>,
+    in_flight: Option<JoinHandle<Result<usize, Error>>>,
 }
 
-/// Whoever stops half-way sends nothing more.
-impl Drop for Gathered {
+/// Cancels the batch in flight, so that a failed run sends nothing more.
+impl Drop for PartitionBuffer {
     fn drop(&mut self) {
-        if let Some(sending) = &self.sending {
-            sending.abort();
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.abort();
         }
     }
 }
@@ -65,47 +67,47 @@ impl Batches {
             compression,
             next: 0,
             partitions: BTreeMap::new(),
-            gathered_bytes: 0,
+            buffered_bytes: 0,
             written: 0,
         }
     }
 
-    /// Adds the record of line `number`; without a partition the next in turn takes it.
+    /// Adds the record of line `number`; without a partition it chooses one round robin.
     pub(crate) async fn add(
         &mut self,
         record: Record,
         partition: Option<i32>,
         number: u64,
     ) -> Result<(), Failure> {
-        let partition = partition.unwrap_or_else(|| self.turn());
+        let partition = partition.unwrap_or_else(|| self.next_partition());
         if !(0..self.count).contains(&partition) {
             return Err(Failure::usage(format!(
-                "line {number} is for partition {partition}, topic `{}` has {}; pass --partition",
+                "line {number} names partition {partition}, but topic `{}` has only {}; correct the line, or pass --partition",
                 self.topic, self.count
             )));
         }
         let bytes = record.approximate_size().saturating_add(RECORD_OVERHEAD_BYTES);
-        if self.gathered(partition).await?.bytes.saturating_add(bytes) > BATCH_BYTES {
+        if self.buffer(partition).await?.bytes.saturating_add(bytes) > BATCH_BYTES {
             self.send(partition).await?;
         }
-        let gathered = self.gathered(partition).await?;
-        gathered.records.push(record);
-        gathered.bytes = gathered.bytes.saturating_add(bytes);
-        let full = gathered.records.len() >= BATCH_RECORDS;
-        self.gathered_bytes = self.gathered_bytes.saturating_add(bytes);
-        if self.gathered_bytes >= GATHERED_BYTES {
+        let buffer = self.buffer(partition).await?;
+        buffer.records.push(record);
+        buffer.bytes = buffer.bytes.saturating_add(bytes);
+        let full = buffer.records.len() >= BATCH_RECORDS;
+        self.buffered_bytes = self.buffered_bytes.saturating_add(bytes);
+        if self.buffered_bytes >= BUFFER_BYTES {
             return self.send_all().await;
         }
         if full { self.send(partition).await } else { Ok(()) }
     }
 
-    fn turn(&mut self) -> i32 {
-        let turn = self.next;
-        self.next = turn.saturating_add(1).checked_rem(self.count).unwrap_or(0);
-        turn
+    fn next_partition(&mut self) -> i32 {
+        let partition = self.next;
+        self.next = partition.saturating_add(1).checked_rem(self.count).unwrap_or(0);
+        partition
     }
 
-    async fn gathered(&mut self, partition: i32) -> Result<&mut Gathered, Failure> {
+    async fn buffer(&mut self, partition: i32) -> Result<&mut PartitionBuffer, Failure> {
         use std::collections::btree_map::Entry;
         match self.partitions.entry(partition) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
@@ -117,12 +119,17 @@ impl Batches {
                     source,
                 })?;
                 let client = Arc::new(client);
-                Ok(entry.insert(Gathered { client, records: Vec::new(), bytes: 0, sending: None }))
+                Ok(entry.insert(PartitionBuffer {
+                    client,
+                    records: Vec::new(),
+                    bytes: 0,
+                    in_flight: None,
+                }))
             }
         }
     }
 
-    /// Sends what every partition has gathered.
+    /// Starts to send the buffered records of every partition.
     pub(crate) async fn send_all(&mut self) -> Result<(), Failure> {
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for partition in partitions {
@@ -131,45 +138,47 @@ impl Batches {
         Ok(())
     }
 
-    /// Starts sending what a partition has gathered once its batch before is confirmed.
+    /// Waits until the previous batch of a partition is confirmed, then starts to send the next.
     async fn send(&mut self, partition: i32) -> Result<(), Failure> {
-        self.confirmed(partition).await?;
+        self.wait_for_confirmation(partition).await?;
         let compression = self.compression;
-        let Some(gathered) = self.partitions.get_mut(&partition) else { return Ok(()) };
-        if gathered.records.is_empty() {
+        let Some(buffer) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        if buffer.records.is_empty() {
             return Ok(());
         }
-        let records = std::mem::take(&mut gathered.records);
-        self.gathered_bytes =
-            self.gathered_bytes.saturating_sub(std::mem::take(&mut gathered.bytes));
-        let client = Arc::clone(&gathered.client);
-        gathered.sending = Some(tokio::spawn(async move {
+        let records = std::mem::take(&mut buffer.records);
+        self.buffered_bytes = self.buffered_bytes.saturating_sub(std::mem::take(&mut buffer.bytes));
+        let client = Arc::clone(&buffer.client);
+        buffer.in_flight = Some(tokio::spawn(async move {
             client.produce(records, compression).await.map(|offsets| offsets.len())
         }));
         Ok(())
     }
 
-    /// Waits for the batch of a partition that is under way.
-    async fn confirmed(&mut self, partition: i32) -> Result<(), Failure> {
-        let sending = self.partitions.get_mut(&partition).and_then(|g| g.sending.take());
-        let Some(sending) = sending else { return Ok(()) };
+    /// Waits until the batch in flight of a partition is confirmed.
+    async fn wait_for_confirmation(&mut self, partition: i32) -> Result<(), Failure> {
+        let in_flight =
+            self.partitions.get_mut(&partition).and_then(|buffer| buffer.in_flight.take());
+        let Some(in_flight) = in_flight else { return Ok(()) };
         let target = format!("{}-{partition}", self.topic);
-        match sending.await {
+        match in_flight.await {
             Ok(Ok(written)) => {
                 self.written = self.written.saturating_add(written);
                 Ok(())
             }
             Ok(Err(source)) => Err(Failure::Produce { target, source }),
-            Err(_) => Err(Failure::unmet(format!("the task that writes to {target} panicked"))),
+            Err(_) => Err(Failure::unmet(format!(
+                "the task that writes to {target} panicked; report this"
+            ))),
         }
     }
 
-    /// Sends the rest, waits for everything and gives the number of records written.
+    /// Sends all buffered records, waits for all batches and returns the number of written records.
     pub(crate) async fn finish(mut self) -> Result<usize, Failure> {
         self.send_all().await?;
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for partition in partitions {
-            self.confirmed(partition).await?;
+            self.wait_for_confirmation(partition).await?;
         }
         Ok(self.written)
     }

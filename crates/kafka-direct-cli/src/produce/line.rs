@@ -1,4 +1,4 @@
-//! A line of input as a record.
+//! Converts a line of input to a record.
 
 use std::collections::BTreeMap;
 
@@ -9,25 +9,25 @@ use serde::Deserialize;
 
 use crate::exit::Failure;
 
-/// How lines are read.
+/// The format of the input lines.
 #[derive(Debug)]
 pub(super) enum LineForm {
     /// The line is the value.
     Value,
-    /// Key and value with this between them.
+    /// The line is a key and a value, with this separator between them.
     KeyValue(Vec<u8>),
-    /// A JSON object as `read` prints it.
+    /// The line is a JSON object as `read` prints it.
     Json,
 }
 
-/// A record, with the partition its line names.
+/// A record, and the partition that its line names.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) record: Record,
     pub(super) partition: Option<i32>,
 }
 
-/// What `read` prints, as far as it can be written.
+/// The fields of a line of `read` that can be written.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object as `read` prints it")]
 struct JsonLine {
@@ -53,12 +53,14 @@ impl LineForm {
         match (json, separator) {
             (true, _) => Ok(Self::Json),
             (false, None) => Ok(Self::Value),
-            (false, Some("")) => Err(Failure::usage("--key-separator is empty")),
+            (false, Some("")) => {
+                Err(Failure::usage("--key-separator is empty; pass at least one character"))
+            }
             (false, Some(text)) => Ok(Self::KeyValue(text.replace("\\t", "\t").into_bytes())),
         }
     }
 
-    /// The record of line `number`; `None` for a blank line between JSON lines.
+    /// Converts the text of line `number` to a record; `None` for a blank line between JSON lines.
     pub(super) fn parse(&self, text: Vec<u8>, number: u64) -> Result<Option<Line>, Failure> {
         let plain = |key: Option<Vec<u8>>, value: Vec<u8>| {
             let timestamp = Utc::now();
@@ -92,7 +94,7 @@ fn json(text: &[u8]) -> Result<Line, String> {
             format!("header `{key}` has a null value, which the producer cannot write")
         })?;
         if headers.contains_key(&key) {
-            return Err(format!("header `{key}` stands twice, which the producer cannot write"));
+            return Err(format!("header `{key}` occurs twice, which the producer cannot write"));
         }
         headers.insert(key, value);
     }
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_read_prints_is_read_back() {
+    fn a_line_printed_by_read_is_parsed() {
         let text = r#"{"topic":"t","partition":2,"offset":9,"timestamp":1700000000123,"timestamp_type":0,"key":null,"key_base64":"/w==","value":"é","headers":[{"key":"h","value":null,"value_base64":"gA=="}]}"#;
         let line = LineForm::Json.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap();
         assert_eq!(line.partition, Some(2));
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named_with_its_line() {
+    fn an_invalid_line_is_named_by_its_number() {
         for (text, named) in [
             ("nonsense", "line 7"),
             ("[]", "line 7"),
@@ -166,7 +168,7 @@ mod tests {
             (r#"{"value_base64":"%"}"#, "value_base64"),
             (r#"{"key":"a","key_base64":"YQ=="}"#, "both"),
             (r#"{"headers":[{"key":"h","value":null}]}"#, "`h` has a null value"),
-            (r#"{"headers":[{"key":"h","value":""},{"key":"h","value":""}]}"#, "`h` stands twice"),
+            (r#"{"headers":[{"key":"h","value":""},{"key":"h","value":""}]}"#, "`h` occurs twice"),
         ] {
             let error = LineForm::Json.parse(text.as_bytes().to_vec(), 7).unwrap_err();
             assert_eq!(error.code(), 2);

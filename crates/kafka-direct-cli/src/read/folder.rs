@@ -1,4 +1,4 @@
-//! `read --output DIR/`: the flags as a [`BatchJob`], its progress and its closing line.
+//! `read --output DIR/`: runs the flags as a [`BatchJob`], with progress and a closing line.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,12 +15,12 @@ use crate::{
     selection::{self, PartitionList},
 };
 
-/// Runs the job and returns how many records its folder holds.
+/// Runs the job and returns the number of records in its folder.
 pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> {
     let out = &args.output;
     if out.limit.is_some() {
         return Err(Failure::usage(
-            "--limit does not go with a folder, whose ranges are read whole; choose them with --from and --to",
+            "--limit cannot be used with an output folder, whose ranges are read completely; use --from and --to",
         ));
     }
     if out.plan.is_none() && !folder.join(job::PLAN_FILE).exists() {
@@ -28,7 +28,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     }
     let format = out.format.for_files()?;
     let mut display = Display::new(out.quiet);
-    // Those of ranges that an earlier run has read are reported too, at the end.
+    // They are reported at the end, together with those of ranges that an earlier run has read.
     display.note_resets = false;
     let connect = async || {
         let shown = display.clone();
@@ -61,7 +61,7 @@ fn batch_job(args: &ReadArgs, folder: &Path, format: kafka_direct_sinks::Format)
     }
 }
 
-/// The flags that decide which ranges are planned, in their own words; `None` if none was given.
+/// Returns the flags that decide which ranges are planned, as text; `None` if none is given.
 fn selected(args: &SelectionArgs) -> Option<BTreeMap<String, String>> {
     let mut topics = args.topics.clone();
     topics.sort();

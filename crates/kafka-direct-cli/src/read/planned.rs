@@ -1,5 +1,4 @@
-//! What `read` reads: the plan of the flags, or a plan from a file that fits them; and what of it
-//! people are told.
+//! Plans a `read` from its flags or from a plan file, and shows its progress.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +14,10 @@ use crate::{
     selection,
 };
 
-/// Plans what `args` select, or binds the plan that is kept in a file.
+/// Plans what `args` select, or uses the plan of `--plan FILE`, which is created if missing.
+///
+/// # Errors
+/// `Usage` if the plan in the file contradicts the flags.
 pub(super) async fn planned(
     cluster: &Cluster,
     args: &ReadArgs,
@@ -33,14 +35,14 @@ pub(super) async fn planned(
     Ok(builder.build_from_plan(plan).await?)
 }
 
-/// A builder of what the flags say; one that selects no topic can still take a plan.
+/// Returns a builder configured by the flags; without topics it can still use a plan.
 pub(super) fn builder(cluster: &Cluster, args: &ReadArgs) -> Result<KafkaRddBuilder, Failure> {
     let mut decode = connect::decode_options(&args.connection)?.with_columns(args.output.columns());
     if let Some(limit) = args.output.limit {
         let rows = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, decode.max_rows);
         decode = decode.with_max_rows(rows);
     }
-    // A failed attempt may have written part of its range to stdout already.
+    // No retry: a failed attempt may already have written part of its range to stdout.
     let builder = selection::builder(cluster, &args.selection)?.decode(decode).attempts(1);
     Ok(match args.output.deadline {
         Some(deadline) => builder.deadline(deadline),
@@ -48,12 +50,12 @@ pub(super) fn builder(cluster: &Cluster, args: &ReadArgs) -> Result<KafkaRddBuil
     })
 }
 
-/// Refuses a plan that contradicts the flags beside it.
+/// Checks that a plan does not contradict the flags.
 pub(super) fn fits(plan: &BatchPlan, args: &SelectionArgs) -> Result<(), String> {
     let isolation = IsolationLevel::from(args.isolation);
     if plan.isolation() != isolation {
         return Err(format!(
-            "the plan reads under {}, the flags say {isolation}; pass --isolation {} or name another plan file",
+            "the plan has isolation level {}, but the flags request {isolation}; pass --isolation {}, or another plan file",
             plan.isolation(),
             plan.isolation()
         ));
@@ -62,20 +64,20 @@ pub(super) fn fits(plan: &BatchPlan, args: &SelectionArgs) -> Result<(), String>
     let named = |topic: &str| args.topics.iter().any(|name| name == topic);
     match ranges.find(|topic| !args.topics.is_empty() && !named(topic)) {
         Some(topic) => Err(format!(
-            "the plan reads topic {topic}, which the flags do not name; leave --topic out or name another plan file"
+            "the plan reads topic {topic}, which --topic does not name; leave out --topic, or pass another plan file"
         )),
         None => Ok(()),
     }
 }
 
-/// Shows a run on stderr: remarks on the plan, then progress.
+/// Shows remarks on the plan and the progress of a run on stderr.
 #[derive(Debug, Clone)]
 pub(super) struct Display {
-    /// No bars: stdout is the same terminal, and bars and data on one screen tear each other.
+    /// Draw no bars, because stdout is the same terminal and data would garble them.
     pub(super) without_bars: bool,
-    /// No bars and no remarks.
+    /// Show no bars and no remarks.
     pub(super) quiet: bool,
-    /// Whether skipped offsets are reported when the end of a range is read.
+    /// Report the skipped offsets of a range when its end is reached.
     pub(super) note_resets: bool,
     progress: Arc<OnceLock<Progress>>,
 }
@@ -85,7 +87,9 @@ impl Display {
         Self { without_bars: false, quiet, note_resets: true, progress: Arc::default() }
     }
 
-    /// Shows the plan. Called by [`Display::show`] for runs that report it.
+    /// Shows remarks on the plan and starts its bars.
+    ///
+    /// [`Display::show`] calls it for runs that report their plan.
     pub(super) fn plan(&self, plan: &BatchPlan) {
         if !self.quiet {
             note_plan(plan);
@@ -93,7 +97,7 @@ impl Display {
         let _ = self.progress.set(Progress::new(plan, self.quiet || self.without_bars));
     }
 
-    /// Shows one event.
+    /// Shows one event of a run.
     pub(super) fn show(&self, event: &RunEvent<'_>) {
         let progress = self.progress.get();
         match event {
@@ -115,17 +119,17 @@ impl Display {
         }
     }
 
-    /// Takes the bars off the screen.
+    /// Removes the bars from the terminal.
     pub(super) fn clear(&self) {
         if let Some(progress) = self.progress.get() {
             progress.clear();
         }
     }
 
-    /// Says what was read, where bars were drawn.
-    pub(super) fn tell(&self) {
+    /// Prints a summary of what was read, if bars were drawn.
+    pub(super) fn print_summary(&self) {
         if let Some(progress) = self.progress.get() {
-            progress.tell();
+            progress.print_summary();
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Stdout or one file as a sink of the engine: the records of many tasks in one stream.
+//! The sink that writes the records of many tasks as one stream to stdout or one file.
 //!
-//! Contract: blocks of different tasks are never mixed within a record, and no task blocks a thread;
-//! a file appears when [`StreamSink::end`] was told that all was read and not otherwise. What was
-//! written to stdout cannot be taken back, so a range has one attempt.
+//! Contract: output of different tasks is never mixed within a record. No task blocks a thread. A
+//! file appears only if [`StreamSink::end`] is called after a complete read. Bytes on stdout cannot
+//! be withdrawn, so a range has one attempt.
 
 use std::sync::{
     Arc,
@@ -19,55 +19,53 @@ use tokio::sync::Mutex;
 use super::writer::{Target, Unfinished, Writer};
 use crate::{cli::ReadArgs, exit::Failure};
 
-/// See the module.
+/// A sink that writes all ranges as one stream to stdout or one file.
 #[derive(Debug)]
 pub(super) struct StreamSink(Arc<Shared>);
 
-/// What the sink and the writers of its ranges share.
+/// State that the sink and the writers of its ranges share.
 #[derive(Debug)]
 struct Shared {
     format: Format,
     columns: Columns,
-    /// Whether tasks format by themselves.
-    apart: bool,
-    /// The encoder of forms that have one for the whole stream: who holds it is next to write.
+    /// Whether each task has its own encoder, because the format needs no state.
+    encodes_per_task: bool,
+    /// The one encoder of a format with state; its lock gives the order of the blocks.
     encoder: Mutex<Encoder>,
     writer: Writer,
     records: AtomicU64,
 }
 
 impl StreamSink {
-    /// Opens what the flags name.
+    /// Opens the output that the flags name.
     pub(super) fn open(args: &ReadArgs) -> Result<Self, Failure> {
         let (format, columns) = (args.output.format.for_files()?, args.output.columns());
         if format == Format::Raw && !columns.contains(kafka_direct::Column::Value) {
-            return Err(Failure::usage(
-                "--format raw writes values; leave `value` among the --columns",
-            ));
+            return Err(Failure::usage("--format raw writes values; include `value` in --columns"));
         }
         let encoder = Encoder::new(format, columns)?;
         let target = Target::open(args.output.output.as_deref())?;
         if format == Format::Parquet && matches!(target, Target::Stdout) {
             return Err(Failure::usage(
-                "--format parquet is written to files: name one with --output",
+                "--format parquet cannot be written to stdout; pass a file with --output",
             ));
         }
         Ok(Self(Arc::new(Shared {
             format,
             columns,
-            apart: encoder.is_stateless(),
+            encodes_per_task: encoder.is_stateless(),
             encoder: Mutex::new(encoder),
             writer: Writer::start(target)?,
             records: AtomicU64::new(0),
         })))
     }
 
-    /// What gives the file up if the sink is not ended.
+    /// Returns a guard that discards the file if the sink is not ended.
     pub(super) fn unfinished(&self) -> Unfinished {
         Unfinished::new(&self.0.writer)
     }
 
-    /// Writes what precedes the first record.
+    /// Writes the header of the format, if it has one.
     pub(super) async fn start(&self) -> Result<(), Failure> {
         let mut encoder = self.0.encoder.lock().await;
         let mut block = self.0.writer.buffer();
@@ -75,13 +73,15 @@ impl StreamSink {
         self.0.writer.write(block).await
     }
 
-    /// Formats every row of `batch` and hands it to the writer; waits while the writer is busy.
+    /// Encodes every row of `batch` and sends it to the writer; waits while its queue is full.
     pub(super) async fn write(&self, batch: &RecordBatch) -> Result<(), Failure> {
         self.0.write(batch).await
     }
 
-    /// Waits until everything is written. If all was `read`, what stands after the last record is
-    /// too, and a file gets its name. A failure to write comes before the reader's, which it caused.
+    /// Waits until everything is written.
+    ///
+    /// After a successful `read` it writes the end of the format, and a file gets its final name.
+    /// If both writing and reading failed, it returns the failure to write, which caused the other.
     pub(super) async fn end(&self, read: Result<(), Failure>) -> Result<(), Failure> {
         let finished = match read {
             Ok(()) => self.finish_encoding().await,
@@ -98,16 +98,16 @@ impl StreamSink {
         self.0.writer.write(block).await
     }
 
-    /// How many records were written.
+    /// Returns the number of written records.
     pub(super) fn records(&self) -> u64 {
         self.0.records.load(Ordering::Relaxed)
     }
 }
 
 impl Shared {
-    /// Formats every row of `batch` and hands it to the writer; waits while that is behind.
+    /// Encodes every row of `batch` and sends it to the writer; waits while its queue is full.
     async fn write(&self, batch: &RecordBatch) -> Result<(), Failure> {
-        if self.apart {
+        if self.encodes_per_task {
             self.encode(&mut Encoder::new(self.format, self.columns)?, batch).await?;
         } else {
             self.encode(&mut *self.encoder.lock().await, batch).await?;
@@ -136,13 +136,13 @@ impl Sink for StreamSink {
         Ok(StreamWriter(Arc::clone(&self.0)))
     }
 
-    /// The stream is ended by [`StreamSink::end`], which also has to hear of failures.
+    /// Does nothing: [`StreamSink::end`] ends the stream, also after failures.
     async fn commit(&self, _: &BatchContext, _: &[TaskReceipt<()>]) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
-/// One range's way into the stream.
+/// Writes the batches of one range to the stream.
 #[derive(Debug)]
 pub(super) struct StreamWriter(Arc<Shared>);
 

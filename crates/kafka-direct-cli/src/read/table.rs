@@ -1,4 +1,4 @@
-//! `read --format table`: the first records, for people.
+//! `read --format table`: prints the first records as a table to read on screen.
 
 use kafka_direct::Batches;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{cli::ReadArgs, connect, exit::Failure, output, remarks::note_resets};
 
-/// How many records are shown unless `--limit` says otherwise.
-const ROWS: u64 = 1000;
+/// Default of `--limit`: the number of records shown.
+const DEFAULT_LIMIT: u64 = 1000;
 
-/// Prints the table and gives the number of records.
+/// Prints the table and returns the number of records in it.
 pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     let mut target = Target::open(args.output.output.as_deref())?;
     let cluster = connect::connect(&args.connection).await?;
@@ -20,7 +20,7 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     let mut display = Display::new(args.output.quiet);
     display.without_bars = true;
     display.plan(rdd.plan());
-    let limit = args.output.limit.unwrap_or(ROWS);
+    let limit = args.output.limit.unwrap_or(DEFAULT_LIMIT);
     let mut table = TableText::new(args.output.columns());
     let mut left = limit;
     let mut more = false;
@@ -38,12 +38,14 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     target.write(table.finish().as_bytes())?;
     target.finish()?;
     if cut && !args.output.quiet {
-        output::note(&format!("only the first {limit} records are shown; --limit N shows more"));
+        output::note(&format!(
+            "only the first {limit} records are shown; pass --limit N to show more"
+        ));
     }
     Ok(limit.saturating_sub(left))
 }
 
-/// Adds rows while there is room; tells whether there are more than fit.
+/// Adds rows until `left` is 0; returns whether there are more.
 async fn fill(
     table: &mut TableText,
     batches: &mut Batches,

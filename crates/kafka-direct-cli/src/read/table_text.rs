@@ -1,7 +1,7 @@
-//! Records as a table for people.
+//! Formats records as a table to read on screen.
 //!
-//! Contract: rows are turned to text as they come, so that no batch is kept; long keys, values and
-//! headers are cut, control characters are shown, not sent to the terminal.
+//! Contract: each row is converted to text when it is added, so no batch is kept. Long keys, values
+//! and headers are cut. Control characters are escaped and do not reach the terminal.
 
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::{CellAlignment, Row, Table, presets};
@@ -14,9 +14,9 @@ use kafka_direct_sinks::format::Rows;
 
 use crate::exit::Failure;
 
-/// Longest text of a cell, in characters.
+/// Maximum length of a cell, in characters.
 const CELL_CHARS: usize = 60;
-/// What a null is shown as.
+/// The text shown for a null.
 const NULL: &str = "∅";
 /// The order of columns, narrow ones first.
 const ORDER: [Column; 8] = [
@@ -30,7 +30,7 @@ const ORDER: [Column; 8] = [
     Column::Headers,
 ];
 
-/// A table being filled.
+/// A table under construction.
 #[derive(Debug)]
 pub(crate) struct TableText {
     columns: Vec<Column>,
@@ -66,7 +66,7 @@ impl TableText {
         Ok(())
     }
 
-    /// The table's text, ending in a line feed.
+    /// Returns the text of the table, which ends in a line feed.
     pub(crate) fn finish(self) -> String {
         let mut text: String = self
             .table
@@ -97,7 +97,7 @@ fn cell(rows: &Rows<'_>, column: Column, row: usize) -> String {
         Column::Value => rows.value.map(|array| bytes(at(array, row))),
         Column::Headers => rows.headers.as_ref().map(|headers| {
             let each =
-                headers.of(row).map(|(key, value)| format!("{}={}", shown(key), bytes(value)));
+                headers.of(row).map(|(key, value)| format!("{}={}", escaped(key), bytes(value)));
             cut(&each.collect::<Vec<_>>().join(", "))
         }),
         _ => None,
@@ -118,13 +118,13 @@ fn time(millis: i64) -> String {
 
 fn bytes(bytes: Option<&[u8]>) -> String {
     let Some(bytes) = bytes else { return NULL.to_owned() };
-    // No cell shows more, and values may be megabytes.
+    // A cell shows no more, and converting a large value would be slow.
     let front = bytes.get(..CELL_CHARS.saturating_mul(4)).unwrap_or(bytes);
-    cut(&shown(&String::from_utf8_lossy(front)))
+    cut(&escaped(&String::from_utf8_lossy(front)))
 }
 
-/// Text with control characters spelled out.
-fn shown(text: &str) -> String {
+/// Escapes control characters.
+fn escaped(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let spelled = c.is_control().then(|| c.escape_default());
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_gets_no_control_characters_and_no_endless_cells() {
+    fn a_cell_has_no_control_characters_and_a_limited_length() {
         let text = bytes(Some(format!("a\u{1b}[31m\r\n{}", "x".repeat(10_000)).as_bytes()));
         assert!(text.starts_with("a\\u{1b}[31m\\r\\nxx"), "{text}");
         assert!(text.chars().all(|c| !c.is_control()));

@@ -1,9 +1,9 @@
-//! The thread that owns stdout or one file and writes what tasks have formatted.
+//! The thread that writes encoded blocks to stdout or one file.
 //!
-//! Contract: blocks are written whole, in the order in which they were handed over; a few wait at
-//! most, and who hands over another waits without a thread; the first failure ends the writing and
-//! comes out of [`Writer::end`]; a file appears when the writing was ended well and not otherwise.
-//! A target that blocks holds up this thread alone.
+//! Contract: blocks are written whole, in the order in which they were sent. The queue is short; a
+//! task that sends to a full queue waits without blocking its thread. The first failure ends the
+//! writing, and [`Writer::end`] returns it. A file appears only if the writing succeeded. A target
+//! that blocks, such as a full pipe, blocks only this thread.
 
 use std::{
     fs::{File, OpenOptions},
@@ -20,23 +20,23 @@ use kafka_direct_sinks::{AtomicFile, format::Buffers};
 
 use crate::{exit::Failure, output};
 
-/// Blocks that wait for the thread.
-const WAITING: usize = 4;
+/// Capacity of the queue to the thread, in blocks.
+const QUEUED_BLOCKS: usize = 4;
 
-/// A place for bytes.
+/// Where the bytes are written.
 #[derive(Debug)]
 pub(super) enum Target {
     Stdout,
     /// A file that appears when it is complete.
     File(AtomicFile),
-    /// A device or a named pipe, which nothing may replace.
+    /// A device or a named pipe, which must not be replaced by a file.
     Device(File),
-    /// Finished or given up.
+    /// Finished or discarded; further blocks are ignored.
     Closed,
 }
 
 impl Target {
-    /// Opens what `--output` names; nothing and `-` are stdout.
+    /// Opens the target of `--output`; `None` and `-` are stdout.
     pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self::Stdout);
@@ -60,7 +60,7 @@ impl Target {
         written.map_err(|source| Failure::io("writing the output file", source))
     }
 
-    /// Gives a file its name.
+    /// Closes the target; a file gets its final name.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         match std::mem::replace(self, Self::Closed) {
             Self::File(file) => {
@@ -71,51 +71,53 @@ impl Target {
     }
 }
 
-/// What the thread is told.
+/// A message to the thread.
 #[derive(Debug)]
 enum Message {
     Block(Vec<u8>),
-    /// Nothing more comes; whether a file gets its name.
+    /// The last message.
     End {
+        /// Whether the output is complete, so that a file gets its final name.
         whole: bool,
     },
 }
 
-/// The tasks' end of the thread.
+/// The handle to the thread, which the tasks share.
 #[derive(Debug)]
 pub(super) struct Writer {
     messages: mpsc::Sender<Message>,
     buffers: Arc<Buffers>,
     target: Arc<Mutex<Target>>,
-    /// What became of it all.
+    /// The result of the thread; `None` once it is taken.
     outcome: Mutex<Option<oneshot::Receiver<Result<(), Failure>>>>,
 }
 
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(target: Target) -> Result<Self, Failure> {
-        let (messages, mut inbox) = mpsc::channel(WAITING);
+        let (messages, mut inbox) = mpsc::channel(QUEUED_BLOCKS);
         let (done, outcome) = oneshot::channel();
         let (target, buffers) = (Arc::new(Mutex::new(target)), Arc::new(Buffers::default()));
         let (shared, spare) = (Arc::clone(&target), Arc::clone(&buffers));
         let work = move || {
             let result = write_all(&mut inbox, &shared, &spare);
-            // Closed before the outcome is known, so that nobody who learns of it still waits.
+            // The queue is closed before the outcome is sent, so that no sender waits after it.
             drop(inbox);
             drop(done.send(result));
         };
         let started = thread::Builder::new().name("writer".to_owned()).spawn(work);
-        started.map_err(|source| Failure::io("starting the thread that writes", source))?;
+        started.map_err(|source| Failure::io("starting the writer thread", source))?;
         Ok(Self { messages, buffers, target, outcome: Mutex::new(Some(outcome)) })
     }
 
-    /// An empty buffer for the next block.
+    /// Returns an empty buffer for the next block.
     pub(super) fn buffer(&self) -> Vec<u8> {
         self.buffers.take()
     }
 
-    /// Hands a block over; waits while too many do. It fails if the writing has ended: why comes out
-    /// of [`Writer::end`].
+    /// Sends a block to the thread; waits while the queue is full.
+    ///
+    /// It fails if the writing has ended; [`Writer::end`] returns the reason.
     pub(super) async fn write(&self, block: Vec<u8>) -> Result<(), Failure> {
         if block.is_empty() {
             self.buffers.give_back(block);
@@ -124,9 +126,9 @@ impl Writer {
         self.messages.send(Message::Block(block)).await.map_err(|_| ended())
     }
 
-    /// Waits until everything handed over is written, and with `whole` gives a file its name.
+    /// Waits until all blocks are written; with `whole` a file gets its final name.
     pub(super) async fn end(&self, whole: bool) -> Result<(), Failure> {
-        // A thread that is gone has left its reason.
+        // If the thread has ended, sending fails and `outcome` has the reason.
         drop(self.messages.send(Message::End { whole }).await);
         let Some(outcome) = self.outcome.lock().take() else { return Err(ended()) };
         outcome.await.unwrap_or_else(|_| Err(ended()))
@@ -134,10 +136,10 @@ impl Writer {
 }
 
 fn ended() -> Failure {
-    Failure::unmet("the thread that writes the output has ended; report this")
+    Failure::unmet("internal error: the writer thread has ended; report this")
 }
 
-/// Writes until the end, or until nobody is left to say more.
+/// Writes blocks until the last message, or until all senders are dropped.
 fn write_all(
     inbox: &mut mpsc::Receiver<Message>,
     target: &Mutex<Target>,
@@ -156,8 +158,10 @@ fn write_all(
     Ok(())
 }
 
-/// Gives an unfinished file up when dropped: tasks that were told to stop may hold the writer a
-/// little longer, and the file must be gone when the process is.
+/// Discards an unfinished file when dropped.
+///
+/// Cancelled tasks may keep the writer a little longer, but the temporary file must be removed
+/// before the process ends.
 #[derive(Debug)]
 pub(super) struct Unfinished(Option<Arc<Mutex<Target>>>);
 
@@ -170,7 +174,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // Whoever writes to a file is done soon; nobody knows that of a pipe.
+        // The lock is free soon, because the target is a file; a write to a pipe may never end.
         if let Some(target) = &self.0 {
             *target.lock() = Target::Closed;
         }
@@ -184,17 +188,17 @@ mod tests {
 
     use super::*;
 
-    /// Many times what a pipe takes.
+    /// Size of a block, many times the capacity of a pipe.
     const BLOCK: usize = 1 << 20;
 
-    /// A pipe and the writer into it.
+    /// Returns the reading end of a pipe, and a writer to it.
     fn piped() -> (std::io::PipeReader, Writer) {
         let (reader, target) = std::io::pipe().unwrap();
         let target = Target::Device(File::from(OwnedFd::from(target)));
         (reader, Writer::start(target).unwrap())
     }
 
-    /// Hands blocks over until one has to wait; gives how many did not.
+    /// Sends blocks until one has to wait; returns the number of blocks before it.
     async fn fill(writer: &Writer) -> u8 {
         for number in 0..=u8::MAX {
             let mut write = pin!(writer.write(vec![number; BLOCK]));
@@ -204,15 +208,15 @@ mod tests {
                 Poll::Ready(written) => written.unwrap(),
             }
         }
-        panic!("a target that takes nothing was handed everything");
+        panic!("a blocked target accepted every block");
     }
 
     #[tokio::test]
-    async fn a_target_that_takes_nothing_is_handed_a_few_blocks() {
+    async fn a_blocked_target_limits_the_queue() {
         let (mut reader, writer) = piped();
         let taken = fill(&writer).await;
-        // One may be in the thread's hands.
-        assert!(usize::from(taken) <= WAITING + 1, "{taken}");
+        // The thread may hold one more block.
+        assert!(usize::from(taken) <= QUEUED_BLOCKS + 1, "{taken}");
         let read = thread::spawn(move || {
             let mut bytes = Vec::new();
             reader.read_to_end(&mut bytes).map(|_| bytes)
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_target_that_fails_says_why_at_the_end() {
+    async fn end_returns_the_failure_of_the_target() {
         let (reader, writer) = piped();
         fill(&writer).await;
         drop(reader);
@@ -233,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_appears_at_its_end_and_only_if_it_is_whole() {
+    async fn a_file_appears_only_after_a_complete_end() {
         let folder = tempfile::tempdir().unwrap();
         for (name, whole) in [("whole", true), ("part", false)] {
             let path = folder.path().join(name);

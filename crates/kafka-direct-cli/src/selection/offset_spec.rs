@@ -1,15 +1,15 @@
-//! S and E of `--from S` and `--to E`: one word for all partitions, or a map.
+//! Parses and prints S and E of `--from S` and `--to E`: one word for all partitions, or a map.
 //!
-//! A map has entries `PARTITION:WORD` or `TOPIC:PARTITION:WORD`, separated by commas; `*:WORD` is
-//! for the partitions it does not name. A topic cannot be mistaken for a partition, nor a partition
-//! for a word: no word begins with a number and a colon. What begins with `group:` is one word, so
-//! that a group's name may hold anything.
+//! A word names an offset: `earliest`, `1500`, `group:NAME`. A map has entries `PARTITION:WORD` or
+//! `TOPIC:PARTITION:WORD`, separated by commas; `*:WORD` is for all other partitions. The syntax is
+//! unambiguous, because no word starts with a number and a colon. Text that starts with `group:` is
+//! always one word, so a group name may contain any character.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use chrono::DateTime;
 
-/// One offset in words.
+/// A parsed word, which names an offset of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Word {
     Earliest,
@@ -20,32 +20,32 @@ pub(crate) enum Word {
     Group(String),
 }
 
-/// A partition, with its topic where the entry names one.
-type Place = (Option<String>, i32);
+/// A partition index, with its topic if the entry names one.
+type PartitionKey = (Option<String>, i32);
 
-/// A word for all partitions, or by partition.
+/// The words by partition, and the word for all other partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OffsetSpec {
     default: Option<Word>,
-    entries: BTreeMap<Place, Word>,
+    entries: BTreeMap<PartitionKey, Word>,
 }
 
 impl OffsetSpec {
-    /// The word of partitions without an entry.
+    /// Returns the word for partitions without an entry.
     pub(crate) const fn default_word(&self) -> Option<&Word> {
         self.default.as_ref()
     }
 
-    /// What is said by partition.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Place, &Word)> {
+    /// Returns the words of partitions with an entry.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&PartitionKey, &Word)> {
         self.entries.iter()
     }
 
-    fn add(&mut self, place: Option<Place>, word: Word) -> Result<(), String> {
-        let twice = format!("{} is given twice", Shown(place.as_ref()));
-        let before = match place {
+    fn add(&mut self, key: Option<PartitionKey>, word: Word) -> Result<(), String> {
+        let twice = format!("`{}` is given twice", ShownKey(key.as_ref()));
+        let before = match key {
             None => self.default.replace(word),
-            Some(place) => self.entries.insert(place, word),
+            Some(key) => self.entries.insert(key, word),
         };
         before.map_or(Ok(()), |_| Err(twice))
     }
@@ -61,19 +61,19 @@ impl FromStr for OffsetSpec {
             return Ok(spec);
         }
         for entry in text.split(',') {
-            let (place, word) = entry_of(entry)?;
+            let (key, word) = entry_of(entry)?;
             let word = word.parse().map_err(|error| format!("in `{entry}`: {error}"))?;
-            spec.add(place, word)?;
+            spec.add(key, word)?;
         }
         Ok(spec)
     }
 }
 
-/// Splits an entry into its place (`None` for `*`) and the rest.
-fn entry_of(entry: &str) -> Result<(Option<Place>, &str), String> {
+/// Splits an entry into its partition (`None` for `*`) and its word.
+fn entry_of(entry: &str) -> Result<(Option<PartitionKey>, &str), String> {
     let wrong = || {
         format!(
-            "`{entry}` is no entry of a map; write PARTITION:OFFSET, TOPIC:PARTITION:OFFSET or *:OFFSET"
+            "invalid entry `{entry}`; write PARTITION:OFFSET, TOPIC:PARTITION:OFFSET or *:OFFSET"
         )
     };
     let (first, rest) = entry.split_once(':').ok_or_else(wrong)?;
@@ -106,7 +106,7 @@ impl FromStr for Word {
         };
         let wrong = || {
             format!(
-                "`{text}` is no offset; write earliest, latest, 1500, -1500, @MILLISECONDS, @2025-01-01T00:00:00Z or group:NAME"
+                "invalid offset `{text}`; write earliest, latest, 1500, -1500, @MILLISECONDS, @2025-01-01T00:00:00Z or group:NAME"
             )
         };
         match text {
@@ -116,7 +116,7 @@ impl FromStr for Word {
         }
         if let Some(group) = text.strip_prefix("group:") {
             if group.is_empty() {
-                return Err("`group:` names no group; write group:NAME".to_owned());
+                return Err("missing group name in `group:`; write group:NAME".to_owned());
             }
             return Ok(Self::Group(group.to_owned()));
         }
@@ -125,9 +125,9 @@ impl FromStr for Word {
                 .or_else(|| Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis()));
             return match millis {
                 Some(millis) if millis >= 0 => Ok(Self::Timestamp(millis)),
-                Some(_) => Err(format!("`{text}` lies before 1970")),
+                Some(_) => Err(format!("time `{text}` is before 1970")),
                 None => Err(format!(
-                    "`{text}` is no time; write @1735689600000 (milliseconds) or @2025-01-01T00:00:00Z"
+                    "invalid time `{text}`; write @1735689600000 (milliseconds) or @2025-01-01T00:00:00Z"
                 )),
             };
         }
@@ -152,10 +152,10 @@ impl fmt::Display for Word {
     }
 }
 
-/// A place as it stands in a map.
-struct Shown<'a>(Option<&'a Place>);
+/// Prints the partition of an entry, `*` for `None`.
+struct ShownKey<'a>(Option<&'a PartitionKey>);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for ShownKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             None => f.write_str("*"),
@@ -171,10 +171,10 @@ impl fmt::Display for OffsetSpec {
             return word.fmt(f);
         }
         let default = self.default.iter().map(|word| (None, word));
-        let entries = self.entries.iter().map(|(place, word)| (Some(place), word));
-        for (at, (place, word)) in default.chain(entries).enumerate() {
+        let entries = self.entries.iter().map(|(key, word)| (Some(key), word));
+        for (at, (key, word)) in default.chain(entries).enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            write!(f, "{comma}{}:{word}", Shown(place))?;
+            write!(f, "{comma}{}:{word}", ShownKey(key))?;
         }
         Ok(())
     }
@@ -202,11 +202,11 @@ mod tests {
         let entries = proptest::collection::btree_map((topic, 0..=i32::MAX), words(), 0..5);
         (proptest::option::of(words()), entries)
             .prop_map(|(default, entries)| OffsetSpec { default, entries })
-            .prop_filter("something is said", |spec| {
+            .prop_filter("the spec is not empty", |spec| {
                 spec.default.is_some() || !spec.entries.is_empty()
             })
-            // Its first entry would read as one group's name.
-            .prop_filter("no topic `group` in front", |spec| {
+            // Such a text would parse as the name of one group.
+            .prop_filter("no topic `group` at the start", |spec| {
                 !spec.to_string().starts_with("group:")
             })
             .prop_filter("a lone default is a word", |spec| {
@@ -216,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_means_the_same(spec in specs()) {
+        fn printed_text_parses_to_the_same_value(spec in specs()) {
             let text = spec.to_string();
             prop_assert_eq!(text.parse::<OffsetSpec>(), Ok(spec), "{}", text);
         }
@@ -252,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn kcats_words_are_understood() {
+    fn the_words_of_kcat_are_accepted() {
         assert_eq!("beginning".parse::<Word>(), Ok(Word::Earliest));
         assert_eq!("end".parse::<Word>(), Ok(Word::Latest));
     }
 
     #[test]
-    fn nonsense_is_refused_by_name() {
+    fn invalid_text_is_rejected_and_named() {
         for text in [
             "",
             "-",

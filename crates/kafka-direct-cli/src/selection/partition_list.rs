@@ -1,16 +1,16 @@
-//! LIST of `--partitions LIST`: indices and runs of them, `0,3-5`.
+//! Parses and prints LIST of `--partitions LIST`: indices and runs of indices, `0,3-5`.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-/// More indices than this are a slip of the fingers.
-const MOST: usize = 1_000_000;
+/// Maximum number of indices; more are most likely a typing error.
+const MAX_INDICES: usize = 1_000_000;
 
-/// Partition indices, at least one.
+/// A set of partition indices, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionList(BTreeSet<i32>);
 
 impl PartitionList {
-    /// The indices by rising number.
+    /// Returns the indices in ascending order.
     pub(crate) fn indices(&self) -> impl Iterator<Item = i32> {
         self.0.iter().copied()
     }
@@ -22,7 +22,8 @@ impl FromStr for PartitionList {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut indices = BTreeSet::new();
         for part in text.split(',') {
-            let wrong = || format!("`{part}` is no partition; write indices from 0, as in `0,3-5`");
+            let wrong =
+                || format!("invalid partition `{part}`; write indices from 0, as in `0,3-5`");
             let index = |text: &str| {
                 text.trim().parse::<i32>().ok().filter(|index| *index >= 0).ok_or_else(wrong)
             };
@@ -31,11 +32,11 @@ impl FromStr for PartitionList {
                 None => (index(part)?, index(part)?),
             };
             if last < first {
-                return Err(format!("`{part}` runs backwards"));
+                return Err(format!("invalid run `{part}`; write the smaller index first"));
             }
-            let room = MOST.saturating_sub(indices.len());
+            let room = MAX_INDICES.saturating_sub(indices.len());
             if usize::try_from(last.abs_diff(first)).is_ok_and(|more| more >= room) {
-                return Err(format!("`{text}` names more than {MOST} partitions"));
+                return Err(format!("`{text}` names more than {MAX_INDICES} partitions"));
             }
             indices.extend(first..=last);
         }
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_text_is_rejected() {
         for text in ["", ",", "-1", "5-3", "a", "1-", "0-2147483647", "2147483648"] {
             assert!(text.parse::<PartitionList>().is_err(), "{text}");
         }
@@ -80,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn indices_survive_their_text(indices in proptest::collection::btree_set(0..=i32::MAX, 1..20)) {
+        fn printed_indices_parse_to_the_same_list(indices in proptest::collection::btree_set(0..=i32::MAX, 1..20)) {
             let text = indices.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             let list: PartitionList = text.parse().unwrap();
             prop_assert_eq!(&list.0, &indices);

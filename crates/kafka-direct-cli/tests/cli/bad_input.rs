@@ -1,4 +1,4 @@
-//! Bad input: a clear error, the documented exit code, and nothing created.
+//! Invalid input: a clear error, the documented exit code, and no topic created.
 
 use kafka_direct_broker::{ApiKey, AutoCreate, Broker, Fault};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
@@ -22,7 +22,7 @@ async fn an_unknown_topic_is_named_and_not_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_cluster_says_who_was_tried_and_why_it_failed() {
+async fn an_unreachable_cluster_names_the_addresses_and_the_cause() {
     let closed = [free_port().await, free_port().await];
     let brokers = closed.join(",");
     let failed = run(&["read", "-b", &brokers, "-t", "t"]).await.failed(7);
@@ -33,14 +33,14 @@ async fn an_unreachable_cluster_says_who_was_tried_and_why_it_failed() {
     assert!(failed.contains("\nhint: "), "{failed}");
 }
 
-/// An address nobody listens on.
+/// Returns an address with no listener.
 async fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_no_kafka_is_distinguished_from_one_that_is_down() {
+async fn a_server_other_than_kafka_has_another_code_than_no_server() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let serve = tokio::spawn(async move {
@@ -54,7 +54,7 @@ async fn a_port_that_is_no_kafka_is_distinguished_from_one_that_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn selections_that_do_not_fit_the_log_have_their_codes() {
+async fn invalid_selections_have_the_documented_codes() {
     let broker = broker("t", 2).await;
     fill(&broker, "t", 2, 10);
     for (flags, code, named) in [
@@ -83,7 +83,7 @@ async fn selections_that_do_not_fit_the_log_have_their_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_selected_and_nobody_to_ask_are_usage_errors() {
+async fn no_topic_and_no_broker_are_usage_errors() {
     let failed = run(&["read", "-b", "127.0.0.1:1"]).await.failed(2);
     assert!(failed.contains("--topic"), "{failed}");
     let failed = run(&["read", "-t", "t"]).await.failed(2);
@@ -102,7 +102,7 @@ async fn corrupt_records_stop_the_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_without_rights_gets_an_error_that_says_so() {
+async fn a_missing_permission_is_reported() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 10);
     broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
@@ -111,7 +111,7 @@ async fn a_user_without_rights_gets_an_error_that_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_deleted_in_the_middle_of_a_read_is_a_loss() {
+async fn a_topic_deleted_during_a_read_is_data_loss() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 10);
     broker.faults().every(ApiKey::Fetch, Fault::Delay(std::time::Duration::from_millis(300)));

@@ -1,4 +1,4 @@
-//! `bench`: figures that are right, a cluster that is left as it was.
+//! `bench`: its figures are correct, and it does not change the cluster.
 
 use std::{path::Path, time::Duration};
 
@@ -11,13 +11,13 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// The names in one round of a document.
+/// Returns an integer field of a round.
 fn number(round: &Value, name: &str) -> u64 {
     round[name].as_u64().unwrap_or_else(|| panic!("{name} in {round}"))
 }
 
-/// What the broker was never asked when it is only read.
-fn asked_to_change(broker: &Broker) -> u64 {
+/// Returns the number of requests that change the broker.
+fn changing_requests(broker: &Broker) -> u64 {
     let changing = [
         ApiKey::Produce,
         ApiKey::CreateTopics,
@@ -29,7 +29,7 @@ fn asked_to_change(broker: &Broker) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_round_counts_what_is_there_and_changes_nothing() {
+async fn every_round_counts_all_records_and_changes_nothing() {
     let broker = broker("t", 3).await;
     fill(&broker, "t", 3, 1000);
     let args = ["bench", "-t", "t", "--rounds", "2", "--warmup", "0", "--json", "-"];
@@ -48,14 +48,14 @@ async fn every_round_counts_what_is_there_and_changes_nothing() {
         assert_eq!((number(part, "records"), number(part, "reached")), (1000, 1000));
     }
     assert_eq!((&document["complete"], &rounds[0]["cut"]), (&Value::Bool(true), &Value::Null));
-    assert_eq!(asked_to_change(&broker), 0);
+    assert_eq!(changing_requests(&broker), 0);
     for partition in 0..3 {
         assert_eq!(broker.watermarks("t", partition).unwrap().high.get(), 1000);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_round_has_every_name_that_floor_prints() {
+async fn a_round_has_every_field_that_floor_prints() {
     let floor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/floor/src/main.rs");
     let source = std::fs::read_to_string(floor).unwrap();
     let line = source.lines().find(|line| line.contains("{{\\\"client\\\":")).unwrap();
@@ -104,23 +104,23 @@ async fn a_topic_that_exists_is_neither_written_nor_deleted() {
     let args = ["bench", "-t", "t", "--generate", "10", "--delete-after"];
     let failed = at(&broker, &args).await.failed(2);
     assert!(failed.contains("topic `t` exists"), "{failed}");
-    assert_eq!(asked_to_change(&broker), 0);
+    assert_eq!(changing_requests(&broker), 0);
     assert_eq!(broker.watermarks("t", 0).unwrap().high.get(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_generated_topic_stays_unless_it_is_to_be_deleted() {
+async fn a_generated_topic_is_kept_without_delete_after() {
     let broker = Broker::start().await.unwrap();
     for (topic, flags) in [("kept", &[][..]), ("gone", &["--delete-after"])] {
         let args = ["bench", "-t", topic, "--generate", "100", "--rounds", "1"];
-        let said = at(&broker, &[&args[..], flags].concat()).await.ok();
-        assert!(said.contains("records per second"), "{said}");
+        let printed = at(&broker, &[&args[..], flags].concat()).await.ok();
+        assert!(printed.contains("records per second"), "{printed}");
         assert_eq!(broker.topic_id(topic).is_some(), topic == "kept");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_generated_topic_is_deleted_after_an_error_too() {
+async fn a_generated_topic_is_deleted_after_an_error() {
     let broker = Broker::start().await.unwrap();
     let args = ["bench", "-t", "t", "--generate", "100", "--delete-after", "--from", "5000"];
     let outcome = at(&broker, &args).await;
@@ -136,26 +136,29 @@ async fn an_interrupt_deletes_the_topic_and_shows_finished_rounds() {
     let args = ["bench", "-b", &bootstrap, "-t", "t", "--generate", "100", "--delete-after"];
     let args = [&args[..], &["--warmup", "0", "--rounds", "1000000"]].concat();
     let child = crate::driven::command(&args).spawn().unwrap();
-    // Many rounds are over by then.
+    // By then many rounds are finished.
     while broker.requests(ApiKey::Fetch) < 50 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     crate::stopping::signal(&child, "-INT").await;
     let outcome = crate::driven::outcome(child).await;
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(130), ""));
-    let said = String::from_utf8(outcome.stdout).unwrap();
-    assert!(said.contains("records per second") && said.contains("of 1000000 rounds"), "{said}");
+    let printed = String::from_utf8(outcome.stdout).unwrap();
+    assert!(
+        printed.contains("records per second") && printed.contains("of 1000000 rounds"),
+        "{printed}"
+    );
     assert_eq!(broker.topic_id("t"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_is_one_file_with_plots_that_asks_nobody_for_anything() {
+async fn a_report_is_one_file_with_plots_and_no_external_reference() {
     let folder = tempfile::tempdir().unwrap();
     let (report, figures) = (folder.path().join("r.html"), folder.path().join("r.json"));
     let (report_arg, figures_arg) = (report.to_str().unwrap(), figures.to_str().unwrap());
     let args = ["bench", "--generate", "3000", "--report", report_arg, "--json", figures_arg];
-    let said = run(&args).await.ok();
-    assert!(said.contains("embedded broker"), "{said}");
+    let printed = run(&args).await.ok();
+    assert!(printed.contains("embedded broker"), "{printed}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     let page = std::fs::read_to_string(report).unwrap();
     assert_eq!(page.matches("<svg").count(), 4, "{page}");
@@ -172,13 +175,13 @@ async fn a_partition_without_records_is_read_like_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("r.html");
     let args = ["bench", "-t", "t", "--report", report.to_str().unwrap()];
-    let said = at(&broker, &args).await.ok();
-    assert!(said.contains("records"), "{said}");
+    let printed = at(&broker, &args).await.ok();
+    assert!(printed.contains("records"), "{printed}");
     assert!(!std::fs::read_to_string(report).unwrap().contains("NaN"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pace_is_kept() {
+async fn a_rate_limit_is_respected() {
     let broker = broker("t", 1).await;
     let values = std::iter::repeat_n("x".repeat(50_000), 60).map(kafka_direct_broker::Record::new);
     broker.append("t", 0, values.collect::<Vec<_>>()).unwrap();
@@ -190,14 +193,14 @@ async fn a_pace_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_is_reported_and_the_lack_of_one_is_not() {
+async fn throttling_by_a_quota_is_reported_only_if_it_happened() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 1000);
     let args = ["bench", "-t", "t", "--warmup", "0", "--rounds", "1"];
     assert!(!at(&broker, &args).await.ok().contains("quota"));
     broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(70)));
     let table = at(&broker, &args).await.ok();
-    assert!(table.contains("held back by the brokers' quota"), "{table}");
+    assert!(table.contains("throttled by the brokers' quota"), "{table}");
     broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(70)));
     let document = json(&at(&broker, &[&args[..], &["--json", "-"]].concat()).await.ok());
     assert_eq!(document["rounds"][0]["throttled_s"], 0.07);
@@ -205,7 +208,7 @@ async fn a_quota_is_reported_and_the_lack_of_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flags_that_cannot_be_meant_are_refused() {
+async fn invalid_flags_are_rejected() {
     let broker = broker("t", 1).await;
     for (args, named) in [
         (&["-t", "t", "--rounds", "0"][..], "--rounds"),
@@ -228,11 +231,11 @@ async fn flags_that_cannot_be_meant_are_refused() {
     assert!(failed.contains("--brokers"), "{failed}");
     let failed = run(&["bench", "--generate", "1000000000"]).await.failed(2);
     assert!(failed.contains("in memory"), "{failed}");
-    assert_eq!(asked_to_change(&broker), 0);
+    assert_eq!(changing_requests(&broker), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_have_the_codes_they_have_elsewhere() {
+async fn faults_have_the_same_codes_as_in_other_commands() {
     let failed = run(&["bench", "-b", "127.0.0.1:1", "-t", "t"]).await.failed(7);
     assert!(failed.contains("127.0.0.1:1"), "{failed}");
     let broker = broker("t", 1).await;

@@ -1,13 +1,13 @@
-//! Connection options: flag before environment before file.
+//! Connection options: a flag overrides the environment, which overrides the config file.
 
 use std::fs;
 
 use crate::driven::{broker, command, fill, finish};
 
-const DEAD: &str = "127.0.0.1:1";
+const UNREACHABLE: &str = "127.0.0.1:1";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flag_goes_before_the_environment_before_the_file() {
+async fn a_flag_overrides_the_environment_which_overrides_the_file() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 3);
     let home = tempfile::tempdir().unwrap();
@@ -28,13 +28,13 @@ async fn a_flag_goes_before_the_environment_before_the_file() {
     };
     assert_eq!(case(None, None, None).await, Some(2));
     assert_eq!(case(None, None, Some(&live)).await, Some(0));
-    assert_eq!(case(None, Some(&live), Some(DEAD)).await, Some(0));
-    assert_eq!(case(None, Some(DEAD), Some(&live)).await, Some(7));
-    assert_eq!(case(Some(&live), Some(DEAD), Some(DEAD)).await, Some(0));
+    assert_eq!(case(None, Some(&live), Some(UNREACHABLE)).await, Some(0));
+    assert_eq!(case(None, Some(UNREACHABLE), Some(&live)).await, Some(7));
+    assert_eq!(case(Some(&live), Some(UNREACHABLE), Some(UNREACHABLE)).await, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_config_file_that_is_asked_for_must_be_there_and_sound() {
+async fn a_config_file_named_by_a_flag_must_exist_and_be_valid() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
     let args = ["topics", "--config", path.to_str().unwrap()];
@@ -46,9 +46,9 @@ async fn a_config_file_that_is_asked_for_must_be_there_and_sound() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_first_brokers_are_passed_over() {
+async fn unreachable_bootstrap_brokers_are_skipped() {
     let broker = broker("t", 1).await;
-    let brokers = format!("{DEAD},{}", broker.bootstrap());
+    let brokers = format!("{UNREACHABLE},{}", broker.bootstrap());
     assert_eq!(finish(command(&["read", "-b", &brokers, "-t", "t"])).await.code, Some(0));
 }
 
@@ -56,7 +56,7 @@ async fn dead_first_brokers_are_passed_over() {
 async fn logs_are_text_or_json_lines_on_stderr() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 3);
-    let brokers = format!("{DEAD},{}", broker.bootstrap());
+    let brokers = format!("{UNREACHABLE},{}", broker.bootstrap());
     let args = ["read", "-b", &brokers, "-t", "t", "--log-level", "debug", "--log-format", "json"];
     let outcome = finish(command(&args)).await;
     assert_eq!((outcome.code, outcome.stdout.is_empty()), (Some(0), false));

@@ -1,4 +1,4 @@
-//! Running the binary, and brokers with something in them.
+//! Runs the binary, and starts and fills brokers.
 
 use std::{
     process::{Output, Stdio},
@@ -13,10 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-/// No command here takes nearly so long; one that does is stuck.
+/// Time limit for a command; every command of these tests takes much less.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How a command ended.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) code: Option<i32>,
@@ -25,20 +25,20 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Stdout as text, if the command ended well and quietly.
+    /// Returns stdout as text, and checks that the command succeeded with an empty stderr.
     pub(crate) fn ok(self) -> String {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
         String::from_utf8(self.stdout).unwrap()
     }
 
-    /// Stdout as lines, sorted.
+    /// Returns the lines of stdout of a successful command, sorted.
     pub(crate) fn sorted_lines(self) -> Vec<String> {
         let mut lines: Vec<String> = self.ok().lines().map(str::to_owned).collect();
         lines.sort();
         lines
     }
 
-    /// Stderr of a command that ended with `code` and wrote nothing to stdout.
+    /// Returns stderr, and checks that the command ended with `code` and an empty stdout.
     pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         assert_eq!(String::from_utf8_lossy(&self.stdout), "");
@@ -46,7 +46,7 @@ impl Outcome {
     }
 }
 
-/// The binary, with nothing of this process's environment.
+/// Returns a command for the binary, without the environment of this process.
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kafka-direct"));
     command.args(args).env_clear().env("HOME", "/nonexistent").kill_on_drop(true);
@@ -71,19 +71,19 @@ pub(crate) async fn run(args: &[&str]) -> Outcome {
     finish(command(args)).await
 }
 
-/// Runs a subcommand with `-b` for this broker behind its name.
+/// Runs a subcommand with `-b` for this broker.
 pub(crate) async fn at(broker: &Broker, args: &[&str]) -> Outcome {
     run(&with_brokers(args, &broker.bootstrap())).await
 }
 
-/// The same with input on stdin.
+/// Runs a subcommand with `-b` for this broker and `input` on stdin.
 pub(crate) async fn fed(broker: &Broker, args: &[&str], input: &[u8]) -> Outcome {
     let bootstrap = broker.bootstrap();
     let mut command = command(&with_brokers(args, &bootstrap));
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let feed = async {
-        // A command that refuses its input closes the pipe early.
+        // A command that rejects its input closes the pipe early.
         drop(stdin.write_all(input).await);
         drop(stdin);
     };
@@ -96,15 +96,16 @@ fn with_brokers<'a>(args: &[&'a str], bootstrap: &'a str) -> Vec<&'a str> {
     [&[*name, "-b", bootstrap], rest].concat()
 }
 
-/// A broker with one topic.
+/// Starts a broker with one topic.
 pub(crate) async fn broker(topic: &str, partitions: i32) -> Broker {
     let broker = Broker::start().await.unwrap();
     broker.create_topic(topic, partitions).unwrap();
     broker
 }
 
-/// Appends `count` records `<partition>/<offset>` to every partition, a few in each batch; each has
-/// the timestamp 1000 + its offset.
+/// Appends `count` records `<partition>/<offset>` to every partition, seven in each batch.
+///
+/// The timestamp of a record is 1000 + its offset.
 pub(crate) fn fill(broker: &Broker, topic: &str, partitions: i32, count: i64) {
     for partition in 0..partitions {
         let records: Vec<Record> = (0..count)
@@ -118,14 +119,14 @@ pub(crate) fn fill(broker: &Broker, topic: &str, partitions: i32, count: i64) {
     }
 }
 
-/// Appends a batch to partition 0 whose last byte is not what its checksum says.
+/// Appends a batch to partition 0 whose last byte does not match its checksum.
 pub(crate) fn corrupt(broker: &Broker, topic: &str) {
     let mut batch = BatchWriter::new().write(&[Record::new("broken")]).unwrap().to_vec();
     *batch.last_mut().unwrap() ^= 0xff;
     broker.append_raw(topic, 0, batch, RawOffsets::Assign).unwrap();
 }
 
-/// What `fill` wrote to one partition, from one offset to before another.
+/// Returns the values that `fill` wrote to these offsets of one partition.
 pub(crate) fn values(partition: i32, offsets: std::ops::Range<i64>) -> Vec<String> {
     offsets.map(|offset| format!("{partition}/{offset}")).collect()
 }

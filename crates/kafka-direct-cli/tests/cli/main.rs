@@ -1,11 +1,10 @@
-//! The real binary against an embedded broker in this process: one test binary, a module per
-//! subject.
+//! Tests of the real binary against an embedded broker, with a module per subject.
 
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot set itself up has failed"
+    reason = "a failed setup fails the test"
 )]
 
 mod bad_input;

@@ -1,4 +1,4 @@
-//! `plan`, `offsets`, `topics`: what is there, without reading a record.
+//! `plan`, `offsets`, `topics`: show metadata without reading a record.
 
 use kafka_direct_broker::{ApiKey, BatchWriter, RawOffsets, Record};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn a_plan_as_json_has_its_ranges_in_order_and_reads_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_as_a_table_names_what_has_nothing_to_read() {
+async fn a_plan_as_a_table_names_partitions_with_nothing_to_read() {
     let broker = broker("t", 2).await;
     fill(&broker, "t", 1, 10);
     let text = at(&broker, &["plan", "-t", "t", "--from", "4"]).await;
@@ -41,7 +41,7 @@ async fn a_plan_as_a_table_names_what_has_nothing_to_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offsets_show_bounds_and_what_is_withheld() {
+async fn offsets_show_bounds_and_withheld_offsets() {
     let broker = broker("t", 2).await;
     fill(&broker, "t", 2, 10);
     broker.trim("t", 0, 3).unwrap();
@@ -79,9 +79,9 @@ async fn a_group_has_a_lag_to_the_high_watermark_and_a_read_starts_there() {
     fill(&broker, "t", 3, 10);
     commit(&broker, "g", "t", &[4, 10]).await;
     let text = at(&broker, &["offsets", "-t", "t", "-G", "g"]).await.ok();
-    let standing: Vec<Vec<&str>> =
+    let positions: Vec<Vec<&str>> =
         text.lines().skip(1).map(|line| line.split_whitespace().skip(6).collect()).collect();
-    assert_eq!(standing, [["4", "6"], ["10", "0"], ["-", "-"]]);
+    assert_eq!(positions, [["4", "6"], ["10", "0"], ["-", "-"]]);
     let from = "0:group:g,1:group:g,2:latest";
     let read = at(&broker, &["read", "-t", "t", "-f", "raw", "-o", from]).await.sorted_lines();
     assert_eq!(read, values(0, 4..10));

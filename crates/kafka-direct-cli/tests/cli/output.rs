@@ -1,4 +1,4 @@
-//! `--output FILE`: a file is there when it is whole, or not at all.
+//! `--output FILE`: a file appears complete or not at all.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -12,7 +12,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_holds_what_stdout_would() {
+async fn a_file_has_the_same_content_as_stdout() {
     let broker = broker("t", 3).await;
     fill(&broker, "t", 3, 50);
     let folder = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@ async fn a_file_holds_what_stdout_would() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_that_fails_leaves_the_old_file_and_nothing_else() {
+async fn a_failed_read_keeps_the_old_file_and_leaves_no_other() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 50);
     corrupt(&broker, "t");
@@ -43,7 +43,7 @@ async fn a_read_that_fails_leaves_the_old_file_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_cannot_be_written_is_named() {
+async fn an_error_names_the_file_that_cannot_be_written() {
     let broker = broker("t", 1).await;
     let args = ["read", "-t", "t", "--output", "/no/such/folder/out.jsonl"];
     let failed = at(&broker, &args).await.failed(1);
@@ -53,7 +53,7 @@ async fn a_file_that_cannot_be_written_is_named() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_a_failure_that_says_what_to_do() {
+async fn a_full_disk_fails_with_a_hint() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 50);
     let failed = at(&broker, &["read", "-t", "t", "--output", "/dev/full"]).await.failed(1);

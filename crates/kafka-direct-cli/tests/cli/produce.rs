@@ -1,4 +1,4 @@
-//! `produce`: lines and JSON lines to a topic that exists.
+//! `produce`: writes lines and JSON lines to an existing topic.
 
 use bytes::Bytes;
 use kafka_direct_broker::Record;
@@ -30,7 +30,7 @@ async fn keys_are_split_off_and_one_partition_keeps_the_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_read_prints_can_be_written_back_with_every_codec() {
+async fn the_output_of_read_can_be_written_back_with_every_codec() {
     let broker = broker("from", 2).await;
     let odd = || Bytes::from_static(b"\xff\xfe");
     for partition in 0..2 {
@@ -71,7 +71,7 @@ async fn many_lines_arrive_whole_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_that_cannot_be_written_are_named() {
+async fn an_error_names_the_line_that_cannot_be_written() {
     let broker = broker("t", 2).await;
     for (args, input, named) in [
         (&["--json"][..], "{\"value\":\"ok\"}\nnonsense\n", "line 2"),
@@ -87,7 +87,7 @@ async fn lines_that_cannot_be_written_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_is_down_is_unavailable() {
+async fn a_broker_that_does_not_listen_is_unavailable() {
     let args = ["produce", "-b", "127.0.0.1:1", "-t", "t"];
     let failed = crate::driven::run(&args).await.failed(7);
     assert!(failed.contains("127.0.0.1:1"), "{failed}");

@@ -1,4 +1,4 @@
-//! `read`: every record once, in every form.
+//! `read`: prints every record once, in every format.
 
 use bytes::Bytes;
 use kafka_direct_broker::{ApiKey, Record};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::driven::{at, broker, fill, values};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_lines_carry_every_shape_of_field() {
+async fn json_lines_hold_every_kind_of_key_value_and_header() {
     let broker = broker("shapes", 1).await;
     let bytes = |bytes: &'static [u8]| Bytes::from_static(bytes);
     broker
@@ -71,7 +71,7 @@ async fn every_record_of_many_partitions_is_read_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pieces_of_a_split_partition_make_the_whole() {
+async fn split_ranges_together_have_all_records_of_a_partition() {
     let broker = broker("t", 2).await;
     fill(&broker, "t", 2, 100);
     let whole = at(&broker, &["read", "-t", "t"]).await.sorted_lines();
@@ -93,7 +93,7 @@ async fn raw_writes_values_and_an_empty_line_for_null() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_columns_asked_for_are_there() {
+async fn only_the_requested_columns_are_printed() {
     let broker = broker("t", 1).await;
     broker.append("t", 0, [Record::new("v").with_key("k")]).unwrap();
     for (columns, expected) in [
@@ -119,12 +119,12 @@ async fn a_limit_takes_partitions_in_order_and_stops_early() {
     assert_eq!(taken.lines().collect::<Vec<_>>(), expected);
     let before = broker.requests(ApiKey::Fetch);
     assert_eq!(at(&broker, &limited("0")).await.ok(), "");
-    assert_eq!(broker.requests(ApiKey::Fetch), before, "nothing had to be fetched");
+    assert_eq!(broker.requests(ApiKey::Fetch), before, "nothing is fetched");
     assert_eq!(at(&broker, &limited("99")).await.ok().lines().count(), 30);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_shows_records_and_says_when_it_is_cut() {
+async fn a_table_shows_records_and_reports_that_it_is_cut() {
     let broker = broker("t", 2).await;
     fill(&broker, "t", 2, 501);
     let read = at(&broker, &["read", "-t", "t", "--format", "table"]).await;
@@ -140,7 +140,7 @@ async fn a_table_shows_records_and_says_when_it_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_topic_reads_as_nothing_and_fails_only_if_asked() {
+async fn an_empty_topic_fails_only_with_fail_if_empty() {
     let broker = broker("t", 2).await;
     assert_eq!(at(&broker, &["read", "-t", "t"]).await.ok(), "");
     let failed = at(&broker, &["read", "-t", "t", "--fail-if-empty"]).await.failed(1);
@@ -151,7 +151,7 @@ async fn an_empty_topic_reads_as_nothing_and_fails_only_if_asked() {
 
 #[cfg(not(feature = "full"))]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_left_out_of_this_build_names_the_way_to_it() {
+async fn a_format_that_is_not_in_this_build_names_the_feature() {
     let broker = broker("t", 1).await;
     let failed = at(&broker, &["read", "-t", "t", "--format", "arrow"]).await.failed(2);
     assert!(failed.contains("cargo install kafka-direct-cli --features full"), "{failed}");
@@ -159,7 +159,7 @@ async fn a_form_left_out_of_this_build_names_the_way_to_it() {
 
 #[cfg(feature = "full")]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_arrow_stream_holds_every_record_of_every_topic() {
+async fn an_arrow_stream_has_every_record_of_every_topic() {
     let broker = broker("a", 3).await;
     broker.create_topic("b", 1).unwrap();
     fill(&broker, "a", 3, 100);

@@ -1,4 +1,4 @@
-//! `--from`, `--to`, maps, partitions, patterns, isolation.
+//! Selection flags: `--from`, `--to`, maps, partitions, patterns, isolation.
 
 use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
 
@@ -16,7 +16,7 @@ fn sorted(parts: &[Vec<String>]) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn starts_and_ends_mean_what_the_help_says() {
+async fn starts_and_ends_select_what_the_help_describes() {
     let broker = broker("t", 2).await;
     fill(&broker, "t", 2, 20);
     let both =
@@ -67,7 +67,7 @@ async fn maps_name_partitions_of_several_topics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pattern_matches_whole_names() {
+async fn a_pattern_matches_full_names() {
     let broker = broker("orders-eu", 1).await;
     broker.create_topic("orders-us", 1).unwrap();
     broker.create_topic("old-orders-eu", 1).unwrap();
@@ -82,15 +82,15 @@ async fn a_pattern_matches_whole_names() {
     }
 }
 
-/// One open and one aborted transaction among plain records.
+/// Appends plain records, an aborted transaction and an open one to `t`.
 fn transactions(broker: &Broker) {
     let append = |batch| broker.append_raw("t", 0, batch, RawOffsets::Assign).unwrap();
-    let void = BatchWriter::new().transaction(7, 0);
+    let aborted = BatchWriter::new().transaction(7, 0);
     append(BatchWriter::new().write(&[Record::new("plain")]).unwrap());
-    append(void.clone().write(&[Record::new("void")]).unwrap());
-    append(void.marker(Marker::Abort).unwrap());
+    append(aborted.clone().write(&[Record::new("aborted")]).unwrap());
+    append(aborted.marker(Marker::Abort).unwrap());
     append(BatchWriter::new().transaction(8, 0).write(&[Record::new("open")]).unwrap());
-    append(BatchWriter::new().write(&[Record::new("behind")]).unwrap());
+    append(BatchWriter::new().write(&[Record::new("after")]).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +102,7 @@ async fn open_transactions_are_withheld_and_reported() {
     assert_eq!(committed.stderr, "t-0: open transactions withhold 2 offsets, [3, 5)\n");
     assert_eq!(at(&broker, &["read", "-t", "t", "-f", "raw", "--quiet"]).await.ok(), "plain\n");
     let all = at(&broker, &["read", "-t", "t", "-f", "raw", "--isolation", "read_uncommitted"]);
-    assert_eq!(all.await.ok(), "plain\nvoid\nopen\nbehind\n");
+    assert_eq!(all.await.ok(), "plain\naborted\nopen\nafter\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What a person at a shell meets: help, version, completions, the embedded broker.
+//! Help, version, completions, and the embedded broker.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::{
 use crate::driven::{command, run};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn help_goes_to_stdout_and_names_what_matters() {
+async fn help_goes_to_stdout_and_names_commands_and_formats() {
     let help = run(&["--help"]).await.ok();
     for word in
         ["demo", "read", "plan", "offsets", "topics", "produce", "broker", "Exit codes", "141"]
@@ -36,13 +36,13 @@ async fn help_goes_to_stdout_and_names_what_matters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_version_is_the_packages() {
+async fn the_version_is_that_of_the_package() {
     let version = run(&["--version"]).await.ok();
     assert_eq!(version, format!("kafka-direct {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn completions_are_scripts_their_shell_can_read() {
+async fn completions_are_valid_shell_scripts() {
     let script = run(&["completions", "bash"]).await.ok();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("completions.bash");
@@ -72,7 +72,7 @@ async fn the_embedded_broker_serves_until_interrupted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_of_the_embedded_broker_are_checked() {
+async fn invalid_topics_of_the_embedded_broker_are_rejected() {
     for topic in ["", ":3", "a:0", "a:x", "a:1:2"] {
         let failed = run(&["broker", "--listen", "127.0.0.1:0", "--topic", topic]).await.failed(2);
         assert!(failed.contains("NAME:PARTITIONS"), "{failed}");

@@ -1,4 +1,4 @@
-//! Ways to stop a read before its end; none of them exits 0.
+//! Ways to stop a read before its end: none exits 0.
 
 #![cfg(unix)]
 
@@ -42,12 +42,12 @@ async fn signals_end_a_read_with_their_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_is_heard_while_nobody_reads_stdout() {
+async fn a_signal_ends_a_read_that_is_blocked_on_stdout() {
     let broker = broker("t", 4).await;
     fill(&broker, "t", 4, 20_000);
     let bootstrap = broker.bootstrap();
     let mut child = command(&["read", "-b", &bootstrap, "-t", "t"]).spawn().unwrap();
-    // One line shows that the pipe has begun to fill; nobody reads on.
+    // After one line the pipe fills up, because nothing more is read.
     let mut stdout = BufReader::with_capacity(16, child.stdout.take().unwrap());
     stdout.read_until(b'\n', &mut Vec::new()).await.unwrap();
     signal(&child, "-INT").await;
@@ -55,7 +55,7 @@ async fn a_signal_is_heard_while_nobody_reads_stdout() {
     drop(stdout);
 }
 
-/// A thread that waits keeps its stack, and its allocator's memory for good.
+/// A thread per waiting partition would keep its stack and the memory of its allocator.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_partitions_wait_for_stdout_with_one_thread() {
@@ -74,7 +74,7 @@ async fn two_hundred_partitions_wait_for_stdout_with_one_thread() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let cores = std::thread::available_parallelism().unwrap().get();
-    // The first thread, the runtime's, and the one that writes.
+    // The main thread, one per core for the runtime, and the writer thread.
     assert!(most <= 1 + cores + 1, "{most} threads on {cores} cores");
     signal(&child, "-TERM").await;
     assert_eq!(outcome(child).await.code, Some(143));
@@ -96,7 +96,7 @@ async fn a_closed_pipe_ends_quietly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_that_passes_is_a_failure() {
+async fn a_missed_deadline_is_a_failure() {
     let broker = stuck().await;
     let outcome = at(&broker, &["read", "-t", "t", "--deadline", "300ms"]).await;
     assert!(matches!(outcome.code, Some(2 | 7)), "{outcome:?}");

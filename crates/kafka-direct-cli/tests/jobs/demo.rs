@@ -1,4 +1,4 @@
-//! `demo`, and what it says to type next.
+//! `demo`, and the commands that it suggests.
 
 use std::{
     io::{BufRead, BufReader},
@@ -23,27 +23,28 @@ fn the_demo_verifies_every_record_it_wrote() {
 }
 
 #[test]
-fn a_demo_without_records_is_no_failure() {
+fn a_demo_without_records_succeeds() {
     let shown = Command::new(BINARY).args(["demo", "--records", "0"]).output().unwrap();
     assert!(shown.status.success());
 }
 
 #[test]
-fn a_demo_that_is_kept_can_be_read_from_as_it_says() {
+fn a_kept_demo_can_be_read_with_the_suggested_command() {
     let mut kept = Command::new(BINARY)
         .args(["demo", "--records", "100", "--keep"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(kept.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let said =
-        lines.skip_while(|line| !line.contains("in here")).find(|line| line.contains(" read "));
-    let said = said.unwrap();
-    let words = said.split_whitespace().skip(1);
+    let suggested = lines
+        .skip_while(|line| !line.contains("from another terminal"))
+        .find(|line| line.contains(" read "));
+    let suggested = suggested.unwrap();
+    let words = suggested.split_whitespace().skip(1);
     let read = Command::new(BINARY).args(words).output().unwrap();
     kept.kill().unwrap();
     kept.wait().unwrap();
     let text = String::from_utf8(read.stdout).unwrap();
-    assert!(read.status.success(), "{said}\n{text}");
+    assert!(read.status.success(), "{suggested}\n{text}");
     assert!(text.contains("\"sequence\":24,"), "{text}");
 }

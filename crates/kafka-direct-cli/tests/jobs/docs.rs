@@ -1,5 +1,4 @@
-//! docs/jobs.md says nothing that is not so: its commands are run, their output is compared. The
-//! commands of docs/bench.md are run.
+//! Runs the commands of docs/jobs.md and compares their output; runs the commands of docs/bench.md.
 
 use std::{
     fs,
@@ -12,7 +11,7 @@ use serde_json::Value;
 
 use crate::{BINARY, append, files, orders};
 
-/// The blocks of docs/jobs.md in this language.
+/// Returns the code blocks of docs/jobs.md in `language`.
 fn blocks(language: &str) -> Vec<String> {
     blocks_of("jobs.md", language)
 }
@@ -26,11 +25,11 @@ fn blocks_of(page: &str, language: &str) -> Vec<String> {
         .skip(1)
         .map(|rest| rest.split("\n```").next().unwrap().to_owned())
         .collect();
-    assert!(!blocks.is_empty(), "no {language} in the page");
+    assert!(!blocks.is_empty(), "no {language} block in the page");
     blocks
 }
 
-/// A machine on which the page's commands run: its broker and its folders are ours.
+/// A temporary environment for the commands of the page, with its own broker and folders.
 struct Machine {
     root: tempfile::TempDir,
     broker: String,
@@ -72,12 +71,12 @@ impl Machine {
 
     async fn run_well(&self, command: &str) -> String {
         let output = self.run(command).await;
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{command}\n{said}");
-        said
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{command}\n{printed}");
+        printed
     }
 
-    /// How many records the folder below the state has.
+    /// Returns the number of records in a folder below the state folder.
     fn records(&self, folder: &str) -> usize {
         let files = files(&self.state().join(folder));
         let data = files.iter().filter(|(path, _)| path.to_string_lossy().ends_with(".jsonl"));
@@ -86,24 +85,24 @@ impl Machine {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_of_the_page_say_what_the_page_says() {
+async fn the_commands_print_what_the_page_shows() {
     let broker = orders(2, 5).await;
     let machine = Machine::new(&broker);
     for block in blocks("console") {
         for step in format!("\n{block}").split("\n$ ").skip(1) {
             let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
             let output = machine.run(command).await;
-            let mut said = String::from_utf8(output.stdout).unwrap();
+            let mut printed = String::from_utf8(output.stdout).unwrap();
             if !output.status.success() {
-                said.push_str(&format!("[{}]", output.status.code().unwrap()));
+                printed.push_str(&format!("[{}]", output.status.code().unwrap()));
             }
-            // Partitions come in any order.
+            // Partitions are printed in any order.
             let sorted = |text: &str| {
                 let mut lines: Vec<_> = text.trim_end().lines().map(str::to_owned).collect();
                 lines.sort();
                 lines
             };
-            assert_eq!(sorted(&said), sorted(expected), "$ {command}");
+            assert_eq!(sorted(&printed), sorted(expected), "$ {command}");
         }
     }
 }
@@ -121,7 +120,7 @@ async fn the_script_chains_batches_without_gap_or_overlap() {
     let line = service.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     machine.run_well(line).await;
     assert_eq!(machine.records("batch-000002"), 3);
-    // An unfinished batch is finished first.
+    // An unfinished batch is completed first.
     fs::remove_file(machine.state().join("batch-000002/receipt.json")).unwrap();
     append(&broker, 0, 5..6);
     machine.run_well(line).await;
@@ -172,9 +171,9 @@ async fn the_commands_of_the_bench_page_work() {
     let machine = Machine::new(&broker);
     let blocks = blocks_of("bench.md", "sh");
     for command in blocks.iter().flat_map(|block| block.lines()) {
-        // What is generated need not be as much as for a measurement.
-        let said = machine.run_well(&command.replace("000000", "000")).await;
-        assert!(said.contains("records per second"), "{command}: {said}");
+        // The test generates fewer records than a measurement needs.
+        let printed = machine.run_well(&command.replace("000000", "000")).await;
+        assert!(printed.contains("records per second"), "{command}: {printed}");
     }
     for file in ["figures.json", "figures.html"] {
         assert!(machine.root.path().join(file).exists(), "{file}");
@@ -185,13 +184,13 @@ async fn the_commands_of_the_bench_page_work() {
     has_names_of(&shown, &serde_json::from_str(&figures).unwrap());
 }
 
-/// Whether every name in what a page shows is also in what a command wrote.
+/// Checks that every field name in the JSON of the page is also in the JSON of the command.
 fn has_names_of(shown: &Value, written: &Value) {
     match shown {
         Value::Object(members) => {
             for (name, shown) in members {
                 let written = written.get(name);
-                has_names_of(shown, written.unwrap_or_else(|| panic!("no {name} was written")));
+                has_names_of(shown, written.unwrap_or_else(|| panic!("{name} is missing")));
             }
         }
         Value::Array(items) => items.iter().for_each(|item| has_names_of(item, &written[0])),

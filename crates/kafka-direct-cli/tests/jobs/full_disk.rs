@@ -1,13 +1,13 @@
-//! A disk that takes no more bytes: no half file under a final name, and a way on.
+//! A full disk leaves no partial file under a final name, and the job can be finished later.
 //!
-//! Everywhere, a limit on the size of files stands for it. A file system that is really full needs
-//! the right to mount one, which not every container gives: `.ci/run disk` runs that test.
+//! One test replaces the full disk by a limit on the file size, which works everywhere. The other
+//! mounts a small file system, which not every container allows; `.ci/run disk` runs it.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::{BINARY, files, orders};
 
-/// Runs the job where no file may grow beyond so many blocks of 512 bytes.
+/// Runs the job with a limit on the file size, in blocks of 512 bytes.
 async fn limited(broker: &str, root: &Path, blocks: &str) -> std::process::Output {
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
     let mut command = Command::new("sh");
@@ -17,13 +17,13 @@ async fn limited(broker: &str, root: &Path, blocks: &str) -> std::process::Outpu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_leaves_no_half_file_and_the_job_can_be_finished() {
+async fn a_full_disk_leaves_no_partial_file_and_the_job_can_be_finished() {
     let broker = orders(2, 200).await;
     let root = tempfile::tempdir().unwrap();
     let full = limited(&broker.bootstrap(), root.path(), "16").await;
-    let said = String::from_utf8(full.stderr).unwrap();
-    assert_eq!(full.status.code(), Some(1), "{said}");
-    assert!(said.contains("orders-") && said.contains("File too large"), "{said}");
+    let stderr = String::from_utf8(full.stderr).unwrap();
+    assert_eq!(full.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("orders-") && stderr.contains("File too large"), "{stderr}");
     let left = files(root.path());
     let records = |path: &&std::path::PathBuf| path.to_string_lossy().contains("orders-");
     assert_eq!(left.keys().filter(records).count(), 0, "{:?}", left.keys());
@@ -37,9 +37,10 @@ async fn a_full_disk_leaves_no_half_file_and_the_job_can_be_finished() {
     }
 }
 
-/// Below a file system of 64 KiB, which nobody else sees: a file, a job, and the job again once there
-/// is room. What each left is listed behind its exit code; of files under a final name, of which one
-/// may have had room, the number of lines.
+/// Shell script that writes one file, runs a job, and runs the job again with more space.
+///
+/// It uses a private file system of 64 KiB. It prints the exit code of each command and the files
+/// that are left. Of record files, one of which may have fit, it prints the number of lines.
 #[cfg(target_os = "linux")]
 const ON_A_FULL_FILE_SYSTEM: &str = r#"
 mount -t tmpfs -o size=64k tmpfs "$1" && cd "$1" || exit 99
@@ -54,7 +55,7 @@ mount -o remount,size=16m . || exit 99
 #[cfg(target_os = "linux")]
 #[ignore = "needs the right to mount a file system in a namespace; `.ci/run disk` runs it"]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_system_without_room_gets_no_half_file_and_takes_the_job_once_it_has_some() {
+async fn a_full_file_system_gets_no_partial_file_and_the_job_finishes_with_more_space() {
     let broker = orders(2, 400).await;
     let root = tempfile::tempdir().unwrap();
     let mut command = Command::new("unshare");
@@ -62,15 +63,15 @@ async fn a_file_system_without_room_gets_no_half_file_and_takes_the_job_once_it_
     command.arg(root.path()).arg(BINARY);
     command.args(["read", "--quiet", "--brokers", &broker.bootstrap(), "--topic", "orders"]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     let found = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{said}");
+    assert!(output.status.success(), "{stderr}");
     let whole = found.matches("whole 400\n").count();
     assert!(whole < 2, "{found}");
     let found = found.replace("whole 400\n", "");
     let found: Vec<&str> = found.split_whitespace().collect();
     let job = ["job", "1", ".kafka-direct", "plan.json"];
-    assert_eq!(found, [&["file", "1"][..], &job, &["again", "0", "800"]].concat(), "{said}");
-    assert_eq!(said.matches("No space left on device").count(), 2, "{said}");
-    assert_eq!(said.matches("hint: free space").count(), 2, "{said}");
+    assert_eq!(found, [&["file", "1"][..], &job, &["again", "0", "800"]].concat(), "{stderr}");
+    assert_eq!(stderr.matches("No space left on device").count(), 2, "{stderr}");
+    assert_eq!(stderr.matches("hint: free space").count(), 2, "{stderr}");
 }

@@ -1,7 +1,7 @@
-//! `kill -9` at twenty moments, then a run that is left alone.
+//! Kills a job with `kill -9` at twenty moments, then runs it to its end.
 //!
-//! Fetches are slow, so most deaths come in the middle; where each comes does not matter for what
-//! is asserted.
+//! Fetches are slow, so most kills happen in the middle of a run. The assertions do not depend on
+//! the exact moments.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -27,7 +27,7 @@ fn job(broker: &Broker, root: &std::path::Path) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminated_job_says_so_and_leaves_only_whole_files() {
+async fn a_terminated_job_exits_with_143_and_leaves_only_whole_files() {
     let broker = orders(2, 400).await;
     let root = tempfile::tempdir().unwrap();
     broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_millis(20)));
@@ -48,16 +48,16 @@ async fn a_terminated_job_says_so_and_leaves_only_whole_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_killed_twenty_times_leaves_the_folder_of_an_undisturbed_one() {
+async fn a_job_killed_twenty_times_leaves_the_same_folder_as_an_uninterrupted_one() {
     let broker = orders(4, 400).await;
-    let undisturbed = tempfile::tempdir().unwrap();
-    assert!(job(&broker, undisturbed.path()).wait().unwrap().success());
+    let uninterrupted = tempfile::tempdir().unwrap();
+    assert!(job(&broker, uninterrupted.path()).wait().unwrap().success());
 
     let root = tempfile::tempdir().unwrap();
     broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_millis(5)));
-    let mut deaths_before_the_end = 0;
+    let mut kills_before_the_end = 0;
     for kill in 0..KILLS {
-        // Moments from "hardly begun" to "about done", by how often this run has asked for records.
+        // Moments from the start to the end of the run, by its number of fetches.
         let moment = broker.requests(ApiKey::Fetch) + kill;
         let mut child = job(&broker, root.path());
         let ended = loop {
@@ -71,17 +71,17 @@ async fn a_job_killed_twenty_times_leaves_the_folder_of_an_undisturbed_one() {
         };
         match ended {
             Some(status) => assert!(status.success(), "{status}"),
-            None => deaths_before_the_end += 1,
+            None => kills_before_the_end += 1,
         }
         child.kill().unwrap();
         child.wait().unwrap();
     }
     broker.faults().clear();
     assert!(job(&broker, root.path()).wait().unwrap().success());
-    assert!(deaths_before_the_end > 1, "the job was never killed at work");
+    assert!(kills_before_the_end > 1, "no kill interrupted the job");
 
-    let (expected, found) = (files(undisturbed.path()), files(root.path()));
+    let (expected, found) = (files(uninterrupted.path()), files(root.path()));
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
-    assert!(found == expected, "a file has other bytes than in the undisturbed folder");
+    assert!(found == expected, "a file differs from the one in the uninterrupted folder");
     assert_eq!(expected.keys().filter(|path| path.ends_with("receipt.json")).count(), 1);
 }

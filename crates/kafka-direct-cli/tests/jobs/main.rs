@@ -1,11 +1,11 @@
-//! Batch jobs as a scheduler runs them: the real binary against the embedded broker.
+//! Tests of batch jobs: the real binary, run as by a scheduler, against the embedded broker.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "functions shared by tests may fail them"
+    reason = "functions shared by tests may panic"
 )]
 
 mod demo;
@@ -24,7 +24,7 @@ use kafka_direct_broker::{Broker, Record};
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_kafka-direct");
 
-/// A broker with `orders`: so many partitions, so many records in each.
+/// Starts a broker with the topic `orders` and `records` records in each partition.
 async fn orders(partitions: i32, records: i64) -> Broker {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("orders", partitions).unwrap();
@@ -41,7 +41,7 @@ fn append(broker: &Broker, partition: i32, numbers: std::ops::Range<i64>) {
     }
 }
 
-/// Every file below `root` with its bytes.
+/// Returns every file below `root` with its bytes.
 fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];

@@ -1,7 +1,7 @@
 //! Comma-separated values (RFC 4180) with a header line and `\n` as line end.
 //!
-//! Fields are written by hand, since CSV libraries do not let a null (an empty field) be told from
-//! an empty text (`""`), and Kafka's tombstones and empty values are different things.
+//! Fields are written by hand: CSV libraries cannot distinguish a null (an empty field) from an empty
+//! text (`""`), and Kafka's tombstones and empty values are different things.
 
 use kafka_direct::{
     Column, Columns,
@@ -121,7 +121,7 @@ fn bytes(array: &BinaryViewArray, row: usize, out: &mut Vec<u8>) -> Result<(), (
     Ok(())
 }
 
-/// Appends a text, quoted where it has to be.
+/// Appends a text as a field, quoted if it is empty or has a separator, a quote or a line break.
 fn text(text: &[u8], out: &mut Vec<u8>) {
     let needs_quotes = |byte: &u8| matches!(byte, b',' | b'"' | b'\n' | b'\r');
     if !text.is_empty() && !text.iter().any(needs_quotes) {

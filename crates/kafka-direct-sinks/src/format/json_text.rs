@@ -29,13 +29,13 @@ pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     let space = base64::encoded_len(bytes.len(), true).unwrap_or(0);
     out.resize(from.saturating_add(space), b'=');
     if let Some(space) = out.get_mut(from..) {
-        // The space is exactly what the bytes need.
+        // Cannot fail: the space has exactly the encoded length.
         drop(STANDARD.encode_slice(bytes, space));
     }
     out.push(b'"');
 }
 
-/// How many bytes at the front stand for themselves, eight at a time.
+/// How many bytes at the front need no escape; eight are checked at a time.
 fn plain(bytes: &[u8]) -> usize {
     let (eights, _) = bytes.as_chunks::<8>();
     let clean = eights.iter().take_while(|eight| {

@@ -1,8 +1,8 @@
 //! One JSON object per record and line.
 //!
-//! Fields stand in a fixed order and only for columns that were read: topic, partition, offset,
+//! Fields have a fixed order and exist only for columns that were read: topic, partition, offset,
 //! timestamp, timestamp_type, key, value, headers. Bytes that are not UTF-8 make their field null,
-//! and `<field>_base64` behind it carries them.
+//! and the next field, `<field>_base64`, carries them.
 
 use kafka_direct::arrow::array::{Array as _, BinaryViewArray, RecordBatch};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::Error;
 
-/// Appends rows of `batch` from row `from` on until `out` is full; gives the row to go on with.
+/// Appends rows of `batch` from row `from` on until `out` is full; returns the row to continue with.
 pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
     let rows = Rows::new(batch)?;
     let mut numbers = itoa::Buffer::new();
@@ -74,7 +74,7 @@ fn at(array: &BinaryViewArray, row: usize) -> Option<&[u8]> {
     (!array.is_null(row)).then(|| array.value(row))
 }
 
-/// Appends a field's bytes, and the base64 field behind it where they are not UTF-8.
+/// Appends the value of a field: text, or null and a base64 field after it if it is not UTF-8.
 fn bytes(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
     let Some(bytes) = bytes else {
         out.extend_from_slice(b"null");

@@ -64,7 +64,7 @@ impl File {
         Ok(())
     }
 
-    /// The writer counts bytes by itself: what it has written may be taken away.
+    /// Moves what the writer has written to `out`. The writer counts file offsets by itself.
     fn drain(&mut self, out: &mut Vec<u8>) {
         out.append(self.writer.inner_mut());
     }

@@ -5,7 +5,8 @@ use kafka_direct::arrow::array::{Array as _, RecordBatch};
 use super::{is_full, rows::Rows};
 use crate::Error;
 
-/// Appends the value of every row of `batch`.
+/// Appends the values of `batch` from row `from` on until `out` is full; returns the row to continue
+/// with.
 pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
     let rows = Rows::new(batch)?;
     let Some(values) = rows.value else {

@@ -1,4 +1,4 @@
-//! Typed access to the columns a batch has.
+//! Typed access to the columns of a batch.
 
 use kafka_direct::Column;
 use kafka_direct::arrow::array::{
@@ -41,7 +41,7 @@ pub struct Topics<'a> {
     names: &'a StringArray,
 }
 
-/// Headers of all rows back to back, with where each row's begin.
+/// The headers of all rows, one after another, and where each row's headers begin.
 #[derive(Debug)]
 pub struct Headers<'a> {
     lists: &'a ListArray,

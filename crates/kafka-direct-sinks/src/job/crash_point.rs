@@ -1,7 +1,7 @@
 //! Points at which a test can end a run as if its process had been killed.
 //!
 //! Contract: outside tests no step ever fails. Every change of the file system has a step before
-//! it, so a test that dies at each step in turn sees every state a killed process can leave.
+//! it, so a test that ends a run at each step in turn sees every state a killed process can leave.
 //! After a crash nothing is cleaned up, as a dead process would not clean up either.
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ pub(crate) struct CrashPoint {
 }
 
 impl CrashPoint {
-    /// What production passes in.
+    /// A run that no test ends.
     pub(crate) fn never() -> Self {
         Self::default()
     }
@@ -32,7 +32,7 @@ impl CrashPoint {
         Ok(())
     }
 
-    /// Whether the run is over.
+    /// Whether a test has ended the run.
     #[cfg(not(test))]
     #[expect(clippy::unused_self, reason = "tests build another body")]
     pub(crate) const fn has_crashed(&self) -> bool {
@@ -42,7 +42,7 @@ impl CrashPoint {
 
 #[cfg(test)]
 impl CrashPoint {
-    /// Dies instead of taking step number `steps`, from 0.
+    /// Ends the run instead of taking step number `steps`, from 0.
     pub(crate) fn before_step(steps: u64) -> Self {
         Self { steps_left: Some(Arc::new(AtomicU64::new(steps))) }
     }

@@ -1,8 +1,8 @@
-//! Files that appear whole or not at all, and survive a power cut once they have appeared.
+//! Files that appear complete or not at all, and survive a power cut once they have appeared.
 //!
-//! Contract: a temporary name is told from every other by its suffix, so what a killed run left
-//! can be swept; a file gets its final name only after its bytes are on disk, and callers go on
-//! only after the name is too.
+//! Contract: temporary names have a suffix of their own, so that the files a killed run left can be
+//! removed. A file gets its final name after its bytes are on disk, and the call returns after the
+//! name is on disk too.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use std::{
 use super::crash_point::CrashPoint;
 use crate::{Error, atomic_file::sync_folder};
 
-/// The end of every temporary name; no file of anybody else is called so.
+/// The suffix of every temporary name; no other program uses it.
 const TEMPORARY_SUFFIX: &str = ".kafka-direct-tmp";
 
 /// The temporary name beside `path`: hidden, and with `tag` if several processes may write at once.
@@ -23,12 +23,13 @@ pub(crate) fn temporary(path: &Path, tag: &str) -> PathBuf {
     path.with_file_name(format!(".{name}{tag}{TEMPORARY_SUFFIX}"))
 }
 
-/// Whether a file of this name was left by a run that was killed.
+/// Whether this is a temporary name, which only a killed run leaves behind.
 pub(crate) fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(TEMPORARY_SUFFIX)
 }
 
-/// Gives `path` these bytes, replacing what is there. For directories that the caller has locked.
+/// Writes these bytes to `path` and replaces a file that exists. For folders that the caller has
+/// locked.
 pub(crate) fn replace(path: &Path, bytes: &[u8], crash: &CrashPoint) -> Result<(), Error> {
     let temporary = temporary(path, "");
     crash.step()?;
@@ -43,15 +44,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], crash: &CrashPoint) -> Result<(
     sync_parent(path)
 }
 
-/// Gives `path` these bytes unless it exists already (`false`): of many processes that race, one
-/// wins, and nobody ever sees a part of the file.
+/// Writes these bytes to `path` unless it exists; returns whether it did. Of many processes that
+/// race one succeeds, and no process sees a part of the file.
 pub(crate) fn create_if_absent(
     path: &Path,
     bytes: &[u8],
     crash: &CrashPoint,
 ) -> Result<bool, Error> {
     let created = loop {
-        // The losers must not touch the winner's temporary file, so each has a name of its own.
+        // Each process has a temporary name of its own, so that none touches another's file.
         let tag = format!(".{:016x}", RandomState::new().build_hasher().finish());
         let temporary = temporary(path, &tag);
         crash.step()?;
@@ -65,7 +66,7 @@ pub(crate) fn create_if_absent(
         match linked? {
             Ok(()) => break true,
             Err(_) if path.exists() => break false,
-            // Somebody swept the temporary file, having seen a `path` that is gone again.
+            // Another process removed the temporary file after it saw `path`, which is gone again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed("creating", path)(error)),
         }
@@ -75,8 +76,8 @@ pub(crate) fn create_if_absent(
     Ok(created)
 }
 
-/// Removes temporary files of `path` that killed runs left. Only once `path` exists: a process
-/// that still races for it finds it there.
+/// Removes the temporary files of `path` that killed runs left. Call it once `path` exists: then a
+/// process that still races for it finds it.
 pub(crate) fn sweep_temporaries_of(path: &Path) {
     let Some(name) = path.file_name() else { return };
     let prefix = format!(".{}.", name.to_string_lossy());
@@ -91,14 +92,14 @@ pub(crate) fn sweep_temporaries_of(path: &Path) {
     }
 }
 
-/// Failures name `path`, which the bytes are for: it is the name a person knows.
+/// Writes and syncs the temporary file of `path`. Errors name `path`, the name that people know.
 fn write(temporary: &Path, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = File::create(temporary).map_err(failed("creating", path))?;
     file.write_all(bytes).map_err(failed("writing", path))?;
     file.sync_all().map_err(failed("syncing", path))
 }
 
-/// Removes a file and makes that last; one that is not there is no error.
+/// Removes a file durably; a missing file is no error.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -108,12 +109,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes the names in the folder of `path` last.
+/// Syncs the folder of `path`, which makes the names in it durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
     sync_folder(path).map_err(failed("syncing the folder of", path))
 }
 
-/// The failure of `action` on `path`.
+/// The error of `action` on `path`.
 pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::io(format!("{action} {}", path.display()), source)
 }

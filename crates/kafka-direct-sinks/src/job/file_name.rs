@@ -1,8 +1,8 @@
-//! What the files of a job are called.
+//! Names of the files of a job.
 //!
-//! `<topic>-<partition>-<from>-<until>.<extension>`, offsets padded to 20 digits so that a listing
-//! sorts as the log does. Read from the right the name is unambiguous, whatever dashes and dots the
-//! topic has.
+//! A name is `<topic>-<partition>-<from>-<until>.<extension>`. Offsets are padded to 20 digits, so that
+//! names sort as the log does. Read from the right, a name is unambiguous although topics may have
+//! dashes and dots.
 
 use kafka_direct::PlannedRange;
 

@@ -1,12 +1,12 @@
-//! The folder a job writes into: which job owns it, which ranges are finished, what a killed run left.
+//! The folder a job writes into: which job owns it, and which ranges are finished.
 //!
-//! Layout: one file per planned range, `plan.json`, and `receipt.json` once everything is there;
-//! in the hidden folder `.kafka-direct` the lock, the job's settings and, until the receipt is
-//! written, a receipt per finished range.
+//! Layout: one file per planned range, `plan.json`, and `receipt.json` once all files exist. The
+//! hidden folder `.kafka-direct` holds the lock, the job's settings and, until `receipt.json` is
+//! written, one receipt per finished range.
 //!
-//! Contract: one process at a time; a range is finished if and only if its file is there *and*
-//! matches its own receipt byte for byte, so no order of writes has to be trusted; the presence of
-//! `receipt.json` says that the job is done.
+//! Contract: one process at a time. A range is finished if and only if its file exists *and* matches
+//! its receipt byte for byte, so the order in which the disk stored the writes does not matter. A job
+//! is done if and only if `receipt.json` exists.
 
 use std::{
     collections::HashSet,
@@ -33,7 +33,7 @@ pub const PLAN_FILE: &str = "plan.json";
 pub(crate) struct JobFolder {
     path: PathBuf,
     state: PathBuf,
-    /// Held until the last task that writes has ended.
+    /// Held until the last task that writes to the folder has ended.
     _lock: File,
     pub(super) crash: CrashPoint,
 }
@@ -84,7 +84,7 @@ impl JobFolder {
         settings: &JobSettings,
         plan: Option<&BatchPlan>,
     ) -> Result<(), Error> {
-        // Settings without a plan were written by a run that came no further.
+        // A run that ended before it wrote the plan left settings only.
         let Some(here) = self.plan()? else { return Ok(()) };
         let path = self.settings_path();
         let begun = durable::read(&path)?.map(|text| JobSettings::from_json(&text, &path));
@@ -96,8 +96,8 @@ impl JobFolder {
         }
     }
 
-    /// Makes the folder belong to the job with these settings and this plan, or else gives those
-    /// it was begun with; with the text of its plan.
+    /// Claims the folder for a job with these settings and this plan. Returns the settings the folder
+    /// was begun with, which are `settings` for a new one, and the text of its plan.
     pub(crate) fn claim(
         &self,
         settings: &JobSettings,
@@ -131,7 +131,7 @@ impl JobFolder {
         Ok(plan_file::read(&self.plan_path())?.map(|(plan, _)| plan))
     }
 
-    /// Refuses if a file of a range that is not among `ours` lies here: whoever reads the folder
+    /// Refuses if the folder has a file of a range that is not among `ours`: a reader of the folder
     /// would take it for a part of this job.
     pub(crate) fn refuse_foreign_ranges(&self, ours: &[String]) -> Result<(), Error> {
         let ours: HashSet<&String> = ours.iter().collect();
@@ -160,7 +160,7 @@ impl JobFolder {
         self.path.join("receipt.json")
     }
 
-    /// Takes back that anything is finished; files stay until they are replaced.
+    /// Removes all receipts, so that no range counts as finished. Files stay until they are replaced.
     pub(crate) fn forget(&self) -> Result<(), Error> {
         self.crash.step()?;
         durable::remove(&self.receipt_path())?;
@@ -179,20 +179,20 @@ impl JobFolder {
         self.state.join(format!("{file}.receipt"))
     }
 
-    /// Notes what the file of a range is going to hold.
+    /// Writes the receipt of a range whose file is about to get its final name.
     pub(crate) fn note(&self, receipt: &RangeReceipt) -> Result<(), Error> {
         let path = self.range_receipt_path(&receipt.file.name);
         self.crash.step()?;
-        // Torn or lost, it matches no file, and the range is read again: no need to sync.
+        // Not synced: a torn or lost receipt matches no file, and the range is read again.
         fs::write(&path, receipt::to_json(receipt)).map_err(durable::failed("writing", &path))
     }
 
-    /// Where the file of a range is to be.
+    /// The path of the file with this name.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Declares the job done.
+    /// Writes `receipt.json`, which marks the job as done.
     pub(crate) fn finish(&self, receipt: &Receipt) -> Result<(), Error> {
         durable::replace(&self.receipt_path(), receipt::to_json(receipt).as_bytes(), &self.crash)?;
         self.remove_range_receipts()
@@ -211,7 +211,7 @@ impl JobFolder {
     }
 }
 
-/// The names in a folder, those that are no UTF-8 apart: no job wrote them.
+/// The names in a folder that are UTF-8: no job writes others.
 fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).map_err(durable::failed("listing", folder))?;
     entries

@@ -1,8 +1,7 @@
-//! A plan in a file: written once by whoever comes first, read verbatim by everybody after.
+//! A plan in a file: the first process writes it, all others read it as it is.
 //!
-//! Contract: a plan file, once it is there, is never changed; of processes that race to create it
-//! one wins and all go on with its plan. The file and its name are on disk before anything is read
-//! from Kafka.
+//! Contract: a plan file is never changed. Of processes that race to create it one succeeds, and all
+//! continue with its plan. The file and its name are on disk before anything is read from Kafka.
 
 use std::{future::Future, path::Path};
 
@@ -41,7 +40,7 @@ where
     Ok(create(path, &plan, &CrashPoint::never())?.0)
 }
 
-/// Writes `plan` to `path` unless a file is there, and gives the plan that stands there then, with
+/// Writes `plan` to `path` unless the file exists; returns the plan that is in the file then, with
 /// its text.
 pub(crate) fn create(
     path: &Path,
@@ -56,8 +55,8 @@ pub(crate) fn create(
     read(path)?.ok_or_else(|| durable::failed("reading", path)(std::io::ErrorKind::NotFound.into()))
 }
 
-/// What tells two plans apart, in words: what the first has, what the second has. Plans that read
-/// the same ranges of the same cluster in the same way do not differ.
+/// The first difference between two plans, in words for people; `None` if they read the same ranges
+/// of the same cluster under the same isolation level.
 pub(crate) fn difference(here: &BatchPlan, wanted: &BatchPlan) -> Option<String> {
     if here.cluster() != wanted.cluster() {
         let name = |plan: &BatchPlan| plan.cluster().unwrap_or("without an id").to_owned();
@@ -80,8 +79,8 @@ pub(crate) fn difference(here: &BatchPlan, wanted: &BatchPlan) -> Option<String>
             Some(other) => {
                 return Some(format!("its plan has {}, yours {}", range.range(), other.range()));
             }
-            None => return Some(format!("its plan has {}, yours has not", range.range())),
+            None => return Some(format!("its plan has {}, yours does not", range.range())),
         }
     }
-    wanted_ranges.next().map(|more| format!("your plan has {}, its plan has not", more.range()))
+    wanted_ranges.next().map(|more| format!("your plan has {}, its plan does not", more.range()))
 }

@@ -1,8 +1,8 @@
 //! The file of one range while it is written.
 //!
-//! Contract: under its final name the file is whole, on disk and described by a receipt, or not
-//! there. No file is held open between two pieces of work, so that a job of thousands of ranges
-//! needs no thousands of descriptors. Dropped unfinished, the temporary file is removed.
+//! Contract: a file with its final name is complete, on disk and described by a receipt. The file is
+//! closed between two writes, so that a job of thousands of ranges does not need thousands of
+//! descriptors. Dropping an unfinished file removes it.
 
 use std::{
     fs::{self, File},

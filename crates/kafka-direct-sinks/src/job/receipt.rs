@@ -1,7 +1,7 @@
-//! What a job did, range by range.
+//! Receipts: what a job wrote, range by range.
 //!
-//! Contract: nothing in a receipt depends on when, where or in how many attempts the job ran; two
-//! runs of one plan over one log write the same bytes.
+//! Contract: a receipt does not depend on when, where or in how many attempts the job ran. For text
+//! formats, two runs of one plan over one log write the same receipt.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::JobSettings;
 use crate::Error;
 
-/// The version of the receipt's form.
+/// The version of the receipt's JSON.
 const RECEIPT_VERSION: u32 = 1;
 /// Bytes read at once while a file is checked.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -50,7 +50,7 @@ impl Content {
         format!("{:08x}", self.digest.finalize())
     }
 
-    /// What the file at `path` holds.
+    /// Size and checksum of the file at `path`.
     pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
         let mut file = File::open(path)?;
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -127,8 +127,8 @@ pub struct Receipt {
     format: String,
     /// CRC-32 of `plan.json`.
     plan_crc32: String,
-    /// What `--from` has to be for a batch that goes on where this one ended. None if the plan does
-    /// not tell: a partition has records, no range, and an end that was not `latest`.
+    /// The value of `--from` for a batch that continues where this one ended. `None` if the plan does
+    /// not say: a partition has records, no range, and an end that was not `latest`.
     next_from: Option<String>,
     /// Sums over all ranges.
     pub totals: Totals,
@@ -176,7 +176,7 @@ impl Receipt {
     }
 }
 
-/// A map for `--from` that names every partition of the plan; new ones start at the earliest offset.
+/// A map for `--from` with every partition of the plan; new partitions start at earliest.
 fn next_from(plan: &BatchPlan, ranges: &[RangeReceipt], ended_at_latest: bool) -> Option<String> {
     let mut ends: BTreeMap<TopicPartition, Option<Offset>> = BTreeMap::new();
     for PlannedPartition { topic_partition, watermarks } in plan.partitions() {
@@ -186,7 +186,7 @@ fn next_from(plan: &BatchPlan, ranges: &[RangeReceipt], ended_at_latest: bool) -
     }
     let mut cut_short = BTreeSet::new();
     for RangeReceipt { range, .. } in ranges {
-        // Pieces behind one that was cut short hold nothing.
+        // Pieces after one that ended early have no records.
         if !cut_short.contains(&range.topic_partition) {
             ends.insert(range.topic_partition.clone(), Some(range.reached));
         }
@@ -204,7 +204,7 @@ fn next_from(plan: &BatchPlan, ranges: &[RangeReceipt], ended_at_latest: bool) -
 
 /// A value as one JSON object, indented, ending in a line feed.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
-    // Serialising plain values into memory has no way to fail.
+    // Serialising plain values into memory cannot fail.
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');
     text

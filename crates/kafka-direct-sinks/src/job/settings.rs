@@ -1,6 +1,6 @@
-//! The settings a folder was begun with, to tell a re-run from another job.
+//! The settings a folder was begun with, which distinguish a re-run from another job.
 //!
-//! Contract: only what changes which bytes the folder holds is in here. Servers, credentials,
+//! Contract: the settings hold only what changes the bytes in the folder. Servers, credentials,
 //! deadlines and the data-loss policy may change between two runs of one job.
 
 use std::{collections::BTreeMap, path::Path};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::receipt;
 use crate::Error;
 
-/// The version of the settings' form.
+/// The version of the settings' JSON.
 const SETTINGS_VERSION: u32 = 1;
 
 /// Names of settings and their values, in the caller's words.
@@ -20,7 +20,7 @@ pub(crate) type Words = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobSettings {
     version: u32,
-    /// What shapes a file: format, columns.
+    /// Format and columns of the files.
     output: Words,
     /// What the plan was resolved from; `None` if it came from a file, or if the caller did not say.
     selection: Option<Words>,
@@ -37,9 +37,9 @@ impl JobSettings {
         receipt::parse(text, path, "the settings of a job")
     }
 
-    /// Why a run with the settings `wanted` is not a re-run of a job with these. A run that selects
-    /// nothing itself goes on with what the folder has; ranges of plans that come with `--plan` are
-    /// compared elsewhere.
+    /// The first difference that makes a run with the settings `wanted` another job; `None` for a
+    /// re-run. A run without a selection continues with the folder's plan. Plans from a file are
+    /// compared by [`difference`](super::plan_file::difference).
     pub(crate) fn difference(&self, wanted: &Self) -> Option<String> {
         let selections = match (&self.selection, &wanted.selection) {
             (_, None) => None,

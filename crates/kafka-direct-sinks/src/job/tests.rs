@@ -1,4 +1,4 @@
-//! A job that dies at any step, meets a stranger's folder, or runs twice at once.
+//! A job that is killed at any step, finds the folder of another job, or runs twice at once.
 
 use std::{
     collections::BTreeMap,
@@ -54,7 +54,7 @@ impl<'a> Run<'a> {
         self.root.join("out")
     }
 
-    /// Runs the job, to its end or to its death before a step.
+    /// Runs the job to its end, or to the step at which it is killed.
     async fn run(&self, crash: CrashPoint) -> Result<JobOutcome, Error> {
         let mut job = BatchJob::new(self.folder(), Format::JsonLines);
         job.crash = crash;
@@ -78,7 +78,8 @@ impl<'a> Run<'a> {
         job.run_with(connect).await
     }
 
-    /// The same; a killed run's threads may hold the lock a moment longer than a process would.
+    /// The same, repeated while threads of a killed run still hold the lock. In a process that is
+    /// killed they would be gone.
     async fn run_when_free(&self) -> Result<JobOutcome, Error> {
         loop {
             match self.run(CrashPoint::never()).await {
@@ -107,8 +108,8 @@ fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Dies at every step in turn; each time another run must leave what an undisturbed one leaves.
-async fn check_every_death(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
+/// Kills a run at every step in turn; each time another run must leave what an undisturbed one leaves.
+async fn check_every_kill(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
     let broker = filled().await;
     let undisturbed = tempfile::tempdir().unwrap();
     shape(Run::new(&broker, undisturbed.path())).run(CrashPoint::never()).await.unwrap();
@@ -126,7 +127,7 @@ async fn check_every_death(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
         again.run_when_free().await.unwrap();
         let found = files(root.path());
         assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{step}");
-        assert!(found == expected, "death before step {step} changed the bytes of a file");
+        assert!(found == expected, "a kill before step {step} changed the bytes of a file");
         if died.is_ok() {
             assert!(step > 20, "only {step} steps were taken");
             return;
@@ -136,17 +137,17 @@ async fn check_every_death(shape: impl Fn(Run<'_>) -> Run<'_>, begun: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_killed_at_any_step_and_run_again_leaves_the_same_folder() {
-    check_every_death(|run| run, false).await;
+    check_every_kill(|run| run, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_with_a_plan_file_killed_at_any_step_leaves_the_same_folder() {
-    check_every_death(|run| Run { with_plan_file: true, ..run }, false).await;
+    check_every_kill(|run| Run { with_plan_file: true, ..run }, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forced_run_killed_at_any_step_leaves_the_same_folder() {
-    check_every_death(|run| Run { force: true, ..run }, true).await;
+    check_every_kill(|run| Run { force: true, ..run }, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +186,7 @@ async fn a_forced_run_trusts_no_file_of_an_unfinished_one() {
     assert!(!done.to_string().contains("earlier run"), "{done}");
 }
 
-/// What a run leaves that was killed when it had finished at least so many files.
+/// The folder of a run that was killed after it had finished at least `count` files.
 async fn killed_with_files(broker: &Broker, count: usize) -> tempfile::TempDir {
     for step in 0.. {
         let root = tempfile::tempdir().unwrap();
@@ -224,7 +225,7 @@ async fn a_receipt_names_every_file_with_its_size_and_checksum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_offsets_stand_in_the_receipt() {
+async fn lost_offsets_are_in_the_receipt() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
@@ -336,7 +337,7 @@ async fn a_failed_read_leaves_finished_ranges_and_no_temporary_file() {
     let broker = filled().await;
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
-    // OFFSET_NOT_AVAILABLE is retried; a topic that nobody may read is not.
+    // TOPIC_AUTHORIZATION_FAILED (29) is not retried.
     broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
     let error = run.run(CrashPoint::never()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");

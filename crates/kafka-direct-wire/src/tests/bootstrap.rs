@@ -1,4 +1,4 @@
-//! Finding a first broker and agreeing on versions.
+//! Tests of the choice of a first broker and of versions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,64 +16,64 @@ fn servers(peer: &Peer, list: &str) -> ClusterConfig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_bootstrap_entries_before_a_live_one_do_not_matter() {
+async fn unreachable_bootstrap_servers_before_a_reachable_one_are_skipped() {
     let peer = Peer::cluster(2, 1);
-    peer.refuse("dead:1");
-    peer.silence("hole:1");
+    peer.refuse("closed:1");
+    peer.silence("silent:1");
     let began = Instant::now();
-    let cluster = Cluster::connect(servers(&peer, "dead:1,hole:1,b2:9092")).await.unwrap();
+    let cluster = Cluster::connect(servers(&peer, "closed:1,silent:1,b2:9092")).await.unwrap();
     assert_eq!(cluster.id().as_deref(), Some("the-cluster"));
     assert!(began.elapsed() < Duration::from_secs(11));
     let began = Instant::now();
     cluster.topics(&["t".to_owned()]).await.unwrap();
-    assert_eq!(began.elapsed(), Duration::ZERO, "dead servers are not asked again");
+    assert_eq!(began.elapsed(), Duration::ZERO, "unreachable servers are not tried again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_no_server_responds_each_is_named_with_why_and_how_long() {
+async fn when_no_server_responds_the_error_names_each_with_cause_and_time() {
     let peer = Peer::cluster(1, 1);
-    peer.refuse("dead:1");
-    peer.silence("hole:1");
-    let error = Cluster::connect(servers(&peer, "dead:1,hole:1")).await.unwrap_err();
+    peer.refuse("closed:1");
+    peer.silence("silent:1");
+    let error = Cluster::connect(servers(&peer, "closed:1,silent:1")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = error.to_string();
     assert!(text.starts_with("connecting failed 2 times in 10.0s"), "{text}");
-    assert!(text.contains("dead:1 after 0.0ns: connect: connection refused"), "{text}");
-    assert!(text.contains("hole:1 after 10.0s: connect: no response in 10s"), "{text}");
+    assert!(text.contains("closed:1 after 0.0ns: connect: connection refused"), "{text}");
+    assert!(text.contains("silent:1 after 10.0s: connect: no response in 10s"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn connecting_asks_for_no_topic_and_creates_none() {
+async fn connecting_requests_no_topic_and_creates_none() {
     let peer = Peer::cluster(1, 1);
     peer.connect().await;
-    let asked = peer.asked(ApiKey::Metadata);
-    assert_eq!(asked.len(), 1);
-    let request: MetadataRequest = asked[0].decode();
+    let received = peer.requests(ApiKey::Metadata);
+    assert_eq!(received.len(), 1);
+    let request: MetadataRequest = received[0].decode();
     assert_eq!(request.topics, Some(Vec::new()));
     assert!(!request.allow_auto_topic_creation);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_refuses_the_version_of_the_question_is_asked_in_version_0() {
+async fn api_versions_is_sent_in_version_0_after_the_broker_refuses_its_version() {
     let peer = Peer::cluster(1, 1);
     peer.cap(ApiKey::ApiVersions, 2);
     peer.connect().await;
     let versions: Vec<i16> =
-        peer.asked(ApiKey::ApiVersions).iter().map(|asked| asked.version).collect();
+        peer.requests(ApiKey::ApiVersions).iter().map(|received| received.version).collect();
     assert_eq!(versions, [4, 0]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_broker_learns_who_is_asking() {
+async fn the_broker_receives_the_client_name_and_version() {
     let peer = Peer::cluster(1, 1);
     peer.connect().await;
-    let request: ApiVersionsRequest = peer.asked(ApiKey::ApiVersions)[0].decode();
+    let request: ApiVersionsRequest = peer.requests(ApiKey::ApiVersions)[0].decode();
     assert_eq!(request.client_software_name.as_str(), "kafka-direct");
     assert_eq!(request.client_software_version.as_str(), env!("CARGO_PKG_VERSION"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_too_old_for_metadata_without_creation_is_refused_by_name() {
+async fn a_broker_too_old_for_metadata_without_creation_is_refused_and_named() {
     let peer = Peer::cluster(1, 1);
     peer.cap(ApiKey::Metadata, 3);
     let error = Cluster::connect(peer.config()).await.unwrap_err();
@@ -89,7 +89,7 @@ async fn a_broker_too_old_for_metadata_without_creation_is_refused_by_name() {
 #[tokio::test(start_paused = true)]
 async fn a_port_that_is_no_kafka_listener_is_corrupt_not_retried() {
     let peer = Peer::cluster(1, 1);
-    // what a TLS listener says to a plain client
+    // the alert that a TLS listener sends to a plain client
     peer.script(|_, _| Some(Reply::Raw(vec![0x15, 3, 3, 0, 2, 2, 40])));
     let began = Instant::now();
     let error = Cluster::connect(peer.config()).await.unwrap_err();
@@ -99,7 +99,7 @@ async fn a_port_that_is_no_kafka_listener_is_corrupt_not_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_port_that_hangs_up_is_unavailable_with_a_hint_at_the_protocol() {
+async fn a_port_that_closes_the_connection_is_unavailable_with_a_hint_at_the_protocol() {
     let peer = Peer::cluster(1, 1);
     peer.script(|_, _| Some(Reply::Close));
     let error = Cluster::connect(peer.config()).await.unwrap_err();

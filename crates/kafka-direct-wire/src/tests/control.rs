@@ -1,4 +1,5 @@
-//! Topics, bounds, group offsets and epochs: how many questions, to whom, and what passes.
+//! Tests of topics, log bounds, group offsets and epochs: how many requests, to which broker, and
+//! which faults are retried.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use crate::{
     WireError,
     queries::ListOffset,
-    testing::{Asked, Peer, Reply, World, body},
+    testing::{Peer, ReceivedRequest, Reply, World, body},
     topology::Refresh,
 };
 
@@ -31,40 +32,41 @@ fn tps(partitions: i32) -> Vec<TopicPartition> {
     (0..partitions).map(tp).collect()
 }
 
-/// Responses the first `times` requests of `api` by `reply`.
+/// A script that handles the first `times` requests of `api` by `reply`.
 fn at_first(
     api: ApiKey,
     times: usize,
-    reply: impl Fn(&Asked, &World) -> Reply + Send + Sync + 'static,
-) -> impl Fn(&Asked, &World) -> Option<Reply> + Send + Sync + 'static {
+    reply: impl Fn(&ReceivedRequest, &World) -> Reply + Send + Sync + 'static,
+) -> impl Fn(&ReceivedRequest, &World) -> Option<Reply> + Send + Sync + 'static {
     let seen = AtomicUsize::new(0);
-    move |asked, world| {
-        let scripted = asked.api == api && seen.fetch_add(1, Ordering::SeqCst) < times;
-        scripted.then(|| reply(asked, world))
+    move |received, world| {
+        let scripted = received.api == api && seen.fetch_add(1, Ordering::SeqCst) < times;
+        scripted.then(|| reply(received, world))
     }
 }
 
-/// The world's metadata with another error code for every topic.
-fn topics_response(asked: &Asked, world: &World, code: i16) -> Reply {
-    let mut response: MetadataResponse = world.metadata(asked);
+/// The world's metadata with the error `code` for every topic.
+fn topics_response(received: &ReceivedRequest, world: &World, code: i16) -> Reply {
+    let mut response: MetadataResponse = world.metadata(received);
     for topic in &mut response.topics {
         topic.error_code = code;
         topic.partitions.clear();
     }
-    body(&response, asked.version)
+    body(&response, received.version)
 }
 
-fn partitions_response(asked: &Asked, world: &World, code: i16) -> Reply {
-    let mut response = world.list_offsets(asked);
+/// The world's offsets with the error `code` for every partition.
+fn partitions_response(received: &ReceivedRequest, world: &World, code: i16) -> Reply {
+    let mut response = world.list_offsets(received);
     for partition in response.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
         partition.error_code = code;
         partition.offset = -1;
     }
-    body(&response, asked.version)
+    body(&response, received.version)
 }
 
 #[tokio::test(start_paused = true)]
-async fn watermarks_are_one_request_per_leader_per_question() {
+async fn watermarks_take_three_requests_per_leader() {
     let peer = Peer::cluster(3, 10);
     let cluster = peer.connect().await;
     let marks = cluster.watermarks(&tps(10)).await.unwrap();
@@ -75,16 +77,16 @@ async fn watermarks_are_one_request_per_leader_per_question() {
         assert_eq!(marks.last_stable, Offset::new(50 + p));
         assert_eq!(marks.high, Offset::new(100 + p));
     }
-    let asked = peer.asked(ApiKey::ListOffsets);
-    assert_eq!(asked.len(), 9);
-    for asked in &asked {
-        let request: ListOffsetsRequest = asked.decode();
+    let received = peer.requests(ApiKey::ListOffsets);
+    assert_eq!(received.len(), 9);
+    for received in &received {
+        let request: ListOffsetsRequest = received.decode();
         assert_eq!(request.replica_id.0, -1);
         for partition in &request.topics[0].partitions {
             assert_eq!(partition.current_leader_epoch, 7);
         }
     }
-    assert_eq!(peer.opened(), 3, "the three questions share a connection per leader");
+    assert_eq!(peer.opened(), 3, "the three requests to a leader use one connection");
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,16 +96,16 @@ async fn no_metadata_request_ever_allows_creation() {
     cluster.watermarks(&tps(2)).await.unwrap();
     cluster.all_topics().await.unwrap();
     cluster.topics(&["nope".to_owned()]).await.unwrap_err();
-    let asked = peer.asked(ApiKey::Metadata);
-    assert!(asked.len() >= 4);
-    for asked in asked {
-        let request: MetadataRequest = asked.decode();
+    let received = peer.requests(ApiKey::Metadata);
+    assert!(received.len() >= 4);
+    for received in received {
+        let request: MetadataRequest = received.decode();
         assert!(!request.allow_auto_topic_creation);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_metadata_version_from_the_minimum_up_is_understood() {
+async fn every_supported_metadata_version_is_decoded() {
     for highest in 4..=13 {
         let peer = Peer::cluster(2, 3);
         peer.cap(ApiKey::Metadata, highest);
@@ -116,7 +118,7 @@ async fn every_metadata_version_from_the_minimum_up_is_understood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_list_offsets_version_from_the_minimum_up_is_understood() {
+async fn every_supported_list_offsets_version_is_decoded() {
     for highest in 2..=10 {
         let peer = Peer::cluster(2, 2);
         peer.cap(ApiKey::ListOffsets, highest);
@@ -126,7 +128,7 @@ async fn every_list_offsets_version_from_the_minimum_up_is_understood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_moved_leader_is_found_and_only_its_partitions_are_asked_again() {
+async fn a_moved_leader_is_found_and_only_its_partitions_are_requested_again() {
     let peer = Peer::cluster(2, 4);
     let cluster = peer.connect().await;
     cluster.watermarks(&tps(4)).await.unwrap();
@@ -134,21 +136,21 @@ async fn a_moved_leader_is_found_and_only_its_partitions_are_asked_again() {
         let partition = &mut world.topics.get_mut("t").unwrap().1[0];
         (partition.leader, partition.epoch) = (2, 8);
     });
-    let before = peer.asked(ApiKey::ListOffsets).len();
+    let before = peer.requests(ApiKey::ListOffsets).len();
     let offset = cluster.list_offset(&tp(2), ListOffset::LatestUncommitted).await.unwrap();
     assert_eq!(offset, Offset::new(102));
     let times = tps(4).into_iter().map(|tp| (tp, 60)).collect();
     let found = cluster.offsets_for_times(&times, IsolationLevel::ReadUncommitted).await.unwrap();
     assert_eq!(found.len(), 4);
-    let asked = peer.asked(ApiKey::ListOffsets)[before + 1..].to_vec();
-    assert_eq!(asked.len(), 3, "two leaders, then the new one for the moved partition");
-    let last: ListOffsetsRequest = asked[2].decode();
+    let received = peer.requests(ApiKey::ListOffsets)[before + 1..].to_vec();
+    assert_eq!(received.len(), 3, "two leaders, then the new one for the moved partition");
+    let last: ListOffsetsRequest = received[2].decode();
     assert_eq!(last.topics[0].partitions.len(), 1);
     assert_eq!(last.topics[0].partitions[0].current_leader_epoch, 8);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_whose_high_watermark_lags_is_asked_again() {
+async fn a_leader_whose_high_watermark_lags_is_queried_again() {
     let peer = Peer::cluster(1, 2);
     peer.script(at_first(ApiKey::ListOffsets, 3, |a, w| partitions_response(a, w, 78)));
     let began = Instant::now();
@@ -174,7 +176,7 @@ async fn a_partition_that_never_gets_a_leader_ends_as_unavailable_and_is_named()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_leader_ends_as_unavailable_and_its_address_is_named() {
+async fn an_unreachable_leader_ends_as_unavailable_and_its_address_is_named() {
     let peer = Peer::cluster(2, 2);
     let cluster = peer.connect().await;
     peer.refuse("b2:9092");
@@ -185,10 +187,10 @@ async fn a_dead_leader_ends_as_unavailable_and_its_address_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_never_responses_ends_as_unavailable_after_at_most_one_more_try() {
+async fn a_leader_that_never_responds_ends_as_unavailable_after_at_most_one_retry() {
     let peer = Peer::cluster(1, 1);
     let cluster = peer.connect().await;
-    peer.script(|asked, _| (asked.api == ApiKey::ListOffsets).then_some(Reply::Never));
+    peer.script(|received, _| (received.api == ApiKey::ListOffsets).then_some(Reply::Never));
     let began = Instant::now();
     let error = cluster.watermarks(&tps(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -197,7 +199,7 @@ async fn a_leader_that_never_responses_ends_as_unavailable_after_at_most_one_mor
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_this_user_may_not_see_is_unauthorized_at_once() {
+async fn a_missing_permission_is_unauthorized_at_once() {
     for code in [29, 30, 31] {
         let peer = Peer::cluster(1, 1);
         peer.script(at_first(ApiKey::ListOffsets, 1, move |a, w| partitions_response(a, w, code)));
@@ -205,37 +207,41 @@ async fn what_this_user_may_not_see_is_unauthorized_at_once() {
         let began = Instant::now();
         let error = cluster.watermarks(&tps(1)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
-        assert!(error.to_string().starts_with("t-0: b1:9092 answered ListOffsets"), "{error}");
+        assert!(error.to_string().starts_with("t-0: b1:9092 responded to ListOffsets"), "{error}");
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_topic_is_asked_of_another_broker_once_and_then_named() {
+async fn an_unknown_topic_is_requested_from_another_broker_once_and_then_named() {
     let peer = Peer::cluster(2, 1);
     let cluster = peer.connect().await;
     let error = cluster.topics(&["t".to_owned(), "nope".to_owned()]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("topic `nope`"), "{error}");
-    let addresses: Vec<String> =
-        peer.asked(ApiKey::Metadata).into_iter().skip(1).map(|asked| asked.address).collect();
+    let addresses: Vec<String> = peer
+        .requests(ApiKey::Metadata)
+        .into_iter()
+        .skip(1)
+        .map(|received| received.address)
+        .collect();
     assert_eq!(addresses, ["b1:9092", "b2:9092"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_only_one_broker_knows_yet_is_found() {
+async fn a_topic_that_only_one_broker_knows_is_found() {
     let peer = Peer::cluster(2, 1);
     let cluster = peer.connect().await;
-    peer.script(|asked, world| {
-        let lagging = asked.api == ApiKey::Metadata && asked.address == "b1:9092";
-        lagging.then(|| topics_response(asked, world, 3))
+    peer.script(|received, world| {
+        let lagging = received.api == ApiKey::Metadata && received.address == "b1:9092";
+        lagging.then(|| topics_response(received, world, 3))
     });
     assert_eq!(cluster.topics(&["t".to_owned()]).await.unwrap().len(), 1);
     assert_eq!(cluster.watermarks(&tps(1)).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_partition_that_does_not_exist_is_invalid_and_says_how_many_there_are() {
+async fn the_error_about_a_missing_partition_has_the_number_of_partitions() {
     let cluster = Peer::cluster(1, 2).connect().await;
     let error = cluster.watermarks(&[tp(2)]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -243,7 +249,7 @@ async fn a_partition_that_does_not_exist_is_invalid_and_says_how_many_there_are(
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_no_topic_can_have_are_refused_without_asking() {
+async fn invalid_topic_names_are_refused_without_a_request() {
     let peer = Peer::cluster(1, 1);
     let cluster = peer.connect().await;
     for name in ["", ".", "..", "a b", "ä", "a/b", &"x".repeat(250)] {
@@ -252,37 +258,37 @@ async fn names_no_topic_can_have_are_refused_without_asking() {
         let error = cluster.watermarks(&[TopicPartition::new(name, 0)]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{name}");
     }
-    assert_eq!(peer.asked(ApiKey::Metadata).len(), 1);
+    assert_eq!(peer.requests(ApiKey::Metadata).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_miss_one_topic_ask_once() {
+async fn tasks_that_need_the_same_topic_share_one_request() {
     let peer = Peer::cluster(1, 50);
     let cluster = peer.connect().await;
-    peer.script(|asked, _| {
-        (asked.api == ApiKey::Metadata).then_some(Reply::Late(Duration::from_millis(10)))
+    peer.script(|received, _| {
+        (received.api == ApiKey::Metadata).then_some(Reply::Late(Duration::from_millis(10)))
     });
     let partitions = tps(50);
-    let asking = partitions.iter().map(|tp| cluster.leader_of(tp, Refresh::IfUnknown));
-    assert!(join_all(asking).await.iter().all(Result::is_ok));
-    assert_eq!(peer.asked(ApiKey::Metadata).len(), 2);
+    let waiting = partitions.iter().map(|tp| cluster.leader_of(tp, Refresh::IfUnknown));
+    assert!(join_all(waiting).await.iter().all(Result::is_ok));
+    assert_eq!(peer.requests(ApiKey::Metadata).len(), 2);
     tokio::time::advance(Duration::from_secs(1)).await;
     let stale = Refresh::NewerThan(Instant::now() - Duration::from_millis(1));
-    let asking = partitions.iter().map(|tp| cluster.leader_of(tp, stale));
-    assert!(join_all(asking).await.iter().all(Result::is_ok));
-    assert_eq!(peer.asked(ApiKey::Metadata).len(), 3);
+    let waiting = partitions.iter().map(|tp| cluster.leader_of(tp, stale));
+    assert!(join_all(waiting).await.iter().all(Result::is_ok));
+    assert_eq!(peer.requests(ApiKey::Metadata).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_wait_for_a_refresh_share_its_failure() {
+async fn tasks_that_wait_for_a_refresh_share_its_failure() {
     let peer = Peer::cluster(1, 50);
     let cluster = peer.connect().await;
     peer.script(|_, _| Some(Reply::Close));
     peer.silence("b1:9092");
     let began = Instant::now();
     let partitions = tps(50);
-    let asking = partitions.iter().map(|tp| cluster.leader_of(tp, Refresh::IfUnknown));
-    for result in join_all(asking).await {
+    let waiting = partitions.iter().map(|tp| cluster.leader_of(tp, Refresh::IfUnknown));
+    for result in join_all(waiting).await {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Unavailable);
     }
     assert_eq!(began.elapsed(), Duration::from_secs(10));
@@ -305,7 +311,7 @@ async fn an_older_leader_epoch_from_a_lagging_broker_is_ignored() {
     let moment = Instant::now();
     tokio::time::advance(Duration::from_secs(1)).await;
     let recreated = cluster.leader_of(&tp(0), Refresh::NewerThan(moment)).await.unwrap();
-    assert_eq!((recreated.node, recreated.epoch), (2, Some(6)), "another id is another topic");
+    assert_eq!((recreated.node, recreated.epoch), (2, Some(6)), "a new topic id means a new topic");
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,12 +322,12 @@ async fn all_topics_marks_internal_ones() {
         world.topics.insert("__consumer_offsets".to_owned(), topic);
     });
     let topics = peer.connect().await.all_topics().await.unwrap();
-    let told: Vec<_> = topics.iter().map(|topic| (&*topic.name, topic.is_internal)).collect();
-    assert_eq!(told, [("__consumer_offsets", true), ("t", false)]);
+    let names: Vec<_> = topics.iter().map(|topic| (&*topic.name, topic.is_internal)).collect();
+    assert_eq!(names, [("__consumer_offsets", true), ("t", false)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_time_after_the_last_record_has_no_offset() {
+async fn a_timestamp_after_the_last_record_has_no_offset() {
     let cluster = Peer::cluster(2, 2).connect().await;
     let times = BTreeMap::from([(tp(0), 60), (tp(1), 5000)]);
     let found = cluster.offsets_for_times(&times, IsolationLevel::ReadCommitted).await.unwrap();
@@ -333,21 +339,21 @@ async fn a_time_after_the_last_record_has_no_offset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_leaves_a_partition_out_or_has_no_offset_is_corrupt() {
-    for broken in [true, false] {
+async fn a_response_without_a_partition_or_an_offset_is_corrupt() {
+    for is_missing in [true, false] {
         let peer = Peer::cluster(1, 2);
-        peer.script(at_first(ApiKey::ListOffsets, 1, move |asked, world| {
-            let mut response = world.list_offsets(asked);
-            if broken {
+        peer.script(at_first(ApiKey::ListOffsets, 1, move |received, world| {
+            let mut response = world.list_offsets(received);
+            if is_missing {
                 response.topics[0].partitions.pop();
             } else {
                 response.topics[0].partitions[0].offset = -1;
             }
-            body(&response, asked.version)
+            body(&response, received.version)
         }));
         let error = peer.connect().await.watermarks(&tps(2)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
-        assert!(error.to_string().contains(if broken { "t-1" } else { "t-0" }), "{error}");
+        assert!(error.to_string().contains(if is_missing { "t-1" } else { "t-0" }), "{error}");
     }
 }
 
@@ -363,18 +369,18 @@ async fn committed_offsets_are_read_in_every_version_of_both_requests() {
         let cluster = peer.connect().await;
         let found = cluster.committed_offsets("g", &[tp(0), tp(1), tp(0)]).await.unwrap();
         assert_eq!(found, BTreeMap::from([(tp(0), Some(Offset::new(17))), (tp(1), None)]));
-        let asked = peer.asked(ApiKey::OffsetFetch);
-        assert_eq!((asked[0].version, &*asked[0].address), (fetch, "b3:9092"));
+        let received = peer.requests(ApiKey::OffsetFetch);
+        assert_eq!((received[0].version, &*received[0].address), (fetch, "b3:9092"));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_coordinator_that_loads_is_waited_for() {
+async fn a_coordinator_that_loads_is_retried() {
     for code in [14, 15, 16] {
         let peer = Peer::cluster(1, 1);
         peer.cap(ApiKey::FindCoordinator, 3);
-        peer.script(at_first(ApiKey::FindCoordinator, 2, move |asked, _| {
-            body(&FindCoordinatorResponse::default().with_error_code(code), asked.version)
+        peer.script(at_first(ApiKey::FindCoordinator, 2, move |received, _| {
+            body(&FindCoordinatorResponse::default().with_error_code(code), received.version)
         }));
         let began = Instant::now();
         let found = peer.connect().await.committed_offsets("g", &tps(1)).await.unwrap();
@@ -384,7 +390,7 @@ async fn a_coordinator_that_loads_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_without_a_name_is_invalid() {
+async fn an_empty_group_name_is_invalid() {
     let cluster = Peer::cluster(1, 1).connect().await;
     let error = cluster.committed_offsets("", &tps(1)).await.unwrap_err();
     assert!(matches!(error, WireError::Config { setting: "group", .. }));
@@ -406,10 +412,10 @@ async fn the_end_of_an_epoch_is_returned_and_an_unknown_epoch_is_none() {
 async fn metadata_of_another_cluster_is_refused() {
     let peer = Peer::cluster(1, 1);
     let cluster = peer.connect().await;
-    peer.script(|asked, world| {
-        (asked.api == ApiKey::Metadata).then(|| {
+    peer.script(|received, world| {
+        (received.api == ApiKey::Metadata).then(|| {
             let id = kafka_protocol::protocol::StrBytes::from_static_str("another");
-            body(&world.metadata(asked).with_cluster_id(Some(id)), asked.version)
+            body(&world.metadata(received).with_cluster_id(Some(id)), received.version)
         })
     });
     let error = cluster.topics(&["t".to_owned()]).await.unwrap_err();
@@ -418,13 +424,13 @@ async fn metadata_of_another_cluster_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_stop_at_the_retry_timeout_that_was_set() {
+async fn a_retry_timeout_of_zero_means_no_retries() {
     let peer = Peer::cluster(1, 1);
     peer.script(at_first(ApiKey::ListOffsets, usize::MAX, |a, w| partitions_response(a, w, 78)));
     let config = peer.config().retry_timeout(Duration::ZERO);
     let cluster = crate::Cluster::connect(config).await.unwrap();
     cluster.watermarks(&tps(1)).await.unwrap_err();
-    assert_eq!(peer.asked(ApiKey::ListOffsets).len(), 1);
+    assert_eq!(peer.requests(ApiKey::ListOffsets).len(), 1);
 }
 
 #[test]

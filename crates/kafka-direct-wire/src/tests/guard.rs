@@ -1,5 +1,7 @@
-//! The guard accepts what Kafka's encoder writes, in every version, and never lets a hostile frame
-//! make the decoder reserve more than the frame could hold.
+//! Tests that the guard accepts what Kafka's encoder writes, in every version.
+//!
+//! They also test that after the guard a hostile frame never makes the decoder reserve more
+//! elements than the frame has bytes.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
@@ -26,7 +28,7 @@ use uuid::Uuid;
 
 use crate::guard;
 
-/// Sizes and contents of a response, drawn from a list of numbers that proptest shrinks.
+/// Draws sizes and contents of a response from a list of numbers that proptest shrinks.
 struct Draw<'a> {
     from: &'a [u16],
     at: usize,
@@ -47,7 +49,7 @@ impl Draw<'_> {
     }
 
     fn text(&mut self) -> StrBytes {
-        // from 64 characters (128 bytes) on a compact length takes two bytes
+        // the compact length of 64 or more characters (128 bytes) takes two bytes
         let length = match self.number() % 8 {
             7 => 90,
             short => short,
@@ -78,7 +80,7 @@ fn bytes<R: Encodable>(response: &R, version: i16) -> Bytes {
     bytes.freeze()
 }
 
-/// A tagged field this build does not know, where the version has room for one.
+/// Adds a tagged field that this build does not know, if the version supports tagged fields.
 macro_rules! tagged {
     ($draw:expr, $flexible:expr, $response:expr) => {{
         let response = $response;
@@ -284,7 +286,7 @@ fn epochs(d: &mut Draw<'_>, v: i16) -> Bytes {
     bytes(&tagged!(d, v >= 4, response), v)
 }
 
-/// A guarded response: how to draw one, and the largest array its decoder makes of some bytes.
+/// A guarded API: how to draw a response, and the capacity of its arrays after decoding.
 struct Subject {
     api: ApiKey,
     draw: fn(&mut Draw<'_>, i16) -> Bytes,
@@ -348,7 +350,7 @@ const SUBJECTS: [Subject; 6] = [
     },
 ];
 
-/// Every API in every version this crate speaks.
+/// Every guarded API in every version that this crate supports.
 fn every_version() -> impl Iterator<Item = (&'static Subject, i16)> {
     SUBJECTS.iter().flat_map(|subject| {
         let ours = crate::versions::ours(subject.api);
@@ -362,7 +364,7 @@ fn numbers() -> impl Strategy<Value = Vec<u16>> {
 
 proptest! {
     #[test]
-    fn whatever_the_encoder_writes_is_accepted_and_no_part_of_it_is(numbers in numbers()) {
+    fn an_encoded_response_is_accepted_and_no_part_of_it_is(numbers in numbers()) {
         for (subject, version) in every_version() {
             let body = (subject.draw)(&mut Draw { from: &numbers, at: 0 }, version);
             let what = format!("{:?} v{version}", subject.api);
@@ -410,7 +412,7 @@ proptest! {
 }
 
 #[test]
-fn hostile_counts_are_refused_at_every_place_an_array_can_start() {
+fn hostile_counts_are_refused_wherever_an_array_can_start() {
     for (subject, version) in every_version() {
         let numbers = [3, 7, 11, 2, 5];
         let body = (subject.draw)(&mut Draw { from: &numbers, at: 0 }, version);
@@ -430,16 +432,16 @@ fn hostile_counts_are_refused_at_every_place_an_array_can_start() {
 }
 
 #[test]
-fn a_known_tagged_field_whose_size_lies_is_refused() {
-    // error 0, no APIs, throttle 0, one tagged field: tag 1 (8 bytes) claiming 1, then its bytes
+fn a_known_tagged_field_with_a_wrong_size_is_refused() {
+    // error 0, no APIs, throttle 0, one tagged field: tag 1 (8 bytes) with the size 1, its bytes
     let mut body = vec![0, 0, 1, 0, 0, 0, 0, 1, 1, 1];
     body.extend([0; 8]);
     assert!(guard::check(ApiKey::ApiVersions, 3, &body).is_err());
-    // the same claiming 9: the decoder would go on at another place than the guard
+    // the same with the size 9: the decoder would continue at another offset than the guard
     let mut body = vec![0, 0, 1, 0, 0, 0, 0, 1, 1, 9];
     body.extend([0; 9]);
     assert!(guard::check(ApiKey::ApiVersions, 3, &body).is_err());
-    // tag 0 (an array) claiming 2^32 - 2 elements inside a field of 5 bytes
+    // tag 0 (an array) with a count of 2^32 - 2 elements in a field of 5 bytes
     let body = [0, 0, 1, 0, 0, 0, 0, 1, 0, 5, 255, 255, 255, 255, 15];
     assert!(guard::check(ApiKey::ApiVersions, 3, &body).is_err());
 }

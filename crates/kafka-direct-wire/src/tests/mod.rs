@@ -1,5 +1,5 @@
-//! The control half against a scripted cluster: what it asks, how often, on which connection, and
-//! what it makes of bad responses.
+//! Tests of the control requests on a scripted cluster: which are sent, how often and on which
+//! connection, and how invalid responses are handled.
 
 mod bootstrap;
 mod control;

@@ -1,7 +1,8 @@
-//! gzip: one or more members, each inflated in one shot by a state that is kept per thread.
+//! gzip: decodes one or more members with an inflate state that is kept per thread.
 //!
-//! The header is read here, so that the state (some 40 KiB) is reset rather than made anew for
-//! every batch. The length at the end of a member is only a first guess at the room to give.
+//! This module reads the header itself, so that it can reset the state (about 40 KiB) instead of
+//! creating one for every batch. The length at the end of a member is only a first estimate of the
+//! output's size.
 //!
 //! Source: RFC 1952.
 
@@ -15,7 +16,7 @@ const FHCRC: u8 = 1 << 1;
 const FEXTRA: u8 = 1 << 2;
 const FNAME: u8 = 1 << 3;
 const FCOMMENT: u8 = 1 << 4;
-/// Inflate runs fastest with some room behind the last byte.
+/// Extra output space: inflate is fastest if some space follows the last byte.
 const SLACK_BYTES: usize = 512;
 
 thread_local! {
@@ -31,10 +32,10 @@ pub(super) fn decompress(mut source: &[u8], out: &mut Output<'_>) -> Result<(), 
         let plain = out.arena.get(start..out.arena.len());
         let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
         if size != (plain.len() as u64 & u64::from(u32::MAX)) {
-            return Err(CodecFault::Broken("the length is not what the member claims"));
+            return Err(CodecFault::Broken("a member's length does not match its content"));
         }
         if u32::from_le_bytes([c0, c1, c2, c3]) != crc_fast::crc32_iso_hdlc(plain) {
-            return Err(CodecFault::Broken("the member's CRC does not match"));
+            return Err(CodecFault::Broken("a member's CRC does not match its content"));
         }
     }
     Ok(())
@@ -42,7 +43,7 @@ pub(super) fn decompress(mut source: &[u8], out: &mut Output<'_>) -> Result<(), 
 
 fn header(source: &mut &[u8]) -> Result<(), CodecFault> {
     let [0x1f, 0x8b, 8, flags, _, _, _, _, _, _] = take(source)? else {
-        return Err(CodecFault::Broken("no member header"));
+        return Err(CodecFault::Broken("a member header is missing"));
     };
     if flags & FEXTRA != 0 {
         let length = u16::from_le_bytes(take(source)?);
@@ -60,7 +61,7 @@ fn header(source: &mut &[u8]) -> Result<(), CodecFault> {
     Ok(())
 }
 
-/// Inflates one deflate stream and leaves `source` behind it.
+/// Inflates one deflate stream and removes it from the front of `source`.
 fn inflate(
     state: &mut Decompress,
     source: &mut &[u8],
@@ -68,7 +69,7 @@ fn inflate(
 ) -> Result<(), CodecFault> {
     state.reset(false);
     let claimed = source.last_chunk().map_or(0, |size| u32::from_le_bytes(*size) as usize);
-    // Deflate cannot do better than 1032 to 1, so a lie costs no more than that.
+    // Deflate compresses at most 1032 to 1, which bounds the memory for a wrong length.
     let mut room = claimed.min(source.len().saturating_mul(1032));
     loop {
         let most = out.left();
@@ -129,7 +130,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_false_length_is_noticed_whatever_it_claims() {
+    fn a_wrong_length_is_an_error_whether_too_small_or_too_large() {
         let plain = vec![3; 50_000];
         for claim in [0u32, 49_999, 50_001, u32::MAX] {
             let mut source = gzip(&plain);

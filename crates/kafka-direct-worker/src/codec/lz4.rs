@@ -1,12 +1,13 @@
-//! LZ4 frames, decoded block by block: a block decoder runs at twice the speed of a frame reader.
+//! LZ4: decodes frames block by block, because a block decoder is twice as fast as a frame reader.
 //!
-//! Blocks that refer to nothing before them, as Kafka's own clients write them, go to the reference
-//! library: it takes a quarter less time than `lz4_flex`. That one decodes linked blocks, for which
-//! the binding has no call, and finds out why a block is not decodable. The library reads a match at
-//! distance 0, which no compressor writes, as zeros; so does Kafka's Java client, which uses it too.
+//! Kafka's own clients write independent blocks, which refer to no earlier block. The reference
+//! library decodes those: it takes a quarter less time than `lz4_flex`. `lz4_flex` decodes linked
+//! blocks, for which the binding of the reference library has no function. It also finds out why a
+//! block is not decodable. No compressor writes a match at distance 0. The reference library reads
+//! it as zeros, as does Kafka's Java client, which uses the same library.
 //!
-//! Blocks may be independent or linked, stored or compressed; several frames may follow each other.
-//! A frame that needs a dictionary is refused. Checksums of header, blocks and content are not
+//! Blocks may be independent or linked, stored or compressed. Several frames may follow each other.
+//! A frame that needs a dictionary is an error. The checksums of header, blocks and content are not
 //! checked: the batch's CRC-32C covers the same bytes, and old Kafka clients wrote wrong header
 //! checksums.
 //!
@@ -20,7 +21,7 @@ use super::{CodecFault, Output, stored, take, take_slice};
 const MAGIC: u32 = 0x184d_2204;
 /// The low four bits of a skippable frame's magic are free.
 const SKIPPABLE: u32 = 0x184d_2a50;
-/// How far back a linked block may refer.
+/// How far back a linked block may refer, in bytes.
 const WINDOW_BYTES: usize = 64 << 10;
 const STORED: u32 = 1 << 31;
 
@@ -32,7 +33,7 @@ pub(super) fn decompress(mut source: &[u8], out: &mut Output<'_>) -> Result<(), 
                 let length = u32::from_le_bytes(take(&mut source)?);
                 take_slice(&mut source, length as usize)?;
             }
-            _ => return Err(CodecFault::Broken("no frame magic")),
+            _ => return Err(CodecFault::Broken("a frame magic is missing")),
         }
     }
     Ok(())
@@ -67,14 +68,14 @@ fn frame(source: &mut &[u8], out: &mut Output<'_>) -> Result<(), CodecFault> {
     let [flags, block_descriptor] = take(source)?;
     let flags = Flags(flags);
     if !flags.known() {
-        return Err(CodecFault::Broken("unknown frame version or flag"));
+        return Err(CodecFault::Broken("a frame has an unknown version or flag"));
     }
     if flags.dictionary() {
-        return Err(CodecFault::Broken("the frame needs a dictionary"));
+        return Err(CodecFault::Broken("a frame needs a dictionary"));
     }
     let max_block = match (block_descriptor >> 4) & 7 {
         size @ 4..=7 => WINDOW_BYTES << (2 * (size - 4)),
-        _ => return Err(CodecFault::Broken("unknown block size")),
+        _ => return Err(CodecFault::Broken("a frame has an unknown block size")),
     };
     let claimed = if flags.content_size() { Some(u64::from_le_bytes(take(source)?)) } else { None };
     let [_header_checksum] = take(source)?;
@@ -103,12 +104,12 @@ fn frame(source: &mut &[u8], out: &mut Output<'_>) -> Result<(), CodecFault> {
         let [_, _, _, _] = take(source)?;
     }
     if claimed.is_some_and(|claimed| claimed != (out.arena.len() - start) as u64) {
-        return Err(CodecFault::Broken("the content size is not what the frame claims"));
+        return Err(CodecFault::Broken("a frame's content size does not match its content"));
     }
     Ok(())
 }
 
-/// Decodes one block that may refer to what was written from `history` on.
+/// Decodes one block, which may refer to the bytes that were written from `history` on.
 fn compressed(
     block: &[u8],
     max_block: usize,
@@ -116,7 +117,7 @@ fn compressed(
     out: &mut Output<'_>,
 ) -> Result<(), CodecFault> {
     let most = max_block.min(out.left());
-    // Blocks of up to 4 MiB are allowed and rarely filled: room is given step by step.
+    // Blocks may have up to 4 MiB and rarely do, so the space grows step by step.
     let mut room = block.len().saturating_mul(8).max(WINDOW_BYTES).min(most);
     loop {
         let (written, space) = out.arena.history_and_room(history, room);
@@ -142,7 +143,7 @@ fn compressed(
     }
 }
 
-/// Decodes a block that refers to nothing before it.
+/// Decodes a block that refers to no earlier block.
 fn independent(block: &[u8], space: &mut [u8]) -> Result<usize, DecompressError> {
     let size = i32::try_from(space.len()).ok();
     let decoded = size.and_then(|size| decompress_to_buffer(block, Some(size), space).ok());
@@ -219,7 +220,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn dictionaries_unknown_versions_and_false_sizes_are_refused() {
+    fn dictionaries_unknown_versions_and_wrong_sizes_are_errors() {
         let plain = text(100);
         for flags in [0x61, 0x20, 0xe0, 0x62] {
             let mut source = frame(&plain, 0x60, 4);

@@ -1,8 +1,8 @@
-//! Decompression of the records of one Kafka batch.
+//! Bounded decompression of the records of one Kafka batch.
 //!
-//! Every decoder runs in one shot from a slice into the arena, and is bounded: what a length field
-//! claims is compared with the bound before memory is asked for, so a decompression bomb ends at
-//! the bound. Contexts that are dear to set up are kept per thread, not per partition.
+//! Every codec decodes a whole slice into the arena. It compares a claimed length with the bound
+//! before it allocates memory, so a decompression bomb ends at the bound. Contexts that are
+//! expensive to create are kept per thread, not per partition.
 
 mod gzip;
 mod lz4;
@@ -18,15 +18,15 @@ use crate::arena::Arena;
 /// Why a batch could not be decompressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CodecFault {
-    /// More output than the bound.
+    /// The output exceeds the bound.
     TooLarge,
-    /// Not what the codec writes.
+    /// The bytes are not valid in the codec's format; the text names the fault.
     Broken(&'static str),
 }
 
 const CUT: CodecFault = CodecFault::Broken("the compressed bytes end early");
 
-/// Where a decoder writes: the arena's end, up to a bound.
+/// The output of a codec: the end of the arena, up to a bound.
 struct Output<'a> {
     arena: &'a mut Arena,
     start: usize,
@@ -44,7 +44,7 @@ impl Output<'_> {
         self.limit.saturating_sub(self.written())
     }
 
-    /// Room for exactly `bytes`, which must not exceed the bound.
+    /// Space for exactly `bytes`, or [`CodecFault::TooLarge`] if they exceed the bound.
     fn room(&mut self, bytes: usize) -> Result<&mut [u8], CodecFault> {
         if bytes > self.left() {
             return Err(CodecFault::TooLarge);
@@ -53,7 +53,7 @@ impl Output<'_> {
     }
 }
 
-/// The codec's name in messages.
+/// The codec's name in error messages.
 pub(crate) const fn name(codec: Codec) -> &'static str {
     match codec {
         Codec::None => "uncompressed data",
@@ -64,8 +64,8 @@ pub(crate) const fn name(codec: Codec) -> &'static str {
     }
 }
 
-/// Appends the decompressed `source`, at most `limit` bytes, and says where it stands. On an error
-/// the arena holds what it held before.
+/// Appends the decompressed `source`, at most `limit` bytes, to the arena and returns its range
+/// there. An error leaves the arena's content unchanged.
 pub(crate) fn decompress(
     codec: Codec,
     source: &[u8],
@@ -95,14 +95,14 @@ fn stored(bytes: &[u8], out: &mut Output<'_>) -> Result<(), CodecFault> {
     Ok(())
 }
 
-/// Splits `N` bytes off the front.
+/// Splits the first `N` bytes off `source`.
 fn take<const N: usize>(source: &mut &[u8]) -> Result<[u8; N], CodecFault> {
     let (first, rest) = source.split_first_chunk::<N>().ok_or(CUT)?;
     *source = rest;
     Ok(*first)
 }
 
-/// Splits `length` bytes off the front.
+/// Splits the first `length` bytes off `source`.
 fn take_slice<'a>(source: &mut &'a [u8], length: usize) -> Result<&'a [u8], CodecFault> {
     let (first, rest) = source.split_at_checked(length).ok_or(CUT)?;
     *source = rest;
@@ -115,7 +115,7 @@ mod tests {
 
     const LIMIT: usize = 1 << 20;
 
-    /// Decompresses behind bytes that are already in the arena, as later batches do.
+    /// Decompresses after bytes that are already in the arena, as for later batches.
     pub(super) fn run(codec: Codec, source: &[u8], limit: usize) -> Result<Vec<u8>, CodecFault> {
         let mut arena = Arena::default();
         arena.room(5).copy_from_slice(b"first");

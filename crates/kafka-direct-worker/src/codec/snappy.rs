@@ -1,8 +1,8 @@
-//! Snappy, as the xerial framing that Java and most clients write or as the one raw block that
-//! librdkafka writes.
+//! Snappy: decodes the xerial framing, which Java and most clients write, and the single raw block
+//! that librdkafka writes.
 //!
-//! A xerial stream is a 16-byte header (magic, version, compatible version) followed by blocks with
-//! big-endian lengths; streams may follow each other.
+//! A xerial stream is a 16-byte header (magic, version, compatible version), followed by blocks
+//! with big-endian lengths. Several streams may follow each other.
 
 use super::{CodecFault, Output, take, take_slice};
 
@@ -62,7 +62,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_claimed_length_beyond_the_bound_asks_for_no_memory() {
+    fn a_claimed_length_above_the_bound_allocates_no_memory() {
         let claim = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
         assert_eq!(run(Codec::Snappy, &claim, 1000), Err(CodecFault::TooLarge));
         let bomb = snap::raw::Encoder::new().compress_vec(&vec![0; 1 << 20]).unwrap();

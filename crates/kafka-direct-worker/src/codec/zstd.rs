@@ -1,7 +1,8 @@
-//! Zstandard frames, each decoded in one shot by a context that is kept per thread.
+//! Zstandard: decodes each frame in one call, with a context that is kept per thread.
 //!
-//! Most writers stream and leave the content size out. The block headers bound it all the same, to
-//! within 128 KiB, so the walk over them finds the room to give and nothing is decoded twice.
+//! Most writers stream and omit the content size. The block headers still bound the output: a
+//! compressed block decodes to at most 128 KiB, and other blocks state their size. A walk over them
+//! computes the space to reserve, so nothing is decoded twice.
 //!
 //! Source: RFC 8878.
 
@@ -33,13 +34,13 @@ pub(super) fn decompress(mut source: &[u8], out: &mut Output<'_>) -> Result<(), 
                 let length = u32::from_le_bytes(take(&mut source)?);
                 take_slice(&mut source, length as usize)?;
             }
-            _ => return Err(CodecFault::Broken("no frame magic")),
+            _ => return Err(CodecFault::Broken("a frame magic is missing")),
         }
     }
     Ok(())
 }
 
-/// Walks the frame behind its magic and returns the most bytes it can decompress to.
+/// Walks the frame after its magic and returns the most bytes that it can decompress to.
 fn output_bound(source: &mut &[u8]) -> Result<usize, CodecFault> {
     let [descriptor] = take(source)?;
     let single_segment = descriptor & 0x20 != 0;
@@ -62,7 +63,7 @@ fn output_bound(source: &mut &[u8]) -> Result<usize, CodecFault> {
             0 => (size, size),
             1 => (1, size),
             2 => (size, MAX_BLOCK_BYTES),
-            _ => return Err(CodecFault::Broken("a reserved block type")),
+            _ => return Err(CodecFault::Broken("a block has a reserved type")),
         };
         take_slice(source, stored)?;
         bound = bound.saturating_add(plain);
@@ -73,7 +74,7 @@ fn output_bound(source: &mut &[u8]) -> Result<usize, CodecFault> {
     if descriptor & 4 != 0 {
         let [_, _, _, _] = take(source)?;
     }
-    // A larger claim is a lie, which the decoder will find.
+    // A claimed size above the bound is wrong, and the decoder then fails.
     Ok(claimed.and_then(|claimed| usize::try_from(claimed).ok()).map_or(bound, |c| c.min(bound)))
 }
 
@@ -104,7 +105,7 @@ mod tests {
 
     use super::{super::tests::run, *};
 
-    /// As Java writes it: streamed, without a content size.
+    /// A frame as Java writes it: streamed, without a content size.
     fn streamed(plain: &[u8]) -> Vec<u8> {
         let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
         for part in plain.chunks(1000) {
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_size_that_lies_is_refused_without_its_memory() {
+    fn a_wrong_content_size_is_an_error_and_allocates_no_memory() {
         let mut source = ::zstd::bulk::compress(&text(100_000), 1).unwrap();
         // Single segment, four bytes of content size.
         assert_eq!(source[4] & 0xe0, 0xa0);

@@ -1,11 +1,11 @@
-//! Records that are parsed and are not rows yet.
+//! Parsed records that are not rows yet.
 
 use super::views::Field;
 
 /// How many records are parsed before their columns are filled.
 pub(crate) const CHUNK: usize = 32;
 
-/// A record that was parsed.
+/// A parsed record.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Parsed {
     pub(crate) time_delta: i32,
@@ -14,6 +14,6 @@ pub(crate) struct Parsed {
     pub(crate) value: Field,
 }
 
-/// Memory for parsed records, reused so that it need not be cleared.
+/// The memory of parsed records, which is reused without being cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk(pub(crate) [Parsed; CHUNK]);

@@ -1,7 +1,8 @@
 //! The headers column: every header of every record, in order, duplicates kept.
 //!
-//! A header is a key (varint length, never null) and a value (varint length, −1 for null). Keys
-//! are views too, unless they are not UTF-8: then U+FFFD replaces what is not, as Java does.
+//! A header is a key (varint length, never null) and a value (varint length, −1 for null). Keys are
+//! views too, unless they are not UTF-8. U+FFFD then replaces the invalid bytes of the key, as in
+//! Java.
 
 use std::{ops::Range, sync::Arc};
 
@@ -17,22 +18,24 @@ const KEY: &str = "a header key's length exceeds the record";
 const VALUE: &str = "a header value's length exceeds the record";
 const REST: &str = "bytes follow where the record should end";
 
+/// The headers of the rows.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderRows {
     /// Where each row's headers end.
     ends: Vec<i32>,
     keys: Views,
     values: Views,
-    /// Bytes of the record that headers took, which bounds the batch: a header may hold no byte.
+    /// The bytes of all headers, which count towards `max_bytes`. Their length fields count too,
+    /// because a header with an empty key and value would otherwise count as 0.
     bytes: u64,
-    /// Keys that were not UTF-8, replaced.
+    /// The replacements of keys that are not UTF-8.
     replaced: Vec<u8>,
-    /// The buffer index of `replaced`, where there are any.
+    /// The buffer index of `replaced`, if it is set.
     replaced_index: Option<u32>,
 }
 
 impl HeaderRows {
-    /// Adds one row of `count` headers, which fill `range` of the source. On a fault nothing was
+    /// Adds one row of `count` headers, which fill `range` of the source. On an error no header is
     /// added.
     pub(crate) fn parse(
         &mut self,
@@ -86,12 +89,12 @@ impl HeaderRows {
         let start = self.replaced.len();
         self.replaced.extend_from_slice(text.as_bytes());
         i32::try_from(self.replaced.len()).map_err(|_| KEY)?;
-        let place = Source::new(&self.replaced, self.replaced_index.unwrap_or(0), 0);
-        self.keys.push(&place, Some((start, text.len())));
+        let source = Source::new(&self.replaced, self.replaced_index.unwrap_or(0), 0);
+        self.keys.push(&source, Some((start, text.len())));
         Ok(())
     }
 
-    /// Tells which buffer index replaced keys have.
+    /// Sets the buffer index of replaced keys.
     pub(crate) const fn set_replaced_index(&mut self, index: u32) {
         self.replaced_index = Some(index);
     }
@@ -106,7 +109,7 @@ impl HeaderRows {
         if key > value { key } else { value }
     }
 
-    /// The replaced keys, for the buffer with the index that was set.
+    /// Takes the replaced keys, which become the buffer with the index that was set.
     pub(super) fn take_replaced(&mut self) -> Vec<u8> {
         self.replaced_index = None;
         std::mem::take(&mut self.replaced)

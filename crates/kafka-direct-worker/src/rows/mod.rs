@@ -1,7 +1,7 @@
 //! The rows of the Arrow batch that is being filled, column by column.
 //!
-//! Columns that were not asked for cost nothing and stay empty. Nulls are remembered by row and
-//! become a bitmap only if there are any.
+//! Columns that the read does not request cost nothing and stay empty. Nulls are stored as row
+//! numbers. They become a bitmap when the batch is built, and only if there are any.
 
 mod chunk;
 mod constants;
@@ -27,7 +27,7 @@ pub(crate) use self::{
     views::{Field, MAX_INLINE_BYTES, Source},
 };
 
-/// The columns that each record is looked at for.
+/// The requested columns that have a value per record.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "one per column, tested in the hot loop")]
 pub(crate) struct Wants {
@@ -36,7 +36,7 @@ pub(crate) struct Wants {
     pub(crate) headers: bool,
     pub(crate) offset: bool,
     pub(crate) timestamp: bool,
-    /// All of them but headers, as most reads ask for.
+    /// Whether the columns are all of these except headers, as in most reads.
     pub(crate) usual: bool,
 }
 
@@ -51,14 +51,14 @@ impl Wants {
         Self { key, value, headers, offset, timestamp, usual }
     }
 
-    /// Whether a record's bytes are looked at.
+    /// Whether any of the columns needs bytes of the records.
     #[inline(always)]
     pub(crate) const fn bytes(self) -> bool {
         self.key || self.value || self.headers
     }
 }
 
-/// What a finished batch held.
+/// The counts of a finished batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) records: usize,
@@ -66,6 +66,7 @@ pub(crate) struct Held {
     pub(crate) value_bytes: u64,
 }
 
+/// The rows of the Arrow batch that is being filled.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) wants: Wants,
@@ -83,9 +84,9 @@ pub(crate) struct Rows {
     len: usize,
     max_rows: usize,
     max_bytes: u64,
-    /// Rows that the columns have room for.
+    /// How many rows the columns have space for.
     reserved: usize,
-    /// Rows of the batch before.
+    /// How many rows the previous batch had.
     expected: usize,
 }
 
@@ -120,29 +121,31 @@ impl Rows {
         self.len
     }
 
-    /// How many rows fit before the batch is full.
+    /// How many more rows fit into the batch.
     pub(crate) const fn room(&self) -> usize {
         self.max_rows.saturating_sub(self.len)
     }
 
-    /// Whether the batch is to be handed out.
+    /// Whether the batch has reached `max_rows` or `max_bytes`.
     #[inline(always)]
     pub(crate) const fn is_full(&self) -> bool {
         self.len >= self.max_rows || self.bytes() >= self.max_bytes
     }
 
-    /// Makes room for `more` rows; if there is none, for as many as the batch is `likely` to get
-    /// still, so that its columns seldom move.
+    /// Makes space for `more` rows. If the columns have to grow, they grow to the rows that the
+    /// batch is `likely` to get, so that they seldom move.
     #[inline]
     pub(crate) fn reserve(&mut self, more: usize, likely: impl FnOnce() -> usize) {
         let more = more.min(self.room());
         if self.len + more <= self.reserved {
             return;
         }
-        // A batch that goes on with a second response is put together of small ones, as the last was.
+        // A batch that continues with a second response combines small ones, as the previous batch
+        // did.
         let by_last = if self.len == 0 { 0 } else { self.expected.saturating_sub(self.len) };
         let rows = self.len.saturating_add(more.max(likely()).max(by_last));
-        // Of few sizes, so that the allocator has one at hand that was used before.
+        // Powers of two are few sizes, so the allocator is likely to have a used block of that
+        // size.
         let rows = rows.checked_next_power_of_two().unwrap_or(rows).min(self.max_rows);
         let more = rows.saturating_sub(self.len);
         self.reserved = rows;
@@ -160,7 +163,7 @@ impl Rows {
         }
     }
 
-    /// How many bytes fit before the batch is full.
+    /// How many more bytes of keys, values and headers fit into the batch.
     pub(crate) const fn bytes_room(&self) -> u64 {
         self.max_bytes.saturating_sub(self.bytes())
     }
@@ -169,13 +172,13 @@ impl Rows {
         self.keys.bytes() + self.values.bytes() + self.headers.bytes()
     }
 
-    /// Ends rows whose columns were added, or of which nothing but their number is wanted.
+    /// Adds `rows` to the row count, after their values were added to the columns.
     #[inline(always)]
     pub(crate) const fn end_rows(&mut self, rows: usize) {
         self.len += rows;
     }
 
-    /// Gives all rows since the last call this timestamp type.
+    /// Sets the timestamp type of all rows since the last call.
     #[inline]
     pub(crate) fn end_kafka_batch(&mut self, log_append_time: bool) {
         if self.columns.contains(Column::TimestampType) {
@@ -183,8 +186,8 @@ impl Rows {
         }
     }
 
-    /// The longest key, value or header since the last call, in bytes: up to 12 are kept within
-    /// their views.
+    /// The length of the longest key, value or header since the last call, in bytes. A view holds
+    /// up to 12 bytes itself.
     #[inline]
     pub(crate) const fn take_longest(&mut self) -> usize {
         let (key, value) = (self.keys.take_longest(), self.values.take_longest());
@@ -193,13 +196,13 @@ impl Rows {
         if body > headers { body } else { headers }
     }
 
-    /// Lets go of what a record without a row left behind.
-    pub(crate) fn forget_sources(&mut self) {
+    /// Releases the buffers and replaced keys of records that did not become rows.
+    pub(crate) fn clear_sources(&mut self) {
         self.sources.clear();
         drop(self.headers.take_replaced());
     }
 
-    /// Builds the batch and leaves no row. `arena` is what was the arena, if views point into it.
+    /// Builds the batch and removes all rows. `arena` is the former arena, if views point into it.
     pub(crate) fn finish(
         &mut self,
         arena: Option<Buffer>,

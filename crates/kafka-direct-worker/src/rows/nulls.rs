@@ -1,9 +1,9 @@
-//! The bitmap of the rows that are null.
+//! The bitmap of null rows.
 
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 
-/// The bitmap of `len` rows of which the first `leading` and those in `rows` are null; none if
-/// there are none.
+/// Builds the bitmap of `len` rows, of which the first `leading` rows and those in `rows` are null.
+/// `None` if no row is null.
 pub(super) fn null_buffer(leading: usize, rows: &[usize], len: usize) -> Option<NullBuffer> {
     if leading == 0 && rows.is_empty() {
         return None;

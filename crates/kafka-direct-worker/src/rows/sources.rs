@@ -1,4 +1,4 @@
-//! The buffers that the views of one batch point into, and which of them are really needed.
+//! The buffers that the views of one batch point into, and which of them the batch must keep alive.
 
 use std::sync::Arc;
 
@@ -6,38 +6,41 @@ use arrow_buffer::Buffer;
 
 use super::views::MAX_INLINE_BYTES;
 
-/// Where bytes stand that are being viewed; at any time there is at most one of each.
+/// The kind of buffer that views point into. At any time, at most one buffer of each kind is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The bytes of the response being decoded.
+    /// The bytes of the response that is being decoded.
     Fetched,
     /// The arena, which becomes a buffer when the batch is finished.
     Arena,
-    /// What was the arena when the batch before was finished in the middle of a Kafka batch.
+    /// The former arena of the previous batch, which ended inside a Kafka batch.
     Frozen,
-    /// Header keys that were not UTF-8.
+    /// The replacements of header keys that are not UTF-8.
     Replaced,
 }
 
+/// A buffer, at the position of its index.
 #[derive(Debug)]
-struct Slot {
+struct Entry {
     origin: Origin,
-    /// `None` for what becomes a buffer only at the end.
+    /// `None` for the arena and the replaced keys, which become buffers when the batch is finished.
     buffer: Option<Buffer>,
+    /// Whether any view points into the buffer.
     referenced: bool,
 }
 
+/// The buffers of one batch, in the order of their indices.
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
-    slots: Vec<Slot>,
-    /// Per origin: the slot of what it means now. A later response has a slot of its own.
-    current: [Option<u32>; 4],
-    /// What buffers hold that are not of now any more, and that views point into.
+    entries: Vec<Entry>,
+    /// The index of the open buffer of each origin. A later response gets an index of its own.
+    open: [Option<u32>; 4],
+    /// The size of the closed buffers that views point into, in bytes.
     kept_bytes: usize,
 }
 
 impl Origin {
-    const fn place(self) -> usize {
+    const fn ordinal(self) -> usize {
         match self {
             Self::Fetched => 0,
             Self::Arena => 1,
@@ -48,92 +51,96 @@ impl Origin {
 }
 
 impl Sources {
-    /// The index views use for this origin, which takes its place with `buffer` if it has none.
+    /// The buffer index in views of this origin. If the origin has no open buffer, `buffer` is
+    /// opened.
     #[inline]
     pub(crate) fn index(&mut self, origin: Origin, buffer: impl FnOnce() -> Option<Buffer>) -> u32 {
-        if let Some(Some(index)) = self.current.get(origin.place()) {
+        if let Some(Some(index)) = self.open.get(origin.ordinal()) {
             return *index;
         }
-        let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slots.push(Slot { origin, buffer: buffer(), referenced: false });
-        if let Some(current) = self.current.get_mut(origin.place()) {
-            *current = Some(index);
+        let index = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        self.entries.push(Entry { origin, buffer: buffer(), referenced: false });
+        if let Some(open) = self.open.get_mut(origin.ordinal()) {
+            *open = Some(index);
         }
         index
     }
 
-    fn slot(&self, origin: Origin) -> Option<usize> {
-        let index = *self.current.get(origin.place())?;
+    /// The position of this origin's open buffer.
+    fn open_index(&self, origin: Origin) -> Option<usize> {
+        let index = *self.open.get(origin.ordinal())?;
         index.map(|index| index as usize)
     }
 
-    /// Notes the longest view made over this origin; short ones do not point into it.
+    /// Records the length of the longest view over this origin's buffer, in bytes. Short views hold
+    /// their bytes themselves and do not point into the buffer.
     #[inline]
     pub(crate) fn note(&mut self, origin: Origin, longest: usize) {
         if longest <= MAX_INLINE_BYTES {
             return;
         }
-        if let Some(slot) = self.slot(origin).and_then(|slot| self.slots.get_mut(slot)) {
-            slot.referenced = true;
+        if let Some(entry) = self.open_index(origin).and_then(|at| self.entries.get_mut(at)) {
+            entry.referenced = true;
         }
     }
 
-    /// Whether any view points into it.
+    /// Whether any view points into this origin's open buffer.
     pub(crate) fn is_referenced(&self, origin: Origin) -> bool {
-        self.slot(origin).and_then(|slot| self.slots.get(slot)).is_some_and(|slot| slot.referenced)
+        let entry = self.open_index(origin).and_then(|at| self.entries.get(at));
+        entry.is_some_and(|entry| entry.referenced)
     }
 
-    /// What is viewed under this origin from here on is another buffer. One that no view points
-    /// into is let go at once.
-    pub(crate) fn forget(&mut self, origin: Origin) {
-        let Some(index) = self.slot(origin) else { return };
-        if let Some(current) = self.current.get_mut(origin.place()) {
-            *current = None;
+    /// Closes this origin's buffer: later views of the origin point into another one. A buffer that
+    /// no view points into is released immediately.
+    pub(crate) fn close(&mut self, origin: Origin) {
+        let Some(index) = self.open_index(origin) else { return };
+        if let Some(open) = self.open.get_mut(origin.ordinal()) {
+            *open = None;
         }
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        if slot.referenced {
-            let bytes = slot.buffer.as_ref().map_or(0, Buffer::len);
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        if entry.referenced {
+            let bytes = entry.buffer.as_ref().map_or(0, Buffer::len);
             self.kept_bytes = self.kept_bytes.saturating_add(bytes);
         } else {
-            slot.buffer = None;
-            // The last ones' indices are free again.
-            let current = self.current;
-            let is_needed = |(at, slot): (usize, &Slot)| {
-                slot.referenced || current.contains(&u32::try_from(at).ok())
+            entry.buffer = None;
+            // Indices at the end that are not needed become free again.
+            let open = self.open;
+            let is_needed = |(at, entry): (usize, &Entry)| {
+                entry.referenced || open.contains(&u32::try_from(at).ok())
             };
-            let needed = self.slots.iter().enumerate().rposition(is_needed).map_or(0, |at| at + 1);
-            self.slots.truncate(needed);
+            let last = self.entries.iter().enumerate().rposition(is_needed);
+            self.entries.truncate(last.map_or(0, |at| at + 1));
         }
     }
 
-    /// How many bytes were let go of and are kept alive by views.
+    /// The size of the closed buffers that views keep alive, in bytes.
     pub(crate) const fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }
 
-    /// Lets everything go, where no row is left that could need it.
+    /// Releases all buffers. No row may be left that points into one.
     pub(super) fn clear(&mut self) {
-        self.slots.clear();
-        self.current = [None; 4];
+        self.entries.clear();
+        self.open = [None; 4];
         self.kept_bytes = 0;
     }
 
-    /// The buffers in the order of their indices. Those that no view points into are left empty, so
-    /// that they are not kept alive.
+    /// Takes the buffers in the order of their indices. An empty buffer replaces one that no view
+    /// points into, so that the batch does not keep it alive.
     pub(super) fn take(&mut self, arena: Option<Buffer>, replaced: Vec<u8>) -> Arc<[Buffer]> {
-        self.current = [None; 4];
+        self.open = [None; 4];
         self.kept_bytes = 0;
-        if !self.slots.iter().any(|slot| slot.referenced) {
-            self.slots.clear();
+        if !self.entries.iter().any(|entry| entry.referenced) {
+            self.entries.clear();
             return Arc::new([]);
         }
         let mut arena = arena;
         let mut replaced = Some(replaced);
-        let buffers = self.slots.drain(..).map(|slot| {
-            if !slot.referenced {
+        let buffers = self.entries.drain(..).map(|entry| {
+            if !entry.referenced {
                 return Buffer::default();
             }
-            slot.buffer.unwrap_or_else(|| match slot.origin {
+            entry.buffer.unwrap_or_else(|| match entry.origin {
                 Origin::Replaced => Buffer::from_vec(replaced.take().unwrap_or_default()),
                 _ => arena.take().unwrap_or_default(),
             })
@@ -153,12 +160,12 @@ mod tests {
         assert_eq!(sources.index(Origin::Fetched, buffer(100)), 0);
         assert_eq!(sources.index(Origin::Replaced, || None), 1);
         for _ in 0..9 {
-            sources.forget(Origin::Fetched);
+            sources.close(Origin::Fetched);
             assert_eq!(sources.index(Origin::Fetched, buffer(100)), 2);
         }
         assert_eq!(sources.kept_bytes(), 0);
         sources.note(Origin::Fetched, MAX_INLINE_BYTES + 1);
-        sources.forget(Origin::Fetched);
+        sources.close(Origin::Fetched);
         assert_eq!(sources.kept_bytes(), 100);
         assert_eq!(sources.index(Origin::Fetched, buffer(50)), 3);
         let lengths: Vec<usize> = sources.take(None, Vec::new()).iter().map(Buffer::len).collect();

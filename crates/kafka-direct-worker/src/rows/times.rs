@@ -1,17 +1,18 @@
-//! The column of timestamps under construction.
+//! The timestamp column that is being filled.
 
 use arrow_array::{PrimitiveArray, TimestampMillisecondArray, types::TimestampMillisecondType};
 use arrow_schema::ArrowError;
 
 use super::nulls::null_buffer;
 
-/// What a record without a timestamp has instead of one.
+/// The value that Kafka writes for a record without a timestamp.
 const NONE: i64 = -1;
 
+/// The timestamps of the rows, in milliseconds since the epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     times: Vec<i64>,
-    /// The rows that have none.
+    /// The rows without a timestamp.
     nulls: Vec<usize>,
 }
 
@@ -39,7 +40,7 @@ impl Times {
         }
     }
 
-    /// The column; no row is left.
+    /// Builds the column and removes all rows.
     pub(super) fn take(&mut self) -> Result<TimestampMillisecondArray, ArrowError> {
         let Self { times, nulls } = std::mem::take(self);
         let nulls = null_buffer(0, &nulls, times.len());

@@ -1,7 +1,8 @@
-//! Arrow views over bytes that stay where they are.
+//! Arrow views over bytes that are not copied.
 //!
-//! A view is 16 bytes: the length, then the bytes themselves if they are 12 or fewer, else their
-//! first four, the index of their buffer and their offset in it.
+//! A view has 16 bytes and begins with the length. If the bytes are 12 or fewer, the view holds
+//! them. Otherwise it holds their first four bytes, the index of their buffer, and their offset in
+//! it.
 
 use std::{
     ops::{BitAnd, BitOr},
@@ -15,24 +16,26 @@ use arrow_schema::ArrowError;
 use super::nulls::null_buffer;
 use crate::DecodeOptions;
 
-/// The most bytes a view holds itself.
+/// The most bytes that a view holds itself.
 pub(crate) const MAX_INLINE_BYTES: usize = 12;
 
-/// Bytes that views are made over.
+/// A part of a buffer, over which views are made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) body: &'a [u8],
-    /// Buffer index and the offset of `body` in that buffer: the upper half of a view.
-    place: u64,
+    /// The upper half of a view at the start of `body`: buffer index, and offset in that buffer.
+    start: u64,
 }
 
 impl<'a> Source<'a> {
-    /// `body` stands at `offset` of the buffer with this index. `offset + body.len()` must not
-    /// exceed 31 bits, which those who make the buffers see to.
+    /// A source for `body`, which is at `offset` of the buffer with this index.
+    ///
+    /// `offset + body.len()` must fit 31 bits. The code that makes the buffers ensures this.
     pub(crate) const fn new(body: &'a [u8], buffer: u32, offset: usize) -> Self {
-        Self { body, place: buffer as u64 | (offset as u64) << 32 }
+        Self { body, start: buffer as u64 | (offset as u64) << 32 }
     }
 
+    /// The view over the `length` bytes of `body` at `at`.
     #[inline(always)]
     pub(super) fn view(&self, at: usize, length: usize) -> u128 {
         let rest = self.body.get(at..).unwrap_or_default();
@@ -41,12 +44,12 @@ impl<'a> Source<'a> {
         }
         let prefix = rest.first_chunk::<4>().map_or(0, |prefix| u32::from_le_bytes(*prefix));
         let lower = length as u64 | u64::from(prefix) << 32;
-        let upper = self.place.wrapping_add((at as u64) << 32);
+        let upper = self.start.wrapping_add((at as u64) << 32);
         u128::from(lower) | u128::from(upper) << 64
     }
 }
 
-/// A key or a value: where it stands in a source, or null.
+/// A key or a value: its position and length in a source, or null.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Field {
     at: usize,
@@ -65,17 +68,17 @@ impl Field {
         self.length == usize::MAX
     }
 
-    /// `(start, length)`, or none for a null.
+    /// The start and the length of the field; `None` if it is null.
     #[inline(always)]
-    pub(crate) const fn place(self) -> Option<(usize, usize)> {
+    pub(crate) const fn extent(self) -> Option<(usize, usize)> {
         if self.is_null() { None } else { Some((self.at, self.length)) }
     }
 }
 
-/// The view that holds the first `length` of `bytes`.
+/// The view that holds the first `length` of `bytes` itself; `length` is at most 12.
 #[inline(always)]
 pub(super) fn inline(bytes: &[u8], length: usize) -> u128 {
-    // Loading a fixed number of bytes and masking is faster than copying a variable number.
+    // It is faster to load a fixed number of bytes and mask them than to copy a variable number.
     let kept = match bytes.first_chunk::<16>() {
         Some(chunk) => u128::from_le_bytes(*chunk) & ((1 << (8 * length)) - 1),
         None => bytes.iter().take(length).rev().fold(0, |kept, b| kept << 8 | u128::from(*b)),
@@ -83,20 +86,20 @@ pub(super) fn inline(bytes: &[u8], length: usize) -> u128 {
     length as u128 | kept << 32
 }
 
-/// A column of views under construction. One that is all null so far holds nothing but a count.
+/// A column of views that is being filled. While all its rows are null, it holds only their count.
 #[derive(Debug, Default)]
 pub(crate) struct Views {
-    /// Rows before the first view.
+    /// How many null rows are before the first view.
     leading_nulls: usize,
-    /// One per row, once there is a view.
+    /// One view per row, as soon as one row is not null.
     views: Vec<u128>,
-    /// The rows behind the leading ones that are null; their views are zero.
+    /// The null rows after the leading ones; their views are zero.
     nulls: Vec<usize>,
     bytes: u64,
     longest: usize,
 }
 
-/// An end of a column that it can be brought back to.
+/// A former end of a column, to which [`Views::rewind`] can return.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     len: usize,
@@ -104,7 +107,7 @@ pub(super) struct Mark {
 }
 
 impl Views {
-    /// Adds the `(start, length)` in the source, or a null.
+    /// Adds one row: a view over `(start, length)` of the source, or a null.
     #[inline(always)]
     pub(crate) fn push(&mut self, source: &Source<'_>, field: Option<(usize, usize)>) {
         match field {
@@ -151,12 +154,13 @@ impl Views {
             self.leading_nulls += fields.len();
         } else {
             for field in fields {
-                self.push(source, field.place());
+                self.push(source, field.extent());
             }
         }
     }
 
-    /// Makes room for `more` rows, unless the next are likely to be null too.
+    /// Makes space for `more` rows, unless all rows are null so far: the next are then likely to be
+    /// null too.
     pub(crate) fn reserve(&mut self, more: usize) {
         if self.leading_nulls == 0 || !self.views.is_empty() {
             self.views.reserve(more);
@@ -167,12 +171,13 @@ impl Views {
         self.views.len().max(self.leading_nulls)
     }
 
-    /// Where the column ends now, for [`Views::rewind`].
+    /// The current end of the column, for [`Views::rewind`].
     pub(super) fn mark(&self) -> Mark {
         Mark { len: self.len(), longest: self.longest }
     }
 
-    /// Lets go of what was added since, so that nothing tells of it.
+    /// Removes all rows that were added after `mark`, except that [`Views::bytes`] still counts
+    /// them.
     pub(super) fn rewind(&mut self, mark: Mark) {
         let Mark { len, longest } = mark;
         self.longest = longest;
@@ -181,23 +186,23 @@ impl Views {
         while self.nulls.pop_if(|row| *row >= len).is_some() {}
     }
 
-    /// The sum of the lengths.
+    /// The sum of the lengths of all fields, in bytes.
     #[inline(always)]
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The longest since the last call, in bytes.
+    /// The length of the longest field since the last call, in bytes.
     pub(super) const fn take_longest(&mut self) -> usize {
         std::mem::replace(&mut self.longest, 0)
     }
 
-    /// The views, of which none is null.
+    /// Takes the views of a column without nulls.
     pub(super) fn take_views(&mut self) -> ScalarBuffer<u128> {
         std::mem::take(self).views.into()
     }
 
-    /// The column, its views over `buffers`.
+    /// Builds the column over `buffers` and removes all rows.
     pub(super) fn take(&mut self, buffers: &Arc<[Buffer]>) -> Result<BinaryViewArray, ArrowError> {
         let Self { leading_nulls, views, nulls, .. } = std::mem::take(self);
         if views.is_empty() {
@@ -208,8 +213,10 @@ impl Views {
     }
 }
 
-/// A column without any view. Large ones share their memory, which is written once; small ones do
-/// not, since sizes of arrays are told by what they share.
+/// A column of null rows.
+///
+/// Large columns share memory that is written once. Small ones do not, because the reported size of
+/// an array includes all memory that it shares.
 fn all_null(rows: usize) -> BinaryViewArray {
     const MOST: usize = DecodeOptions::DEFAULT_MAX_ROWS;
     static SHARED: LazyLock<BinaryViewArray> = LazyLock::new(|| BinaryViewArray::new_null(MOST));
@@ -226,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn views_of_every_length_read_back_wherever_they_stand() {
+    fn views_of_every_length_read_back_at_every_position() {
         let bytes: Vec<u8> = (1..=40).collect();
         let whole = [b"front".as_slice(), &bytes].concat();
         let source = Source::new(&bytes, 1, 5);
@@ -247,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_are_kept_wherever_they_stand() {
+    fn nulls_are_kept_at_every_position() {
         let source = Source::new(b"x", 0, 0);
         for pattern in 0..32 {
             let is_null = |row: usize| pattern >> row & 1 == 0;

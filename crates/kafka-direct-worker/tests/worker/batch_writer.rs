@@ -1,4 +1,4 @@
-//! Writes Kafka batches as a producer and broker would, or wrong in any field.
+//! Writes Kafka batches as a producer and a broker do, or with wrong values in any field.
 
 use std::io::Write as _;
 
@@ -19,7 +19,7 @@ impl Rec {
         Self { delta, value: Some(value.into()), ..Self::default() }
     }
 
-    /// The record behind its length.
+    /// The bytes of the record after its length.
     pub(crate) fn body(&self) -> Vec<u8> {
         let mut out = vec![0];
         varlong(&mut out, self.time_delta);
@@ -39,7 +39,7 @@ impl Rec {
     }
 }
 
-/// A record whose body is this, sound or not.
+/// Writes a record with this body, valid or not.
 pub(crate) fn encode_body(out: &mut Vec<u8>, body: &[u8]) {
     varlong(out, i64::try_from(body.len()).unwrap());
     out.extend(body);
@@ -59,24 +59,24 @@ pub(crate) fn varlong(out: &mut Vec<u8>, number: i64) {
     out.push(u8::try_from(rest).unwrap());
 }
 
-/// A batch to write; every field may lie.
+/// A batch to write; every field may have a wrong value.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) base: i64,
     pub(crate) records: Vec<Rec>,
     pub(crate) codec: Codec,
-    /// Attributes beside the codec.
+    /// The attributes, except the codec.
     pub(crate) attributes: i16,
     pub(crate) base_timestamp: i64,
     pub(crate) max_timestamp: i64,
     pub(crate) producer_id: i64,
-    /// Default: that of the last record.
+    /// The last offset delta; default: that of the last record.
     pub(crate) last_delta: Option<i32>,
-    /// Default: how many records there are.
+    /// The record count; default: the length of `records`.
     pub(crate) count: Option<i32>,
     /// The uncompressed records; default: `records`, encoded.
     pub(crate) plain: Option<Vec<u8>>,
-    /// What stands behind the header; default: the records, compressed.
+    /// The bytes after the header; default: the records, compressed.
     pub(crate) stored: Option<Vec<u8>>,
 }
 
@@ -102,7 +102,7 @@ impl Batch {
         }
     }
 
-    /// `count` records of one value each, deltas from 0.
+    /// A batch of one record per value, with offset deltas from 0.
     pub(crate) fn of_values(base: i64, values: &[&str]) -> Self {
         let records = values.iter().zip(0..).map(|(value, delta)| Rec::value(delta, *value));
         Self::new(base, records.collect())
@@ -120,7 +120,7 @@ impl Batch {
         Self { codec, ..self }
     }
 
-    /// A batch of this producer's transaction.
+    /// Makes the batch part of this producer's transaction.
     pub(crate) fn with_producer(self, producer_id: i64) -> Self {
         Self { producer_id, attributes: self.attributes | TRANSACTIONAL, ..self }
     }
@@ -160,7 +160,7 @@ impl Batch {
     }
 }
 
-/// Writes the checksum that the batch's bytes have.
+/// Writes the correct checksum into a batch.
 pub(crate) fn seal(batch: &mut [u8]) {
     let crc = crc_fast::crc32_iscsi(&batch[21..]);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
@@ -176,7 +176,7 @@ fn codec_bits(codec: Codec) -> i16 {
     }
 }
 
-/// As the reference libraries of each format compress.
+/// Compresses bytes with a library of each format.
 pub(crate) fn compress(codec: Codec, plain: &[u8]) -> Vec<u8> {
     match codec {
         Codec::None => plain.to_vec(),

@@ -1,4 +1,4 @@
-//! Any set of columns gives the same cells, in the same order, with the stated schema.
+//! Every set of columns has the stated schema, and the same cells in the same order.
 
 use kafka_direct_core::Codec;
 use kafka_direct_worker::{Column, Columns, DecodeOptions, RangeDecoder, scan, schema};
@@ -25,7 +25,7 @@ fn log() -> Vec<u8> {
 }
 
 #[test]
-fn every_set_of_columns_gives_the_cells_of_the_whole() {
+fn every_set_of_columns_has_the_same_cells_as_all_columns() {
     let planned = committed(3, 47);
     let response = [fetched(0, log(), &[])];
     let whole = decode(&planned, &response, &all_columns().with_max_rows(16)).unwrap();
@@ -47,7 +47,7 @@ fn every_set_of_columns_gives_the_cells_of_the_whole() {
 }
 
 #[test]
-fn the_schema_is_that_of_the_design() {
+fn the_schema_is_fixed() {
     let text: Vec<String> = schema(Columns::all())
         .fields()
         .iter()
@@ -74,7 +74,7 @@ fn the_schema_is_that_of_the_design() {
 }
 
 #[test]
-fn scan_counts_what_would_be_delivered() {
+fn scan_counts_the_records_that_decoding_delivers() {
     for (from, until) in [(0, 50), (0, 5), (3, 7), (9, 31), (12, 12), (48, 99), (50, 60)] {
         let planned = committed(from, until);
         let response = fetched(from, log(), &[]);

@@ -1,4 +1,4 @@
-//! Broken bytes are named, never mis-read.
+//! Corrupt bytes are errors that name the batch, and are never read as records.
 
 use kafka_direct_core::{Codec, ErrorKind, Offset};
 use kafka_direct_worker::{Columns, DecodeOptions, RangeDecoder, WorkerError, scan};
@@ -30,14 +30,14 @@ fn check_corrupt_with(bytes: Vec<u8>, offset: i64, options: &DecodeOptions) {
 }
 
 #[test]
-fn every_flipped_bit_after_the_checksum_is_noticed() {
+fn every_flipped_bit_after_the_magic_is_an_error() {
     for codec in CODECS {
         let whole = Batch::of_values(5, &["value", "value"]).with_codec(codec).encode();
         for bit in 17 * 8..whole.len() * 8 {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let error = error_of(bytes.clone());
-            // The counts are under the checksum, but looked at by the walk before it.
+            // The checksum covers the counts too, but the walk over headers checks them first.
             let walked = matches!(error, WorkerError::Header { .. });
             assert!(walked || matches!(error, WorkerError::Checksum { .. }), "{bit}: {error}");
             assert!(scan(&committed(0, 9), &fetched(0, bytes, &[]), &all_columns()).is_err());
@@ -46,7 +46,7 @@ fn every_flipped_bit_after_the_checksum_is_noticed() {
 }
 
 #[test]
-fn a_checksum_error_says_where_to_resume_and_the_rows_before_it_stay() {
+fn a_checksum_error_names_where_to_resume_and_keeps_the_rows_before_it() {
     let log = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d", "e"])];
     let good = encode_all(&log);
     let mut bad = good.clone();
@@ -68,7 +68,7 @@ fn a_checksum_error_says_where_to_resume_and_the_rows_before_it_stay() {
 }
 
 #[test]
-fn a_base_offset_that_fails_its_checksum_says_nothing_about_where_to_resume() {
+fn a_corrupt_base_offset_does_not_change_where_to_resume() {
     let log = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d", "e"])];
     let second = log[0].encode().len();
     let mut bad = encode_all(&log);
@@ -83,7 +83,7 @@ fn a_base_offset_that_fails_its_checksum_says_nothing_about_where_to_resume() {
 }
 
 #[test]
-fn after_an_error_nothing_that_was_delivered_comes_again() {
+fn after_an_error_no_record_is_delivered_twice() {
     let log = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d", "e"])];
     let good = encode_all(&log);
     let mut bad = good.clone();
@@ -113,7 +113,7 @@ fn old_formats_are_invalid_and_unknown_ones_corrupt() {
 }
 
 #[test]
-fn unknown_codecs_and_offsets_that_go_back_are_corrupt() {
+fn unknown_codecs_and_offsets_that_decrease_are_corrupt() {
     for codec in 5..=7 {
         let mut batch = Batch::of_values(5, &["x"]);
         batch.attributes = codec;
@@ -137,8 +137,10 @@ fn bytes_that_end_inside_a_batch_are_corrupt_after_the_whole_ones() {
     }
 }
 
-/// A batch at offset 5 whose two records are these bytes, last delta 1; also with a long record
-/// behind them, so that they are not the last bytes there are.
+/// Checks that a batch at offset 5 with these bytes as its two records is corrupt.
+///
+/// Also checks the batch with a long third record, so that the bytes are not at the end of the
+/// input.
 fn check_corrupt_plain(plain: &[u8]) {
     for codec in CODECS {
         let mut batch = Batch::of_values(5, &["", ""]).with_codec(codec);
@@ -170,9 +172,9 @@ fn with_length(length: i64) -> Vec<u8> {
 }
 
 #[test]
-fn record_lengths_that_lie_are_corrupt() {
-    let right = i64::try_from(Rec::value(1, "bbbb").body().len()).unwrap();
-    for length in [right - 1, right + 1, right - 4, 0, 1, -1, i64::from(i32::MAX)] {
+fn wrong_record_lengths_are_corrupt() {
+    let correct = i64::try_from(Rec::value(1, "bbbb").body().len()).unwrap();
+    for length in [correct - 1, correct + 1, correct - 4, 0, 1, -1, i64::from(i32::MAX)] {
         check_corrupt_plain(&with_length(length));
     }
     let mut endless = Vec::new();
@@ -182,7 +184,7 @@ fn record_lengths_that_lie_are_corrupt() {
 }
 
 #[test]
-fn record_counts_that_lie_are_corrupt() {
+fn wrong_record_counts_are_corrupt() {
     for (records, count) in [(2, 1), (2, 3), (1, 2), (1, 0)] {
         for codec in CODECS {
             let mut batch = Batch::of_values(5, &["a", "b"][..records]).with_codec(codec);
@@ -200,7 +202,7 @@ fn offsets_that_do_not_rise_or_exceed_the_last_are_corrupt() {
     }
 }
 
-/// Record 1 of the batch has these bytes behind its offset delta.
+/// Two records, the second with these bytes after its offset delta.
 fn with_rest(rest: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     Rec::value(0, "a").encode(&mut plain);
@@ -211,14 +213,14 @@ fn with_rest(rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn field_lengths_that_lie_are_corrupt() {
+fn wrong_field_lengths_are_corrupt() {
     let cases: [&[u8]; 11] = [
         &[],
-        // Key: −2, beyond the record, endless.
+        // Key: length −2, longer than the record, endless length.
         &[3, 1, 0],
         &[8, b'a', 1, 0],
         &[0xff; 6],
-        // Value: −2, beyond the record, missing.
+        // Value: length −2, longer than the record, missing.
         &[1, 3, 0],
         &[1, 8, b'a', 0],
         &[1],
@@ -234,8 +236,8 @@ fn field_lengths_that_lie_are_corrupt() {
 }
 
 #[test]
-fn header_lengths_that_lie_are_corrupt_where_headers_are_read() {
-    // More headers than bytes, null key, value beyond the record, bytes left over.
+fn wrong_header_lengths_are_corrupt_if_headers_are_read() {
+    // More headers than bytes, null key, value longer than the record, bytes left over.
     let cases: [&[u8]; 4] = [&[1, 1, 40], &[1, 1, 2, 1, 1], &[1, 1, 2, 0, 9], &[1, 1, 2, 0, 1, 0]];
     for rest in cases {
         let mut batch = Batch::of_values(5, &["", ""]);
@@ -248,7 +250,7 @@ fn header_lengths_that_lie_are_corrupt_where_headers_are_read() {
 }
 
 #[test]
-fn rows_before_a_broken_record_are_kept_whole_and_not_delivered_again() {
+fn rows_before_a_corrupt_record_stay_complete_and_are_not_delivered_again() {
     let mut batch = Batch::of_values(5, &["", ""]);
     batch.plain = Some(with_rest(&[1, 1, 40]));
     let mut decoder = RangeDecoder::new(&committed(0, 10), all_columns());
@@ -271,7 +273,7 @@ fn timestamps_that_overflow_are_corrupt() {
 }
 
 #[test]
-fn compressed_bytes_that_are_none_are_corrupt() {
+fn bytes_that_are_not_compressed_are_corrupt() {
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
         let mut batch = Batch::of_values(5, &["a"]).with_codec(codec);
         batch.stored = Some(b"these bytes are not compressed".to_vec());
@@ -280,7 +282,7 @@ fn compressed_bytes_that_are_none_are_corrupt() {
 }
 
 #[test]
-fn a_marker_without_a_marker_key_is_corrupt_only_where_it_matters() {
+fn a_marker_without_a_marker_key_is_corrupt_only_under_read_committed() {
     let mut marker = Batch::marker(5, 1, false);
     marker.records[0].key = Some(vec![0, 0]);
     check_corrupt(marker.encode(), 5);
@@ -289,7 +291,7 @@ fn a_marker_without_a_marker_key_is_corrupt_only_where_it_matters() {
 }
 
 #[test]
-fn pushing_twice_is_refused_and_changes_nothing() {
+fn pushing_twice_is_an_error_and_changes_nothing() {
     let mut decoder = RangeDecoder::new(&committed(0, 10), DecodeOptions::new());
     decoder.push(fetched(0, Batch::of_values(0, &["a"]).encode(), &[])).unwrap();
     let error = decoder.push(fetched(0, vec![], &[])).unwrap_err();
@@ -299,7 +301,7 @@ fn pushing_twice_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_broken_batch_after_the_range_is_not_read() {
+fn a_corrupt_batch_after_the_range_is_not_read() {
     let mut bytes = encode_all(&[Batch::of_values(0, &["a"]), Batch::of_values(1, &["b"])]);
     *bytes.last_mut().unwrap() ^= 1;
     let response = [fetched(0, bytes, &[])];

@@ -1,4 +1,4 @@
-//! Whatever the bytes, decoding ends, without a panic and within its bounds.
+//! Decoding of any bytes ends without a panic and within its bounds.
 
 use kafka_direct_core::IsolationLevel;
 use kafka_direct_worker::{Columns, DecodeOptions, RangeDecoder, scan};
@@ -9,7 +9,7 @@ use crate::{
     reader::{Row, planned, rows},
 };
 
-/// The body of a fuzz target: decodes and scans `bytes` in every way there is.
+/// Decodes and scans `bytes` with every isolation level and several sets of columns.
 pub(crate) fn decode_anything(bytes: &[u8], aborted: &[(i64, i64)]) {
     for isolation in [IsolationLevel::ReadCommitted, IsolationLevel::ReadUncommitted] {
         let mut with_headers: Option<Vec<Row>> = None;
@@ -38,7 +38,8 @@ pub(crate) fn decode_anything(bytes: &[u8], aborted: &[(i64, i64)]) {
             assert!(rows.is_sorted_by(|a, b| a.offset < b.offset));
             match &mut with_headers {
                 None => with_headers = Some(rows),
-                // Headers that are not read cannot be found broken, and that is all.
+                // Without the headers column, corrupt headers are not detected, so more rows may
+                // follow.
                 Some(with_headers) => {
                     with_headers.iter_mut().for_each(|row| row.headers.clear());
                     assert!(rows.starts_with(with_headers));
@@ -76,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_records_under_a_sound_header(
+    fn arbitrary_records_under_a_valid_header(
         plain in vec(any::<u8>(), 0..200),
         count in 0i32..20,
         codec in 0usize..5,
@@ -100,7 +101,7 @@ proptest! {
             seed_log(codec).iter().map(Batch::encode).collect();
         let batch = &mut batches[which];
         for (index, byte) in flips {
-            // All but the length, which would only cut the batch.
+            // Any byte after the length: a wrong length would only truncate the batch.
             let at = 12 + index.index(batch.len() - 12);
             batch[at] = byte;
         }
@@ -125,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn cut_responses(codec in 0usize..5, cut in any::<prop::sample::Index>()) {
+    fn truncated_responses(codec in 0usize..5, cut in any::<prop::sample::Index>()) {
         let bytes = encode_all(&seed_log(codec));
         decode_anything(&bytes[..cut.index(bytes.len())], &[(1, 9)]);
     }
@@ -133,7 +134,8 @@ proptest! {
 
 #[test]
 fn a_length_in_more_bytes_than_it_needs_does_not_shift_the_value() {
-    // The value's length, 2, takes two bytes; the record ends behind the value, without headers.
+    // The value's length, 2, takes two bytes. The record ends after the value, without a header
+    // count.
     let mut record = vec![36, 0, 0, 0, 20];
     record.extend([b'k'; 10]);
     record.extend([0x84, 0, b'v', 0]);

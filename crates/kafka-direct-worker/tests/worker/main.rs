@@ -1,10 +1,10 @@
-//! The worker against batches written byte by byte: one binary, one module per promise.
+//! Tests of the worker with batches that are written byte by byte: one module per promise.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
+    reason = "a test that cannot continue has failed"
 )]
 
 mod batch_writer;

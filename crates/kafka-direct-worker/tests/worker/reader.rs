@@ -1,4 +1,4 @@
-//! Reads Arrow batches back into plain rows, and drives a decoder to its end.
+//! Reads Arrow batches back into plain rows, and runs a decoder over all responses of a range.
 
 use arrow_array::{
     Array as _, BinaryViewArray, DictionaryArray, Int8Array, Int32Array, Int64Array, ListArray,
@@ -33,7 +33,7 @@ pub(crate) fn all_columns() -> DecodeOptions {
     DecodeOptions::new().with_columns(Columns::all())
 }
 
-/// Every batch of the range, the last one flushed.
+/// Decodes all batches of the range, the flushed one included.
 pub(crate) fn decode(
     planned: &PlannedRange,
     responses: &[Fetched],
@@ -79,7 +79,7 @@ fn owned(array: &BinaryViewArray, row: usize) -> Option<Vec<u8>> {
     array.is_valid(row).then(|| array.value(row).to_vec())
 }
 
-/// The rows of a batch with all columns, or all but headers.
+/// The rows of a batch that has all columns, or all except headers.
 fn batch_rows(batch: &RecordBatch) -> Vec<Row> {
     let key: BinaryViewArray = column(batch, "key");
     let value: BinaryViewArray = column(batch, "value");

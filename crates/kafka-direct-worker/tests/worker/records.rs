@@ -1,4 +1,4 @@
-//! What a record's fields become.
+//! How the fields of a record become the cells of a row.
 
 use kafka_direct_core::IsolationLevel;
 
@@ -62,7 +62,7 @@ fn log_append_time_gives_every_record_the_max_timestamp() {
 }
 
 #[test]
-fn headers_keep_order_duplicates_and_nulls_and_replace_what_is_not_utf8() {
+fn headers_keep_order_duplicates_and_nulls_and_replace_invalid_utf8() {
     let long = "a header key that does not fit a view";
     let headers = vec![
         (b"b".to_vec(), Some(b"1".to_vec())),
@@ -134,7 +134,7 @@ fn compacted_batches_keep_their_offsets() {
 
 #[test]
 fn control_batches_are_never_delivered() {
-    let mut other = Batch::of_values(3, &["a control record that is no transaction marker"]);
+    let mut other = Batch::of_values(3, &["a control record that is not a transaction marker"]);
     other.attributes = CONTROL;
     other.records[0].key = Some(vec![0, 0, 0, 2]);
     let mut emptied = Batch::marker(4, 9, false);

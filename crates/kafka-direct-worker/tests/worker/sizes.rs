@@ -1,4 +1,4 @@
-//! Batches are as large as was asked for, and memory is bounded and shared, not copied.
+//! Batches have the requested sizes; memory is bounded, and shared instead of copied.
 
 use arrow_array::{BinaryViewArray, RecordBatch};
 use kafka_direct_core::{BufferPool, Codec, ErrorKind, Fetched};
@@ -22,7 +22,7 @@ fn value_log(batches: i64, each: i32, codec: Codec) -> Vec<u8> {
 }
 
 #[test]
-fn small_kafka_batches_and_responses_are_put_together_and_large_ones_divided() {
+fn small_kafka_batches_and_responses_are_combined_and_large_ones_divided() {
     for codec in CODECS {
         let options = all_columns().with_max_rows(40);
         let small = [
@@ -51,7 +51,7 @@ fn max_bytes_closes_a_batch_with_the_record_that_reaches_it() {
 }
 
 #[test]
-fn decoding_stops_at_the_batch_that_was_asked_for() {
+fn decoding_stops_at_the_requested_batch() {
     let mut bytes = value_log(3, 10, Codec::Lz4);
     *bytes.last_mut().unwrap() ^= 1;
     let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns().with_max_rows(10));
@@ -82,30 +82,30 @@ fn bytes_that_no_view_points_into_are_not_kept_alive() {
     let key = |delta, key: &str| Rec { key: Some(key.into()), ..Rec::value(delta, vec![7; 100]) };
     let batch = Batch::new(0, vec![key(0, "short"), key(1, "exactly 12 b")]);
     let only = |column| DecodeOptions::new().with_columns(Columns::none().with(column));
-    for asked in [Column::Key, Column::Offset, Column::Topic] {
+    for requested in [Column::Key, Column::Offset, Column::Topic] {
         let response = fetched(0, batch.encode(), &[]);
         let records = response.records.clone();
-        let batches = decode(&committed(0, 9), &[response], &only(asked)).unwrap();
+        let batches = decode(&committed(0, 9), &[response], &only(requested)).unwrap();
         assert_eq!(sizes(&batches), [2]);
-        assert!(records.is_unique(), "{asked}");
+        assert!(records.is_unique(), "{requested}");
     }
 }
 
-/// A response of one uncompressed batch with values of 100 KB, of which only the key is asked for.
+/// A response of one uncompressed batch: one record with this key and a value of 100 KB.
 fn long_values(index: i64, key: &str) -> Fetched {
     let record = Rec { key: Some(key.into()), ..Rec::value(0, vec![7; 100_000]) };
     fetched(index, Batch::new(index, vec![record]).encode(), &[])
 }
 
 #[test]
-fn few_bytes_of_many_responses_do_not_pin_them_all() {
+fn few_bytes_of_many_responses_do_not_keep_them_all_alive() {
     let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
     let keys = keys.with_max_bytes(1 << 20);
     let responses: Vec<Fetched> =
         (0..60).map(|n| long_values(n, "a key that no view can hold")).collect();
     let batches = decode(&committed(0, 1000), &responses, &keys).unwrap();
     assert_eq!(sizes(&batches), [11, 11, 11, 11, 11, 5]);
-    // What nothing points into is let go when it was decoded, and closes no batch.
+    // A response that no view points into is released when it is decoded, and closes no batch.
     let responses: Vec<Fetched> = (0..60).map(|n| long_values(n, "short")).collect();
     let mut decoder = RangeDecoder::new(&committed(0, 1000), keys);
     for response in responses {
@@ -133,7 +133,7 @@ fn responses_and_decompressed_bytes_are_kept_up_to_one_bound() {
 }
 
 #[test]
-fn what_was_decompressed_for_the_batch_before_closes_none_unless_views_need_it() {
+fn decompressed_bytes_of_the_previous_batch_close_none_unless_views_need_them() {
     let keyed =
         |delta: i32, key: &str| Rec { key: Some(key.into()), ..Rec::value(delta, [7; 600]) };
     for (last, expected) in [("short", vec![4, 4]), ("a key that no view can hold", vec![4, 1, 3])]
@@ -156,8 +156,8 @@ fn what_was_decompressed_for_the_batch_before_closes_none_unless_views_need_it()
 }
 
 #[test]
-fn a_batch_that_goes_on_in_a_kafka_batch_is_as_large_as_others() {
-    // The longest rows fill max_bytes, and none ends where a Kafka batch does.
+fn a_batch_that_starts_inside_a_kafka_batch_is_as_large_as_others() {
+    // Arrow batches are closed by rows or by max_bytes, and do not end where Kafka batches do.
     for (bytes, each) in [(1024, 1000), (700, 1000), (2048, 500)] {
         let responses: Vec<Fetched> = (0..40)
             .map(|n| {
@@ -169,16 +169,17 @@ fn a_batch_that_goes_on_in_a_kafka_batch_is_as_large_as_others() {
         let options = DecodeOptions::new();
         let rows = (options.max_bytes.div_ceil(bytes)).min(options.max_rows);
         let sizes = sizes(&decode(&committed(0, 1 << 20), &responses, &options).unwrap());
-        // One that holds a Kafka batch's rest besides is closed that much earlier.
+        // An Arrow batch that also keeps the rest of a Kafka batch alive closes earlier by that
+        // many rows.
         let least = rows - usize::try_from(each).unwrap();
         let (_, full) = sizes.split_last().unwrap();
         assert!(full.iter().all(|size| *size >= least), "{bytes}: {sizes:?}");
     }
 }
 
-/// The records of a batch of two, the first of which has a second header that is not there, behind
-/// one that views were made of.
-fn without_its_second_header() -> Vec<u8> {
+/// Two records, the first of which is corrupt: its header count is 2, and only one header follows.
+/// Views are made over that header before the fault is found.
+fn with_missing_second_header() -> Vec<u8> {
     let headers = vec![(vec![0xff; 30], Some(vec![7; 100_000]))];
     let mut broken = Rec { headers, ..Rec::default() }.body();
     broken[5] = 4;
@@ -189,13 +190,13 @@ fn without_its_second_header() -> Vec<u8> {
 }
 
 #[test]
-fn broken_batches_after_a_pending_row_keep_nothing() {
+fn corrupt_batches_after_a_pending_row_keep_nothing_alive() {
     for codec in CODECS {
         let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns());
         decoder.push(fetched(0, Batch::of_values(0, &["first"]).encode(), &[])).unwrap();
         assert!(decoder.next_batch().unwrap().is_none());
         let mut batch = Batch::of_values(1, &["", ""]).with_codec(codec);
-        batch.plain = Some(without_its_second_header());
+        batch.plain = Some(with_missing_second_header());
         for _ in 0..30 {
             let response = fetched(1, batch.encode(), &[]);
             let records = response.records.clone();
@@ -209,7 +210,7 @@ fn broken_batches_after_a_pending_row_keep_nothing() {
 }
 
 #[test]
-fn what_breaks_after_a_row_that_needs_its_batch_is_decompressed_in_vain_once() {
+fn a_corrupt_batch_pushed_again_adds_no_decompressed_bytes() {
     let mut broken = Rec::value(1, vec![7; 50_000]).body();
     broken[5] = 0x7f;
     let mut plain = Vec::new();
@@ -228,7 +229,7 @@ fn what_breaks_after_a_row_that_needs_its_batch_is_decompressed_in_vain_once() {
 }
 
 #[test]
-fn responses_that_break_after_a_row_are_kept_up_to_max_bytes() {
+fn responses_that_are_corrupt_after_a_row_are_kept_up_to_max_bytes() {
     let options = all_columns().with_max_bytes(1 << 20);
     let mut decoder = RangeDecoder::new(&committed(0, 1000), options);
     let (mut responses, mut sizes) = (Vec::new(), Vec::new());
@@ -243,7 +244,7 @@ fn responses_that_break_after_a_row_are_kept_up_to_max_bytes() {
         loop {
             match decoder.next_batch() {
                 Ok(Some(batch)) => sizes.push(batch.num_rows()),
-                Ok(None) => panic!("the broken batch was stepped over"),
+                Ok(None) => panic!("the corrupt batch was skipped"),
                 Err(error) => break assert_eq!(error.kind(), ErrorKind::Corrupt),
             }
         }
@@ -254,10 +255,10 @@ fn responses_that_break_after_a_row_are_kept_up_to_max_bytes() {
 }
 
 #[test]
-fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
+fn a_corrupt_batch_that_is_pushed_repeatedly_keeps_nothing_alive() {
     for codec in CODECS {
         let mut batch = Batch::of_values(0, &["", ""]).with_codec(codec);
-        batch.plain = Some(without_its_second_header());
+        batch.plain = Some(with_missing_second_header());
         let pool = BufferPool::new(64 << 20);
         let mut decoder = RangeDecoder::with_pool(&committed(0, 1000), all_columns(), pool.clone());
         for _ in 0..30 {
@@ -269,14 +270,14 @@ fn a_broken_batch_that_is_pushed_again_and_again_keeps_nothing() {
             assert!(records.is_unique(), "{codec:?}");
         }
         drop(decoder);
-        // No arena was larger than one batch, with room to spare, needs.
+        // No arena was larger than one batch needs, plus some reserve.
         let unused: Vec<Vec<u8>> = (0..30).map(|_| pool.take_any(64 << 10)).collect();
         assert!(unused.iter().all(|buffer| buffer.capacity() < 1 << 20), "{codec:?}");
     }
 }
 
 #[test]
-fn a_batch_over_decompressed_bytes_pins_no_room_it_did_not_need() {
+fn a_batch_over_decompressed_bytes_keeps_no_unused_space_alive() {
     let batch = Batch::new(0, vec![Rec::value(0, vec![7; 100])]).with_codec(Codec::Lz4);
     let response = fetched(0, batch.encode(), &[]);
     let batches = decode(&committed(0, 9), &[response], &DecodeOptions::new()).unwrap();
@@ -286,7 +287,7 @@ fn a_batch_over_decompressed_bytes_pins_no_room_it_did_not_need() {
 }
 
 #[test]
-fn a_bomb_is_stopped_at_the_bound_and_names_the_setting() {
+fn a_bomb_ends_at_the_bound_and_its_error_names_the_option() {
     let plain = vec![0; 4 << 20];
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
         let mut batch = Batch::of_values(5, &["x"]).with_codec(codec);
@@ -299,7 +300,7 @@ fn a_bomb_is_stopped_at_the_bound_and_names_the_setting() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("`max_batch_bytes`"), "{error}");
         assert!(error.to_string().contains("offset 5"), "{error}");
-        // At an edge a scan has to look inside as well.
+        // At an end of the range, a scan decompresses the batch too.
         let mut edge = batch.clone();
         edge.base = 0;
         edge.last_delta = Some(9);
@@ -324,7 +325,7 @@ fn a_batch_of_exactly_the_bound_is_read() {
 }
 
 #[test]
-fn keys_alone_do_not_gather_more_decompressed_bytes_than_max_bytes() {
+fn keys_alone_do_not_keep_more_decompressed_bytes_than_max_bytes() {
     let record = |delta| Rec { key: Some(vec![1; 20]), ..Rec::value(delta, vec![2; 10_000]) };
     let batch = |index: i64| Batch::new(index, vec![record(0)]).with_codec(Codec::Zstd);
     let log = encode_all(&(0..50).map(batch).collect::<Vec<_>>());
@@ -336,7 +337,7 @@ fn keys_alone_do_not_gather_more_decompressed_bytes_than_max_bytes() {
 }
 
 #[test]
-fn counts_tell_what_was_done() {
+fn counts_are_the_totals_of_the_decoder() {
     let log = [
         Batch::new(0, vec![Rec { key: Some(b"kk".to_vec()), ..Rec::value(0, "vvv") }]),
         Batch::of_values(1, &["aborted"]).with_producer(4),

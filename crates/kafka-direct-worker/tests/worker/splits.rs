@@ -1,4 +1,5 @@
-//! INV-3: however a log is cut into ranges, responses and Arrow batches, each record comes out once.
+//! INV-3: each record is delivered once, however a log is divided into ranges, responses and Arrow
+//! batches.
 
 use kafka_direct_core::{Codec, Fetched};
 use kafka_direct_worker::{Columns, scan};
@@ -15,7 +16,7 @@ fn field() -> impl Strategy<Value = Option<Vec<u8>>> {
 }
 
 prop_compose! {
-    /// A record whose delta is still the distance to the one before.
+    /// A record whose delta is the number of skipped offsets before it; `batch` adds them up.
     fn record()(
         delta in 0i32..3,
         time_delta in -2000i64..200_000,
@@ -31,7 +32,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// A batch whose base is still the distance to the one before.
+    /// A batch whose base offset is the number of skipped offsets before it; `log` adds them up.
     fn batch()(
         gap in 0i64..3,
         mut records in vec(record(), 0..12),
@@ -47,7 +48,7 @@ prop_compose! {
         let mut batch = Batch::new(gap, records).with_codec(CODECS[codec]);
         batch.last_delta = Some((delta + tail).max(0));
         batch.attributes = if append_time { LOG_APPEND_TIME } else { 0 };
-        // An emptied batch has no records, not an empty compressed stream.
+        // A batch that compaction emptied has no body, not even an empty compressed stream.
         if batch.records.is_empty() { batch.codec = Codec::None }
         batch
     }
@@ -88,8 +89,10 @@ fn model(log: &[Batch], from: i64, until: i64) -> Vec<Row> {
     rows.filter(|row| from <= row.offset && row.offset < until).collect()
 }
 
-/// Responses of as many batches as `sizes` say, each from where the last ended; `back` repeats that
-/// many batches before it, as a response asked for again does.
+/// Responses with the number of batches that `sizes` gives, each from the end of the previous one.
+///
+/// The second number of a pair repeats that many batches of earlier responses, as a repeated Fetch
+/// does.
 fn responses(log: &[Batch], from: i64, sizes: &[(usize, usize)]) -> Vec<Fetched> {
     let mut at = log.iter().position(|batch| batch.next() > from).unwrap_or(log.len());
     let mut position = from;
@@ -97,9 +100,9 @@ fn responses(log: &[Batch], from: i64, sizes: &[(usize, usize)]) -> Vec<Fetched>
     for (size, back) in sizes.iter().copied().chain([(usize::MAX, 0)]) {
         let end = at.saturating_add(size).min(log.len());
         let start = at.saturating_sub(back);
-        let ask =
+        let fetch_offset =
             if back > 0 { log.get(start).map_or(position, |batch| batch.base) } else { position };
-        responses.push(fetched(ask, encode_all(&log[start..end]), &[]));
+        responses.push(fetched(fetch_offset, encode_all(&log[start..end]), &[]));
         at = end;
         position = log[..end].last().map_or(position, |batch| batch.next().max(position));
     }
@@ -109,7 +112,7 @@ fn responses(log: &[Batch], from: i64, sizes: &[(usize, usize)]) -> Vec<Fetched>
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn every_record_of_the_range_comes_out_once_and_in_order(
+    fn every_record_of_the_range_is_delivered_once_and_in_order(
         log in log(),
         from in 0i64..80,
         span in 0i64..120,
@@ -143,7 +146,7 @@ proptest! {
 }
 
 #[test]
-fn pieces_of_a_range_give_what_the_whole_gives() {
+fn pieces_of_a_range_deliver_the_same_as_the_whole_range() {
     let values: Vec<String> = (0..40).map(|index| format!("value {index}")).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
     let log: Vec<Batch> = values

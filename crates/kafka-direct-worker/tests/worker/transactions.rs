@@ -1,4 +1,4 @@
-//! INV-7: read_committed shows what was committed, from wherever it is read.
+//! INV-7: read_committed delivers exactly the committed records, from every start offset.
 
 use kafka_direct_core::{Codec, Fetched, IsolationLevel};
 use kafka_direct_worker::scan;
@@ -9,14 +9,14 @@ use crate::{
     reader::{all_columns, committed, decode_rows, planned, values},
 };
 
-/// What happens to a log, in order.
+/// One change of a log.
 #[derive(Debug, Clone)]
 enum Step {
     /// Records outside any transaction; by an idempotent producer if it has an id.
     Plain { producer: i64, records: i32 },
-    /// Records of the producer's transaction, which it begins if need be.
+    /// Records of the producer's transaction, which the producer begins if it has no open one.
     Within { producer: i64, records: i32 },
-    /// The end of the producer's transaction, if it is in one.
+    /// The end of the producer's transaction, if it has an open one.
     End { producer: i64, commit: bool },
 }
 
@@ -32,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// An aborted transaction as the broker's index has it.
+/// An aborted transaction, as in the broker's index.
 #[derive(Debug, Clone, Copy)]
 struct Aborted {
     producer: i64,
@@ -44,11 +44,11 @@ struct Aborted {
 struct Log {
     batches: Vec<Batch>,
     next: i64,
-    /// In the order of their markers, as the broker keeps and sends them.
+    /// The aborted transactions in the order of their markers, as the broker stores and sends them.
     aborted: Vec<Aborted>,
-    /// Per producer: the first offset of its open transaction.
+    /// The first offset of each producer's open transaction.
     open: std::collections::BTreeMap<i64, i64>,
-    /// Offsets with the producer's transaction they belong to, if any.
+    /// The offsets, each with its transaction if it has one: producer id and first offset.
     written: Vec<(i64, Option<(i64, i64)>)>,
 }
 
@@ -87,7 +87,7 @@ impl Log {
         self.batches.push(batch);
     }
 
-    /// End of what read_committed may be shown.
+    /// The last stable offset, exclusive.
     fn last_stable(&self) -> i64 {
         self.open.values().copied().min().unwrap_or(self.next)
     }
@@ -104,7 +104,8 @@ impl Log {
             .collect()
     }
 
-    /// What the broker responds to a Fetch at `from`, of at most `size` batches.
+    /// The broker's response to a Fetch at `from`, of at most `size` batches that begin below
+    /// `end`.
     fn response(&self, from: i64, size: usize, end: i64) -> Fetched {
         let batches: Vec<Batch> = self
             .batches
@@ -127,7 +128,7 @@ impl Log {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn what_is_visible_is_what_was_committed_from_every_offset(
+    fn exactly_the_committed_records_are_visible_from_every_offset(
         steps in vec(step(), 0..40),
         sizes in vec(1usize..5, 1..4),
         cut in 0i64..10,
@@ -157,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn read_uncommitted_shows_every_record_and_no_marker(steps in vec(step(), 0..40)) {
+    fn read_uncommitted_delivers_every_record_and_no_marker(steps in vec(step(), 0..40)) {
         let mut log = Log::default();
         steps.iter().for_each(|step| log.apply(step));
         let planned = planned(0, log.next, IsolationLevel::ReadUncommitted);
@@ -170,7 +171,7 @@ proptest! {
 }
 
 #[test]
-fn a_list_in_marker_order_is_not_read_as_if_in_first_offset_order() {
+fn a_list_in_marker_order_is_not_taken_for_first_offset_order() {
     let log = [
         Batch::of_values(0, &["one"]).with_producer(1),
         Batch::of_values(1, &["two"]).with_producer(2),

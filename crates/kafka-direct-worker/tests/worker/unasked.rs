@@ -1,4 +1,4 @@
-//! What was not asked for costs nothing: counting and projections neither copy nor build it.
+//! Data that was not requested costs nothing: counts and projections neither copy nor build it.
 
 use allocation_counter::{AllocationInfo, measure};
 use arrow_array::{Array as _, RecordBatch};
@@ -26,7 +26,7 @@ fn response(value_bytes: usize, codec: Codec) -> Fetched {
     fetched(0, log(value_bytes, codec), &[])
 }
 
-/// The batches of `response`, and what making them took.
+/// Decodes `response`, and returns its batches and the allocations that decoding made.
 fn decode(response: &Fetched, columns: Columns) -> (Vec<RecordBatch>, AllocationInfo) {
     let options = DecodeOptions::new().with_columns(columns);
     let mut decoder = RangeDecoder::new(&committed(0, i64::from(RECORDS)), options);
@@ -46,7 +46,7 @@ fn columns(of: &[Column]) -> Columns {
     of.iter().copied().collect()
 }
 
-/// A sealed batch of ten records whose body no codec could decompress.
+/// A batch of ten records with a correct checksum and a body that is not decompressible.
 fn undecodable(base: i64) -> Batch {
     let records = (0..10).map(|delta| Rec::value(delta, "v")).collect();
     let batch = Batch::new(base, records).with_codec(Codec::Zstd);
@@ -57,7 +57,8 @@ fn undecodable(base: i64) -> Batch {
 fn a_count_allocates_nothing() {
     for codec in CODECS {
         let (response, planned) = (response(500, codec), committed(0, i64::from(RECORDS)));
-        // The first clone makes bytes shared, as those from the wire already are.
+        // The first clone makes the bytes shared, and allocates. Bytes from the wire are shared
+        // already.
         drop(response.clone());
         let mut counted = 0;
         let took = measure(|| {
@@ -72,14 +73,14 @@ fn a_count_allocates_nothing() {
 fn a_count_decompresses_no_batch_inside_the_range() {
     let response = fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[]);
     assert_eq!(scan(&committed(0, 20), &response, &DecodeOptions::new()).unwrap(), 20);
-    // At an edge records have to be looked at.
+    // At an end of the range, the records must be read.
     assert!(scan(&committed(0, 15), &response, &DecodeOptions::new()).is_err());
 }
 
 #[test]
 fn constant_columns_decompress_no_batch_inside_the_range() {
-    for asked in [&[][..], &[Column::Topic, Column::Partition], &[Column::TimestampType]] {
-        let options = DecodeOptions::new().with_columns(columns(asked));
+    for requested in [&[][..], &[Column::Topic, Column::Partition], &[Column::TimestampType]] {
+        let options = DecodeOptions::new().with_columns(columns(requested));
         let mut decoder = RangeDecoder::new(&committed(0, 20), options);
         decoder.push(fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[])).unwrap();
         assert!(decoder.next_batch().unwrap().is_none());
@@ -99,17 +100,17 @@ fn without_columns_rows_allocate_nothing_each() {
 
 #[test]
 fn a_projection_without_values_allocates_the_same_whatever_their_size() {
-    let asked = columns(&[Column::Key, Column::Offset, Column::Timestamp]);
-    // Columns that are all null share memory, which the first of them makes.
-    decode(&response(10, Codec::None), asked);
-    let (_, small) = decode(&response(10, Codec::None), asked);
-    let (_, large) = decode(&response(5_000, Codec::None), asked);
+    let requested = columns(&[Column::Key, Column::Offset, Column::Timestamp]);
+    // Columns that are all null share memory, which the first such column allocates.
+    decode(&response(10, Codec::None), requested);
+    let (_, small) = decode(&response(10, Codec::None), requested);
+    let (_, large) = decode(&response(5_000, Codec::None), requested);
     assert_eq!(large.count_total, small.count_total);
     assert_eq!(large.bytes_total, small.bytes_total);
-    // A view, an offset, a timestamp, and what a vector that grows may waste.
+    // A view, an offset and a timestamp; the factor 3 allows for unused space of growing vectors.
     let row = 16 + 8 + 8;
     assert!(large.bytes_total < 3 * row * 1_000, "{} bytes", large.bytes_total);
-    let (_, whole) = decode(&response(5_000, Codec::None), asked.with(Column::Value));
+    let (_, whole) = decode(&response(5_000, Codec::None), requested.with(Column::Value));
     assert!(whole.bytes_total > large.bytes_total + 16 * 1_000);
 }
 
@@ -120,7 +121,7 @@ fn columns_do_not_move_while_one_response_fills_them() {
             &committed(0, 2 * i64::from(RECORDS)),
             DecodeOptions::new().with_columns(columns(&[Column::Offset, Column::Timestamp])),
         );
-        // A small batch before tells nothing about the next.
+        // A small batch before does not determine the space for the next.
         let few = Batch::new(0, vec![Rec::value(0, "v")]).with_codec(codec);
         decoder.push(fetched(0, encode_all(&[few]), &[])).unwrap();
         assert!(decoder.next_batch().unwrap().is_none());
@@ -137,18 +138,19 @@ fn columns_do_not_move_while_one_response_fills_them() {
             rows = decoder.pending_rows();
         });
         assert_eq!(rows, 1_000);
-        // The offsets and the timestamps; in a compressed batch also the arena, which may move once.
+        // The offsets and the timestamps; for a compressed batch also the arena, which may move
+        // once.
         let columns = if codec == Codec::None { 2 } else { 4 };
         assert!(took.count_total <= columns, "{codec:?}: {} allocations", took.count_total);
     }
 }
 
 #[test]
-fn what_batches_decompress_to_goes_where_earlier_batches_were() {
+fn decompressed_batches_reuse_the_memory_of_earlier_batches() {
     const RESPONSES: i64 = 12;
     const PLAIN: u64 = 400 * 1_000;
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
-        // A part of an Arrow batch is left at the end of each response: the next goes on with it.
+        // Each response ends inside an Arrow batch, which the next response continues.
         let options =
             DecodeOptions::new().with_max_rows(300).with_columns(columns(&[Column::Value]));
         let mut decoder = RangeDecoder::new(&committed(0, RESPONSES * 400), options);
@@ -177,7 +179,7 @@ fn what_batches_decompress_to_goes_where_earlier_batches_were() {
 
 #[test]
 fn a_null_key_costs_the_same_in_records_of_every_shape() {
-    let asked = columns(&[Column::Key, Column::Value, Column::Offset, Column::Timestamp]);
+    let requested = columns(&[Column::Key, Column::Value, Column::Offset, Column::Timestamp]);
     let decode_with = |headers: &[(&str, Option<&[u8]>)]| {
         let batch = |number: i64| {
             let records = (0..100).map(|delta| {
@@ -188,16 +190,16 @@ fn a_null_key_costs_the_same_in_records_of_every_shape() {
             });
             Batch::new(number * 100, records.collect())
         };
-        decode(&fetched(0, encode_all(&(0..10).map(batch).collect::<Vec<_>>()), &[]), asked).1
+        decode(&fetched(0, encode_all(&(0..10).map(batch).collect::<Vec<_>>()), &[]), requested).1
     };
-    // Columns that are all null may share memory, which the first of them makes.
+    // Columns that are all null may share memory, which the first such column allocates.
     decode_with(&[]);
     let (without, with) = (decode_with(&[]), decode_with(&[("trace", Some(b"7"))]));
     assert_eq!(with.bytes_total, without.bytes_total);
 }
 
 #[test]
-fn what_one_batch_says_about_the_next_is_trusted_within_bounds() {
+fn the_estimate_of_the_next_batch_from_the_last_is_bounded() {
     let first = Batch::new(0, vec![Rec::value(0, "")]);
     let second = Batch::new(1, vec![Rec::value(0, vec![b'v'; 8 << 20])]);
     let response = fetched(0, encode_all(&[first, second]), &[]);
@@ -214,10 +216,10 @@ fn a_projection_without_values_keeps_no_bytes_of_them_alive() {
     for codec in CODECS {
         let response = response(500, codec);
         let (batches, _) = decode(&response, columns(&[Column::Offset, Column::Timestamp]));
-        assert!(response.records.is_unique(), "{codec:?}: the response is held");
+        assert!(response.records.is_unique(), "{codec:?}: the response is still referenced");
         let arrays = batches.iter().flat_map(RecordBatch::columns);
         let held: usize = arrays.map(|array| array.get_buffer_memory_size()).sum();
-        // Two columns of eight bytes, in room for a power of two.
+        // Two columns of eight bytes, with space for a power of two of rows.
         assert!(held <= 2 * 8 * 2_048, "{codec:?}: {held} bytes are held");
     }
 }
