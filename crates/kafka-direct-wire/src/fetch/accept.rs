@@ -1,9 +1,13 @@
-//! What one partition's response means for its cursor: bytes to queue, a stop, or nothing.
+//! Checks one partition's response and decides: bytes to queue, a stop, or nothing.
 //!
-//! The position moves by the headers of the batches (INV-6). A header's base offset is outside the
-//! checksum of its batch. So one response is checked against itself: base offsets rise, a batch ends
-//! at or below the base offset of the next one, and at or below the high watermark. A base offset that
-//! passes these checks is trusted, as Kafka's own clients do; see
+//! The batch headers move the fetch position (INV-6). A header's base offset is outside the checksum
+//! of its batch, so each response is checked against itself:
+//!
+//! - Base offsets increase.
+//! - A batch ends at or below the base offset of the next batch.
+//! - A batch ends at or below the high watermark.
+//!
+//! A base offset that passes these checks is trusted, as in Kafka's own clients; see
 //! docs/adr/0016-trusted-base-offsets.md.
 
 use std::sync::Arc;
@@ -20,15 +24,15 @@ use super::{partition_cursor::PartitionCursor, response::PartitionResponse, stop
 /// The outcome of walking the batch headers of a response.
 #[derive(Debug)]
 pub(super) enum Accepted {
-    /// Whole batches that move the position.
+    /// Whole batches that move the fetch position.
     Fetched {
         fetched: Fetched,
-        /// The largest of its batches, in bytes.
+        /// The size of its largest batch, in bytes.
         largest_batch: usize,
     },
-    /// No batch that moves the position.
+    /// No batch moves the fetch position.
     Empty,
-    /// A fault that the reader has to look into.
+    /// A fault that the reader has to handle.
     Stop(Stop),
 }
 
@@ -41,16 +45,16 @@ struct Extent {
     largest_batch: usize,
 }
 
-/// A whole batch that the next batch of the response may contradict.
+/// The last whole batch. The next batch of the response may overlap it.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     base: Offset,
     end: Offset,
-    /// What passed the checks before this batch.
+    /// The part of the response that passed the checks before this batch.
     before: Extent,
 }
 
-/// The base offset of a batch, also where that batch is cut or out of order.
+/// Returns the base offset of a batch, also if the batch is cut or out of order.
 #[inline]
 fn base_of(
     item: Option<&Result<(BatchHeader, &[u8]), HeaderError>>,
@@ -59,7 +63,7 @@ fn base_of(
     match item {
         Some(Ok((header, _))) => Some(header.base_offset),
         Some(Err(HeaderError::Order { offset, .. })) => Some(Offset::new(*offset)),
-        // These bytes may be no batch.
+        // These bytes may not be a batch.
         Some(Err(_)) => None,
         None => batches.cut_base(),
     }
@@ -67,8 +71,8 @@ fn base_of(
 
 /// Checks `response`, the response to a request at `position`.
 ///
-/// BatchWalker before the first fault are delivered; the next request meets the fault again. Of two
-/// batches that overlap neither is delivered. What is at or after the range's end is cut off.
+/// Batches before the first fault are delivered. The next request then gets the fault again. If two
+/// batches overlap, neither is delivered. Batches at or after the range's end are cut off.
 pub(super) fn accept(
     cursor: &PartitionCursor,
     position: Offset,
@@ -86,7 +90,7 @@ pub(super) fn accept(
     }
     let PartitionResponse { high_watermark, last_stable, log_start, aborted, records, .. } =
         response;
-    // BatchWalker below the position stay in: they may hold the markers that end aborted transactions.
+    // Batches below the position are kept: they may hold the markers of aborted transactions.
     let records = if bytes == 0 { Bytes::new() } else { records.slice(..bytes) };
     let fetched = Fetched {
         fetch_offset: position,
@@ -101,7 +105,7 @@ pub(super) fn accept(
     Accepted::Fetched { fetched, largest_batch }
 }
 
-/// Walks the headers up to the range's end or to the first fault.
+/// Walks the batch headers up to the range's end or to the first fault.
 fn walk_headers(
     range: &OffsetRange,
     position: Offset,
@@ -128,7 +132,7 @@ fn walk_headers(
             return (extent, None);
         }
         let (base, end) = (header.base_offset, header.next_offset());
-        // The log was trimmed past the position: what is missing is no hole.
+        // The log was trimmed above the position: the missing offsets are not a hole.
         if base > extent.next && response.log_start > extent.next {
             let code = code::OFFSET_OUT_OF_RANGE;
             return (extent, Some(Stop::Code { address: Arc::clone(address), code }));
@@ -140,7 +144,7 @@ fn walk_headers(
         last = Some(Last { base, end, before: extent });
         extent.largest_batch = extent.largest_batch.max(header.total_bytes);
         if base >= range.until() {
-            // A hole up to the range's end, unless the batch after this one contradicts it.
+            // A hole up to the range's end, unless the next batch overlaps this one.
             extent.next = range.until();
             continue;
         }

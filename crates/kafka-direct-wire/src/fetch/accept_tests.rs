@@ -1,4 +1,4 @@
-//! Which batches of one response are delivered, and which are a fault.
+//! Tests of which batches of one response are delivered and which are a fault.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ fn response(records: Vec<u8>) -> PartitionResponse {
     }
 }
 
-/// What `response` means at `position` of the range `[0, until)`.
+/// Passes `response` to `accept` at `position` of the range `[0, until)`.
 fn accepted((position, until): (i64, i64), response: PartitionResponse) -> Accepted {
     let range = OffsetRange::new(TopicPartition::new("t", 0), 0, until).unwrap();
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
@@ -71,7 +71,7 @@ fn the_position_moves_to_the_end_of_the_last_whole_batch() {
 #[test]
 fn holes_and_a_start_inside_a_batch_are_trusted() {
     for (position, offsets, next) in [
-        // A hole at the position, between two batches, and a single batch after a hole.
+        // A hole at the position, a hole between two batches, and one batch after a hole.
         (0, &[(4, 5), (9, 12)][..], 12),
         (2, &[(30, 40)], 40),
         // The position is inside the first batch.
@@ -102,7 +102,7 @@ fn batches_at_and_after_the_end_of_the_range_are_cut_off() {
 }
 
 #[test]
-fn of_two_batches_that_overlap_neither_is_delivered() {
+fn two_batches_that_overlap_are_both_not_delivered() {
     let cut = |offsets: &[(i64, i64)], next: i64| {
         [batches(offsets), next.to_be_bytes().to_vec(), vec![0; 4]].concat()
     };
@@ -178,7 +178,7 @@ fn codes_bad_headers_and_empty_responses_are_distinguished() {
 
 proptest! {
     #[test]
-    fn a_log_with_holes_is_read_to_its_end_in_one_response_a_batch_at_most(
+    fn a_log_with_holes_is_read_to_its_end_in_at_most_one_response_per_batch(
         log in prop::collection::vec((prop_oneof![Just(0i64), 0..9i64], 1..9i64, 0..90usize), 1..12),
         [from, until] in any::<[Index; 2]>(),
         sizes in prop::collection::vec(prop_oneof![Just(1usize), 1..900usize], 1..5),
@@ -195,7 +195,7 @@ proptest! {
         let mut position = i64::try_from(from).unwrap();
         let mut responses = 0;
         while position < until {
-            // Whole batches up to a size, the first in any case, and the beginning of the next.
+            // Whole batches up to a size (the first always), and the beginning of the next batch.
             let due = log.partition_point(|(_, end, _)| *end <= position);
             let whole = 61 + log[due].2;
             let mut records: Vec<u8> =
@@ -206,7 +206,7 @@ proptest! {
             let next = fetched(accepted((position, until), response)).next.get();
             prop_assert!(next > position);
             let is_end = next == until || log.iter().any(|(_, end, _)| *end == next);
-            prop_assert!(is_end, "{} is no end of a batch", next);
+            prop_assert!(is_end, "{} is not the end of a batch", next);
             position = next;
             responses += 1;
         }

@@ -1,14 +1,17 @@
-//! The byte budget of a cluster: what fetches in flight and record sets in queues may hold (INV-8).
+//! The byte budget of a cluster: it bounds fetches in flight and record sets in queues (INV-8).
 //!
-//! A lane takes a [`Grant`] before it asks, splits it into one [`Lease`] for each record set that
-//! arrived, and gives the rest back. A lease ends when its bytes are handed to the caller: what was
-//! delivered is counted and never waited for ([`FetchMetrics::held_bytes`](super::FetchMetrics)), so a
-//! caller may keep every batch without stopping the others.
+//! A lane takes a [`Grant`] before it sends a request. It splits the grant into one [`Lease`] for each
+//! record set that arrived and releases the rest. A lease ends when the caller gets its bytes.
+//! Delivered bytes are counted ([`FetchMetrics::held_bytes`](super::FetchMetrics)), but they block
+//! nothing. So a caller may keep every batch without stopping other readers.
 //!
-//! A lane may go over the budget by one oversize batch: the broker sends the first batch whole
-//! whatever the limits. Readers that nobody polls may hold the whole budget; when nothing was given
-//! back for a while and someone starves, the lane has the largest of them *evicted* (see `cursor`):
-//! their bytes are dropped and fetched again when they are wanted.
+//! A lane may exceed the budget by one oversize batch, because the broker ignores the limits for the
+//! first batch of a response.
+//!
+//! Readers that are not polled may hold the whole budget. If a reader is blocked on the budget and
+//! nothing is released for a while, the lane *evicts* the largest queue (see
+//! [`partition_cursor`](super::partition_cursor)). Its bytes are dropped, and fetched again when the
+//! reader is polled.
 
 use std::sync::{
     Arc,
@@ -18,15 +21,15 @@ use std::sync::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
 
-/// Shared by all lanes of a cluster.
+/// The memory budget that all lanes of a cluster share.
 #[derive(Debug)]
 pub(crate) struct Budget {
     total: i64,
-    /// May go below zero by one oversize batch.
+    /// Bytes that can be granted; below zero by at most one oversize batch per lane.
     available: Mutex<i64>,
     peak_used: AtomicI64,
     freed: Notify,
-    /// Lanes that wait for more than there was.
+    /// The number of lanes that wait for budget.
     waiting: AtomicUsize,
 }
 
@@ -46,14 +49,14 @@ impl Budget {
         })
     }
 
-    /// Takes between `least` and `most` bytes, as many as there are; `None` if fewer than `least`
-    /// are left. `least` is at most `most` and the whole budget.
-    pub(crate) fn try_grant(self: &Arc<Self>, least: usize, most: usize) -> Option<Grant> {
+    /// Takes as many bytes as are available, from `min` to `max`, both inclusive. Returns `None` if
+    /// fewer than `min` are available. `min` must not exceed `max` or the whole budget.
+    pub(crate) fn try_grant(self: &Arc<Self>, min: usize, max: usize) -> Option<Grant> {
         let mut available = self.available.lock();
-        if *available < signed(least) {
+        if *available < signed(min) {
             return None;
         }
-        let bytes = signed(most).min(*available);
+        let bytes = signed(max).min(*available);
         self.take(&mut available, bytes);
         Some(Grant { budget: Arc::clone(self), bytes })
     }
@@ -73,12 +76,12 @@ impl Budget {
         self.freed.notify_waiters();
     }
 
-    /// Resolves when something was given back after this call was first polled or enabled.
+    /// Resolves when bytes are released after the future was first polled or enabled.
     pub(crate) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
 
-    /// Whether a lane waits that could not get what it needs.
+    /// Whether a lane waits for budget.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
@@ -89,18 +92,18 @@ impl Budget {
         Waiting(self)
     }
 
-    /// Bytes in flight and queued now; above the total by at most one oversize batch.
+    /// Bytes in flight and queued now; above the total by at most one oversize batch per lane.
     pub(crate) fn used(&self) -> i64 {
         self.total.saturating_sub(*self.available.lock())
     }
 
-    /// The most that was ever in flight and queued.
+    /// The highest number of bytes that were in flight and queued at once.
     pub(crate) fn peak_used(&self) -> i64 {
         self.peak_used.load(Ordering::Relaxed)
     }
 }
 
-/// A lane that waits for budget.
+/// Counts a lane as waiting for budget until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting<'a>(&'a Budget);
 
@@ -110,7 +113,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Bytes a lane may ask a broker for.
+/// Bytes that a lane may request from a broker. The rest is released on drop.
 #[derive(Debug)]
 pub(crate) struct Grant {
     budget: Arc<Budget>,
@@ -118,12 +121,13 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// How many bytes may be asked for.
+    /// The number of bytes that may be requested.
     pub(crate) fn bytes(&self) -> usize {
         usize::try_from(self.bytes).unwrap_or(0)
     }
 
-    /// Splits off what arrived for one partition; takes more where the broker sent more.
+    /// Splits off the bytes that arrived for one partition. Takes more from the budget if the broker
+    /// sent more than was granted; the budget may then fall below zero.
     pub(crate) fn lease(&mut self, bytes: usize) -> Lease {
         let bytes = signed(bytes);
         let over = bytes.saturating_sub(self.bytes);
@@ -142,7 +146,7 @@ impl Drop for Grant {
     }
 }
 
-/// Bytes that lie in a queue; given back when dropped.
+/// Bytes that are in a queue. They are released on drop.
 #[derive(Debug)]
 pub(crate) struct Lease {
     budget: Arc<Budget>,
@@ -166,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_comes_back_and_never_exceeds_the_total() {
+    fn grants_and_leases_are_released_and_never_exceed_the_total() {
         let budget = Budget::new(100);
         let mut grant = budget.try_grant(10, 60).unwrap();
         assert_eq!((grant.bytes(), budget.used()), (60, 60));

@@ -1,4 +1,4 @@
-//! What the cluster says about a stop: the log's bounds, or that the topic is another or missing.
+//! Queries the cluster about a stop: the log's bounds, or whether the topic was recreated or is missing.
 
 use kafka_direct_core::{IsolationLevel, Offset, TopicId};
 
@@ -10,16 +10,16 @@ use crate::{
     topology::Refresh,
 };
 
-/// What was found out about a stop.
+/// What the cluster reported about a stop.
 #[derive(Debug)]
 pub(super) enum Finding {
-    /// Nothing had to be asked.
+    /// No query was necessary.
     Plain,
-    /// The log's bounds.
+    /// The log's bounds now.
     Bounds(Bounds),
-    /// The topic's name has another id.
+    /// The topic has another id now, which means that it was recreated.
     Recreated(TopicId),
-    /// The topic cannot be found, for this reason.
+    /// The leader lookup failed with this error, or the topic is unknown.
     NoTopic(WireError),
 }
 
@@ -27,16 +27,16 @@ pub(super) enum Finding {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) log_start: Offset,
-    /// Below it records are in remote storage only.
+    /// Records below this offset are in remote storage only.
     pub(super) local_start: Offset,
     /// The readable end, exclusive.
     pub(super) end: Offset,
 }
 
-/// Asks the cluster what must be known to decide on `stop`. Changes nothing.
+/// Queries the cluster for the facts that a decision on `stop` needs. Changes nothing.
 ///
-/// The leader is looked up as fresh as `refresh`. `is_last_empty` says whether this empty response is
-/// the one after which a rest without records counts as a hole.
+/// `refresh` is how fresh the leader's metadata must be. `is_last_empty` is whether this empty response
+/// is the last one before the rest of the range counts as a hole.
 pub(super) async fn examine(
     stop: &Stop,
     range: &RangeState,
@@ -76,13 +76,13 @@ async fn find_bounds(
     let log_start = queries.find_offset(tp, ListOffset::Earliest).await?;
     let end = queries.find_offset(tp, which).await?.max(log_start);
     let is_hole = is_last_empty
-        && matches!(stop, Stop::Empty { end: answered } if (*answered).min(end) >= range.until());
+        && matches!(stop, Stop::Empty { end: stop_end } if (*stop_end).min(end) >= range.until());
     let local_start =
         if is_hole { find_local_start(range, queries, log_start).await? } else { log_start };
     Ok(Bounds { log_start, local_start, end })
 }
 
-/// Where the part of the log begins that is not in remote storage only (KIP-405).
+/// Returns the first offset that is not only in remote storage (KIP-405).
 async fn find_local_start(
     range: &RangeState,
     queries: &dyn PartitionQueries,
@@ -90,7 +90,7 @@ async fn find_local_start(
 ) -> Result<Offset, WireError> {
     match queries.find_offset(range.topic_partition(), ListOffset::EarliestLocal).await {
         Ok(local_start) => Ok(local_start.max(log_start)),
-        // A broker that supports the version and does not know this timestamp.
+        // The broker supports the request version but not this special timestamp.
         Err(WireError::Broker { code: code::UNSUPPORTED_VERSION, .. }) => Ok(log_start),
         Err(error) => Err(error),
     }

@@ -1,7 +1,7 @@
-//! Faults of one range in a row, without progress between them.
+//! Counts the consecutive faults of one range, without progress between them.
 //!
 //! There are two kinds. A passing fault is retried until the retry timeout ([`Retry`]). A response that
-//! may be wrong is requested again a fixed number of times, and then trusted ([`Repeatable`]).
+//! may be wrong is requested a fixed number of times and then trusted ([`Repeatable`]).
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use crate::{
     retry::{Retry, RetryPolicy},
 };
 
-/// A response that may be wrong or early. Only several of them in a row are trusted.
+/// A response that may be wrong or too early. It is trusted only after several in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeatable {
-    /// Bytes that are no valid response or no valid batch.
+    /// Bytes that are not a valid response or not a valid batch.
     Invalid,
     /// The topic is not in the metadata, which may lag for seconds after a restart.
     MissingTopic,
-    /// No batch, to a request that listed the range first and brought bytes for no other range.
+    /// A response without a batch, to a request that listed the range first and got no bytes for
+    /// other ranges.
     Empty,
-    /// The log ends before the fetch position, as on a new leader that lags.
+    /// The log ends before the fetch position, for example on a new leader that lags.
     ShortLog,
 }
 
 impl Repeatable {
-    /// How many in a row are trusted.
+    /// The number of responses in a row after which the response is trusted.
     pub(super) const fn limit(self) -> u32 {
         match self {
             Self::Invalid | Self::Empty => 3,
@@ -34,7 +35,7 @@ impl Repeatable {
     }
 }
 
-/// The counters of one range.
+/// The fault counters of one range.
 #[derive(Debug)]
 pub(super) struct FaultCounters {
     policy: RetryPolicy,
@@ -50,7 +51,7 @@ impl FaultCounters {
         Self { policy, retry: None, invalid: 0, missing_topic: 0, empty: 0, short_log: 0 }
     }
 
-    /// Forgets all faults: there was progress.
+    /// Resets all counters after progress.
     pub(super) fn clear(&mut self) {
         let Self { policy, retry, invalid, missing_topic, empty, short_log } = self;
         if retry.is_some() || [invalid, missing_topic, empty, short_log].iter().any(|n| **n > 0) {
@@ -58,18 +59,18 @@ impl FaultCounters {
         }
     }
 
-    /// Forgets the empty responses, which were about another position.
+    /// Resets the counter of empty responses, because they were about another position.
     pub(super) const fn clear_empty(&mut self) {
         self.empty = 0;
     }
 
-    /// How many responses in a row were empty.
+    /// The number of empty responses in a row.
     pub(super) const fn empty(&self) -> u32 {
         self.empty
     }
 
-    /// Counts a response that may be wrong. Returns the backoff before the next request, or `None` if
-    /// the limit is reached and the response is to be trusted.
+    /// Counts a response that may be wrong. Returns the backoff before the next request, or `None`
+    /// if the limit is reached and the response must be trusted.
     pub(super) fn count(&mut self, fault: Repeatable) -> Option<Duration> {
         let counter = match fault {
             Repeatable::Invalid => &mut self.invalid,
@@ -85,7 +86,7 @@ impl FaultCounters {
     /// count towards the retry timeout. `operation` names what is retried.
     ///
     /// # Errors
-    /// `error` if it does not pass by itself; [`WireError::Unavailable`] after the retry timeout.
+    /// `error` if a retry cannot help; [`WireError::Unavailable`] after the retry timeout.
     pub(super) fn retry(
         &mut self,
         error: WireError,
@@ -105,7 +106,7 @@ mod tests {
     use crate::ClusterConfig;
 
     #[test]
-    fn each_kind_is_counted_on_its_own_with_growing_backoff_up_to_its_limit() {
+    fn each_kind_has_its_own_counter_and_a_growing_backoff_up_to_its_limit() {
         let mut faults = FaultCounters::new(ClusterConfig::new(["h:1"]).get_retry_policy());
         for (fault, backoffs) in [
             (Repeatable::Invalid, &[100, 200][..]),
@@ -114,7 +115,7 @@ mod tests {
             (Repeatable::MissingTopic, &[100, 200, 400, 800, 1000, 1000, 1000]),
         ] {
             let counted = std::iter::from_fn(|| faults.count(fault));
-            assert_eq!(counted.map(|pause| pause.as_millis()).collect::<Vec<_>>(), backoffs);
+            assert_eq!(counted.map(|backoff| backoff.as_millis()).collect::<Vec<_>>(), backoffs);
         }
         faults.clear();
         assert_eq!(faults.count(Repeatable::Invalid), Some(Duration::from_millis(100)));

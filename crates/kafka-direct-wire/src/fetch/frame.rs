@@ -1,13 +1,12 @@
-//! Reading one response from a connection piece by piece: small fields through a small buffer, record
-//! sets straight into buffers of their own.
+//! Reads one response from a connection in pieces: small fields through a small buffer, record sets
+//! directly into their own buffers.
 //!
-//! Nothing is allocated by what a length claims before it is checked against what is left of the
-//! frame, and the frame against the limit. A read that brings nothing for the idle time-out ends the
-//! connection; a slow but steady one does not.
+//! A length field is checked against the rest of the frame before memory is allocated for it. The
+//! frame's size is checked against a limit. A read that gets no byte for the idle timeout fails, and
+//! the connection is closed. A slow but steady stream does not fail.
 //!
-//! Inside a response the task sleeps until a good part of it has come, not until anything has: what
-//! is left of the frame will come, so nobody waits for bytes that do not. Between responses the
-//! stream wakes for a single byte.
+//! Inside a response the task waits until many bytes have arrived, which saves wake-ups. It never
+//! waits for bytes after the end of the frame. Between responses one byte wakes the task.
 
 use std::{io, time::Duration};
 
@@ -17,14 +16,14 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::transport::TransportStream;
 
-/// Large enough for the fields of some dozen partitions, small enough that a record set is mostly
-/// read where it stays.
+/// The size of the field buffer. It has room for the fields of some dozen partitions. It is small, so
+/// that most of a record set is read directly into its own buffer.
 const BUFFER_BYTES: usize = 4 << 10;
-/// How much wakes a reader of a response that has as much left, a power of two. With less it costs
-/// more CPU time, with more no less; see docs/adr/0014-low-water-mark.md.
-const WAKE_BYTES: usize = 2 << 20;
-/// What has come is taken after this, however little: a slow link's batches are not kept waiting, and
-/// the budget that they hold is not taken for one that nobody gives back.
+/// The highest receive low watermark, a power of two. A lower one costs more CPU time, and a higher
+/// one saves none; see docs/adr/0014-low-water-mark.md.
+const MAX_LOW_WATERMARK_BYTES: usize = 2 << 20;
+/// The longest wait for the low watermark. After it, the task takes any bytes that have arrived. So
+/// the batches of a slow link are not delayed, and the budget they hold does not count as stalled.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 
 /// Why a response could not be read.
@@ -38,23 +37,24 @@ pub(super) enum FrameError {
     Malformed(&'static str),
 }
 
-/// Reads inside one frame, never past its end.
+/// Reads one frame and never reads past its end.
 #[derive(Debug)]
 pub(super) struct FrameReader<'a, S: ?Sized> {
     stream: &'a mut S,
     buffer: &'a mut Vec<u8>,
     at: usize,
-    /// Bytes of the frame that are not in the buffer yet.
+    /// Bytes of the frame that were not read from the stream yet.
     unread: usize,
     idle: Duration,
-    /// How many bytes wake a reader of the stream now; 1 when the frame is opened and closed.
-    wakes_at: usize,
-    /// Nothing is waited for together any more: the response comes slowly, or not at all.
+    /// The stream's receive low watermark now, in bytes; 1 when the frame is opened and closed.
+    low_watermark: usize,
+    /// The low watermark was not reached in time. All later reads of the frame wait for one byte.
     is_slow: bool,
 }
 
 impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
-    /// Waits for a response and reads its size. `buffer` is scratch space kept between responses.
+    /// Waits for a response and reads its size. A size above `limit`, in bytes, is an
+    /// error. `buffer` is scratch space that is reused between responses.
     pub(super) async fn open(
         stream: &'a mut S,
         buffer: &'a mut Vec<u8>,
@@ -64,9 +64,10 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         buffer.clear();
         buffer.reserve(BUFFER_BYTES);
         let mut frame =
-            Self { stream, buffer, at: 0, unread: 4, idle, wakes_at: 1, is_slow: false };
+            Self { stream, buffer, at: 0, unread: 4, idle, low_watermark: 1, is_slow: false };
         let size = frame.i32().await?;
-        let bytes = usize::try_from(size).map_err(|_| FrameError::Malformed("negative size"))?;
+        let bytes =
+            usize::try_from(size).map_err(|_| FrameError::Malformed("the size is negative"))?;
         if bytes > limit {
             return Err(FrameError::TooLarge { bytes, limit });
         }
@@ -74,7 +75,7 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(frame)
     }
 
-    /// Bytes of the frame not consumed yet.
+    /// Bytes of the frame that were not consumed yet, buffered ones included.
     pub(super) fn left(&self) -> usize {
         self.buffered().saturating_add(self.unread)
     }
@@ -83,7 +84,7 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         self.buffer.len().saturating_sub(self.at)
     }
 
-    /// Makes `count` bytes available at once; `count` is at most the buffer's size.
+    /// Reads until the buffer holds `count` bytes; `count` must not exceed the buffer's size.
     async fn fill(&mut self, count: usize) -> Result<(), FrameError> {
         if self.buffered() >= count {
             return Ok(());
@@ -135,10 +136,10 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
                 return Ok(value);
             }
         }
-        Err(FrameError::Malformed("a varint does not end"))
+        Err(FrameError::Malformed("a varint has more than 5 bytes"))
     }
 
-    /// A length or count: `None` for null. Compact forms count from one.
+    /// Reads a length or count; `None` for null. The flexible form stores the value plus one.
     pub(super) async fn length(&mut self, flexible: bool) -> Result<Option<usize>, FrameError> {
         let length = if flexible {
             let plus_one = self.unsigned_varint().await?;
@@ -155,7 +156,7 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         self.check(length)
     }
 
-    /// A string's length: two bytes in the older form.
+    /// Reads a string's length, in bytes. It has two bytes in versions that are not flexible.
     pub(super) async fn string_length(&mut self, flexible: bool) -> Result<usize, FrameError> {
         if flexible {
             return Ok(self.length(true).await?.unwrap_or(0));
@@ -166,7 +167,8 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(self.check(Some(length))?.unwrap_or(0))
     }
 
-    /// A count can never exceed the bytes that are left: each element takes at least one.
+    /// Checks that a length or count does not exceed the bytes that are left in the frame. Each
+    /// element takes at least one byte.
     fn check(&self, length: Option<usize>) -> Result<Option<usize>, FrameError> {
         if length.is_some_and(|length| length > self.left()) {
             return Err(FrameError::Malformed("a length exceeds the response"));
@@ -174,13 +176,13 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(length)
     }
 
-    /// The next `length` bytes in a buffer of their own.
+    /// Reads the next `length` bytes into a new buffer.
     pub(super) async fn bytes(&mut self, length: usize) -> Result<Vec<u8>, FrameError> {
         self.check(Some(length))?;
         self.read_into(Vec::with_capacity(length), length).await
     }
 
-    /// The next `length` bytes in a buffer of their own, which is one of `pool`'s.
+    /// Reads the next `length` bytes into a buffer of `pool`.
     pub(super) async fn record_set(
         &mut self,
         length: usize,
@@ -191,7 +193,7 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(pool.lend(own, length))
     }
 
-    /// Reads `length` bytes, for which `own` has room.
+    /// Reads `length` bytes into `own`, which has room for them.
     async fn read_into(&mut self, mut own: Vec<u8>, length: usize) -> Result<Vec<u8>, FrameError> {
         own.clear();
         let from_buffer = self.buffered().min(length);
@@ -207,15 +209,16 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
 
     /// Reads at least one byte of the frame.
     ///
-    /// If what the stream was asked to wake at does not come for a while, this takes what has, as
-    /// will all reads of the frame that follow: a stream that is slow is not silent.
+    /// If the low watermark is not reached within [`LONGEST_SLEEP`] or half the idle timeout, whichever
+    /// is less, this takes the bytes that have arrived. All later reads of the frame then wait for
+    /// one byte. So a slow stream does not time out.
     async fn read_some(&mut self, into: &mut (impl BufMut + Send)) -> Result<(), io::Error> {
-        // Ahead of the read, though it may not have to wait: asked of a socket that was just read
-        // empty, it had the broker pause for milliseconds in each response.
-        let wanted = self.worth_waking_for();
+        // Set before the read, although the read may not wait. Set on a socket that was just emptied,
+        // it made the broker pause for milliseconds in each response.
+        let wanted = self.choose_low_watermark();
         match self.set_receive_low_watermark(wanted) {
-            Err(error) if wanted < self.wakes_at => return Err(error),
-            // Not raised: the task is woken more often, and that is all.
+            Err(error) if wanted < self.low_watermark => return Err(error),
+            // An error on raising it is ignored: the task only wakes more often.
             _ => {}
         }
         let sleep = LONGEST_SLEEP.min(self.idle / 2);
@@ -223,7 +226,7 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         let got = if let Ok(got) = in_time {
             got?
         } else {
-            self.is_slow |= self.wakes_at > 1;
+            self.is_slow |= self.low_watermark > 1;
             self.set_receive_low_watermark(1)?;
             let late = timeout(self.idle.saturating_sub(sleep), self.stream.read_buf(into));
             late.await.map_err(|_| {
@@ -239,19 +242,19 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(())
     }
 
-    /// A power of two, so that the end of a response of many small parts asks for less a few times
-    /// and not with each of them.
-    fn worth_waking_for(&self) -> usize {
+    /// The low watermark for the next read, in bytes: a power of two up to the unread bytes. So the
+    /// end of a response with many small parts lowers it only a few times, and not for each part.
+    fn choose_low_watermark(&self) -> usize {
         if self.is_slow || self.unread <= BUFFER_BYTES {
             return 1;
         }
-        WAKE_BYTES.min(1 << self.unread.ilog2())
+        MAX_LOW_WATERMARK_BYTES.min(1 << self.unread.ilog2())
     }
 
     fn set_receive_low_watermark(&mut self, bytes: usize) -> Result<(), io::Error> {
-        if bytes != self.wakes_at {
+        if bytes != self.low_watermark {
             self.stream.set_receive_low_watermark(bytes)?;
-            self.wakes_at = bytes;
+            self.low_watermark = bytes;
         }
         Ok(())
     }
@@ -268,7 +271,7 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(())
     }
 
-    /// Steps over the tagged fields that end every structure of a flexible version.
+    /// Skips the tagged fields that end every structure of a flexible version.
     pub(super) async fn skip_tags(&mut self, flexible: bool) -> Result<(), FrameError> {
         if !flexible {
             return Ok(());
@@ -282,10 +285,11 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(())
     }
 
-    /// Nothing may be left: the next response must start on its first byte.
+    /// Checks that no bytes are left and resets the low watermark to 1. The next response must start at
+    /// its first byte.
     pub(super) fn close(mut self) -> Result<(), FrameError> {
         if self.left() > 0 {
-            return Err(FrameError::Malformed("bytes are left behind the response"));
+            return Err(FrameError::Malformed("bytes remain after the last field of the response"));
         }
         Ok(self.set_receive_low_watermark(1)?)
     }
@@ -320,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_count_beyond_the_frame_is_refused() {
+    async fn a_count_that_exceeds_the_frame_is_refused() {
         let mut buffer = Vec::new();
         let mut stream = join(&[0, 0, 0, 6, 0x7f, 0xff, 0xff, 0xff, 0, 0][..], sink());
         let mut frame = open(&mut stream, &mut buffer).await.unwrap();
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_varint_that_never_ends_is_refused() {
+    async fn a_varint_of_more_than_five_bytes_is_refused() {
         let mut buffer = Vec::new();
         let mut stream = join(&[0, 0, 0, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], sink());
         let mut frame = open(&mut stream, &mut buffer).await.unwrap();
@@ -336,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_broker_ends_in_a_time_out() {
+    async fn a_silent_broker_causes_a_timeout() {
         let (mut near, _far) = tokio::io::duplex(64);
         let mut buffer = Vec::new();
         let error = FrameReader::open(&mut near, &mut buffer, 100, IDLE).await.unwrap_err();

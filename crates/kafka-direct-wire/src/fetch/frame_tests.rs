@@ -1,5 +1,5 @@
-//! What asks a stream to sleep longer never has it sleep for ever: frames through streams that give
-//! nothing until as much is there as they were asked to wake at.
+//! Tests that a raised receive low watermark never blocks a reader forever. The streams of these
+//! tests return nothing until the low watermark is reached.
 
 use std::{
     io,
@@ -24,27 +24,29 @@ use super::frame::{FrameError, FrameReader};
 use crate::transport::TransportStream;
 
 const IDLE: Duration = Duration::from_secs(10);
-/// On the clock of the machine.
-const FOR_EVER: Duration = Duration::from_secs(60);
-/// More than a reader waits for at once.
+/// The timeout of tests with real sockets, on the machine's clock.
+const TEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// A size in bytes above the highest low watermark.
 const LARGE: usize = 5 << 20;
 
-/// A kernel that keeps its word to the byte: no reader is woken below the mark, but at the end.
+/// A stream that applies the low watermark exactly: below it, only the end of the stream wakes a
+/// reader.
 struct Strict {
     from: DuplexStream,
-    came: Vec<u8>,
+    arrived: Vec<u8>,
+    /// The low watermark, in bytes.
     mark: usize,
-    /// The highest mark so far.
+    /// The highest low watermark so far.
     highest: usize,
     ended: bool,
-    /// What is refused: to wake at more, or at less.
+    /// Whether a change of the low watermark is refused, by its old and new value.
     refuses: fn(usize, usize) -> bool,
 }
 
-/// What only reads as a stream.
+/// A [`TransportStream`] that reads from `from` and discards writes.
 fn strict(from: DuplexStream) -> Join<Strict, Sink> {
-    let came = Vec::new();
-    join(Strict { from, came, mark: 1, highest: 1, ended: false, refuses: |_, _| false }, sink())
+    let arrived = Vec::new();
+    join(Strict { from, arrived, mark: 1, highest: 1, ended: false, refuses: |_, _| false }, sink())
 }
 
 impl TransportStream for Join<Strict, Sink> {
@@ -70,21 +72,21 @@ impl AsyncRead for Strict {
             let mut buffer = ReadBuf::new(&mut some);
             match Pin::new(&mut self.from).poll_read(cx, &mut buffer)? {
                 Poll::Ready(()) if buffer.filled().is_empty() => self.ended = true,
-                Poll::Ready(()) => self.came.extend_from_slice(buffer.filled()),
+                Poll::Ready(()) => self.arrived.extend_from_slice(buffer.filled()),
                 Poll::Pending => break,
             }
         }
-        if self.came.len() < self.mark && !self.ended {
+        if self.arrived.len() < self.mark && !self.ended {
             return Poll::Pending;
         }
-        let count = into.remaining().min(self.came.len());
-        into.put_slice(&self.came[..count]);
-        self.came.drain(..count);
+        let count = into.remaining().min(self.arrived.len());
+        into.put_slice(&self.arrived[..count]);
+        self.arrived.drain(..count);
         Poll::Ready(Ok(()))
     }
 }
 
-/// A frame of these record sets, each behind its length.
+/// A frame of record sets with these sizes in bytes, each after its length field.
 fn frame(sets: &[usize]) -> Vec<u8> {
     let size: usize = sets.iter().map(|bytes| bytes + 4).sum();
     let mut wire = i32::try_from(size).unwrap().to_be_bytes().to_vec();
@@ -95,7 +97,7 @@ fn frame(sets: &[usize]) -> Vec<u8> {
     wire
 }
 
-/// Reads a frame as a response is read.
+/// Reads a frame in the way a response is read, and returns its record sets.
 async fn read<S: TransportStream>(
     stream: &mut S,
     pool: &BufferPool,
@@ -119,10 +121,10 @@ fn block_on_paused<F: Future>(future: F) -> F::Output {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Two frames on one stream, in packets of any size: nobody sleeps for bytes that do not come,
-    /// which under this clock would show as time that has passed.
+    /// Two frames on one stream, in packets of any size. A wait for bytes that never arrive would
+    /// advance the paused clock.
     #[test]
-    fn no_frame_is_waited_for_longer_than_its_bytes_take(
+    fn a_reader_never_waits_longer_than_the_bytes_of_its_frame_take(
         frames in prop::collection::vec(
             prop::collection::vec(prop_oneof![3 => 1usize..9000, 1 => 1usize..LARGE / 2], 0..8), 2),
         packet in prop_oneof![1usize..100, 1000usize..100_000, Just(4 << 20)],
@@ -137,7 +139,7 @@ proptest! {
                     far.write_all(packet).await.unwrap();
                     tokio::task::yield_now().await;
                 }
-                far // open, so that the end wakes nobody
+                far // stays open, so that the end of the stream does not wake the reader
             });
             let (mut stream, pool, began) =
                 (strict(near), BufferPool::new(1 << 20), Instant::now());
@@ -156,7 +158,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_response_wakes_its_reader_for_megabytes_and_a_small_one_for_a_byte() {
+async fn a_large_response_sets_a_low_watermark_of_megabytes_and_a_small_one_of_one_byte() {
     for (bytes, expected) in [(3000, 1), (1 << 20, 1 << 20), (LARGE, 2 << 20)] {
         let (near, mut far) = duplex(1000);
         let mut stream = strict(near);
@@ -168,7 +170,7 @@ async fn a_large_response_wakes_its_reader_for_megabytes_and_a_small_one_for_a_b
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_takes_its_time_before_a_response_is_not_slow_within_it() {
+async fn a_broker_that_is_slow_before_a_response_is_not_treated_as_slow_within_it() {
     let (near, mut far) = duplex(1000);
     let mut stream = strict(near);
     let writing = tokio::spawn(async move {
@@ -181,7 +183,7 @@ async fn a_broker_that_takes_its_time_before_a_response_is_not_slow_within_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_drips_is_read_whole() {
+async fn a_response_that_arrives_slowly_is_read_whole() {
     let (near, mut far) = duplex(LARGE);
     let writing = tokio::spawn(async move {
         for packet in frame(&[20_000]).chunks(1000) {
@@ -196,7 +198,7 @@ async fn a_response_that_drips_is_read_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_cannot_sleep_longer_is_read_and_one_that_cannot_sleep_less_is_given_up() {
+async fn a_refusal_to_raise_the_low_watermark_is_ignored_and_a_refusal_to_lower_it_is_an_error() {
     for (refuses, is_read) in
         [((|from, to| to > from) as fn(usize, usize) -> bool, true), (|from, to| to < from, false)]
     {
@@ -219,7 +221,7 @@ async fn a_stream_that_cannot_sleep_longer_is_read_and_one_that_cannot_sleep_les
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_stops_in_the_middle_times_out_after_the_idle_time() {
+async fn a_response_that_stops_in_the_middle_times_out_after_the_idle_timeout() {
     let (near, mut far) = duplex(LARGE);
     far.write_all(&frame(&[20_000])[..10_000]).await.unwrap();
     let began = Instant::now();
@@ -234,33 +236,34 @@ async fn tcp() -> (TcpStream, TcpStream) {
     (near, listener.accept().await.unwrap().0)
 }
 
-/// The socket by itself: a frame's reader would look after a while.
+/// Tests the socket alone, because a [`FrameReader`] also reads after a timeout.
 #[tokio::test]
-async fn a_socket_that_closes_or_breaks_below_the_mark_wakes_its_reader() {
-    for breaks in [false, true] {
+async fn a_socket_that_closes_or_fails_below_the_low_watermark_wakes_its_reader() {
+    for fails in [false, true] {
         let (mut near, mut far) = tcp().await;
         near.set_receive_low_watermark(1 << 20).unwrap();
         let reading = tokio::spawn(async move { near.read_to_end(&mut Vec::new()).await });
         far.write_all(&[7; 5000]).await.unwrap();
         for _ in 0..1000 {
-            tokio::task::yield_now().await; // so that it sleeps
+            tokio::task::yield_now().await; // until the reader waits
         }
-        if breaks {
+        if fails {
             far.set_zero_linger().unwrap();
         }
         drop(far);
-        let ended = timeout(FOR_EVER, reading).await.expect("it sleeps on").unwrap();
-        assert_eq!(ended.is_err(), breaks, "{ended:?}");
+        let ended =
+            timeout(TEST_TIMEOUT, reading).await.expect("the reader was not woken").unwrap();
+        assert_eq!(ended.is_err(), fails, "{ended:?}");
     }
 }
 
-/// On the systems that have such a mark.
+/// Runs only on systems that have a receive low watermark.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_socket_sleeps_below_its_mark_and_wakes_when_it_is_lowered() {
+async fn a_socket_waits_below_its_low_watermark_and_wakes_when_it_is_lowered() {
     let (mut near, mut far) = tcp().await;
     if !crate::low_water::is_new_enough() {
-        eprintln!("skipped: this system has no usable mark");
+        eprintln!("skipped: this system has no usable low watermark");
         return;
     }
     near.set_receive_low_watermark(1 << 20).unwrap();
@@ -269,6 +272,9 @@ async fn a_socket_sleeps_below_its_mark_and_wakes_when_it_is_lowered() {
     let early = timeout(Duration::from_millis(50), near.read_exact(&mut few)).await;
     assert!(early.is_err(), "woken for three bytes");
     near.set_receive_low_watermark(1).unwrap();
-    timeout(FOR_EVER, near.read_exact(&mut few)).await.expect("it sleeps on").unwrap();
+    timeout(TEST_TIMEOUT, near.read_exact(&mut few))
+        .await
+        .expect("the reader was not woken")
+        .unwrap();
     assert_eq!(&few, b"few");
 }

@@ -1,10 +1,10 @@
-//! A lane: one connection to one leader with one Fetch in flight, for every cursor that has room.
+//! A lane: one connection to one leader with one Fetch in flight, for all cursors that have room.
 //!
-//! The lane's task never waits for a reader: a cursor whose queue is full is left out of the next
-//! request. The next request goes out as soon as the last response is in the queues, before any of it
-//! is decoded.
+//! The lane's task never waits for a reader. It leaves a cursor with a full queue out of the next
+//! request. It sends the next request when the last response is in the queues, before any of it is
+//! decoded.
 //!
-//! Lock order: a cursor's state, then the budget. The inbox is never held together with either.
+//! Lock order: a cursor's state, then the budget. The inbox lock is never held together with either.
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
@@ -28,15 +28,17 @@ use super::{
 };
 use crate::{address::address, config::ClusterConfig, connection::Connection, error::WireError};
 
-/// An idle lane closes its connection after this.
+/// A lane without cursors closes its connection after this.
 const IDLE_CLOSE: Duration = Duration::from_secs(60);
-/// How long nothing may be given back to the budget while a reader starves.
+/// How long a reader may be blocked on the budget, without a release, before a queue is evicted.
 const STALL: Duration = Duration::from_secs(1);
-/// After so many queued bytes the lane gives way, see [`reschedule`].
+/// The lane yields after this many queued bytes, see [`reschedule`].
 const YIELD_AFTER_BYTES: usize = 256 << 10;
-/// The first version whose throttle the client waits out: before, the broker has (KIP-219).
+/// The first Fetch version in which the client waits out a throttle. In earlier versions the broker
+/// waits before it responds (KIP-219).
 const CLIENT_WAITS: i16 = 8;
-/// What readers see of a lane.
+
+/// The part of a lane that readers use: they register cursors and wake its task.
 #[derive(Debug)]
 pub(super) struct Lane {
     inbox: Mutex<Inbox>,
@@ -57,7 +59,7 @@ impl Lane {
         Arc::new(Self { inbox: Mutex::new(inbox), wake: Notify::new() })
     }
 
-    /// Gives the lane another cursor, and the leader's address as it is known now.
+    /// Adds a cursor and sets the leader's current address. Stops the cursor if the lane is closed.
     pub(super) fn register(&self, cursor: Arc<PartitionCursor>, host: &Arc<str>, port: u16) {
         let mut inbox = self.inbox.lock();
         if inbox.closed {
@@ -72,7 +74,8 @@ impl Lane {
         self.wake();
     }
 
-    /// Tells the lane that something changed: room in a queue, a blocked_on_budget or a gone reader.
+    /// Wakes the lane's task after a change: a queue has room, or a reader is blocked on the budget
+    /// or was dropped.
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -88,7 +91,7 @@ impl Lane {
     }
 }
 
-/// The task behind a lane. However it ends, its readers are told.
+/// The task of a lane. Its end, for any reason, stops all its cursors.
 #[derive(Debug)]
 pub(super) struct LaneTask {
     lane: Arc<Lane>,
@@ -99,14 +102,14 @@ pub(super) struct LaneTask {
     /// The cursors of every lane of the cluster.
     all: Arc<AllCursors>,
     cursors: Vec<Arc<PartitionCursor>>,
-    /// Requests so far.
+    /// The number of requests so far.
     number: u64,
-    /// The largest batch of the last response that brought any, in bytes.
+    /// The largest batch of the last response that had a batch, in bytes.
     largest_batch: usize,
-    /// When the last response came, or the throttle that it named is over.
-    answered: Option<Instant>,
+    /// When the last response was complete, or when its throttle ends, whichever is later.
+    responded_at: Option<Instant>,
     quota: Quota,
-    /// Since when a reader starves and nothing was given back to the budget.
+    /// Since when a reader is blocked on the budget and nothing was released.
     stalled: Option<Instant>,
     connection: Option<Connection>,
     buffer: Vec<u8>,
@@ -143,7 +146,7 @@ impl LaneTask {
             cursors: Vec::new(),
             number: 0,
             largest_batch: 0,
-            answered: None,
+            responded_at: None,
             quota: Quota::default(),
             stalled: None,
             connection: None,
@@ -151,7 +154,7 @@ impl LaneTask {
         }
     }
 
-    /// Serves cursors until the lane is closed.
+    /// Fetches for the lane's cursors until the lane is closed.
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
             let limits = FetchLimits::new(&self.config, self.quota.refusals());
@@ -161,10 +164,10 @@ impl LaneTask {
                 self.idle().await;
                 continue;
             }
-            // Before budget is taken: a broker that is down or throttles holds none.
+            // Before budget is taken, so that a broker that is down or throttles holds none.
             if let Err(error) = self.connection().await {
                 self.connection = None;
-                self.hand_back(&selection, &Stop::from(error));
+                self.stop_cursors(&selection, &Stop::from(error));
                 continue;
             }
             if self.waited_out_throttle().await {
@@ -173,31 +176,32 @@ impl LaneTask {
             let partition = limits.partition(self.all.count());
             let wanted = limits.grant(partition, selection.largest_batches());
             let Self { lane, budget, all, stalled, .. } = &mut self;
-            let afforded = Self::afford(lane, budget, all, stalled, &selection, wanted).await;
-            let Some(grant) = afforded else { continue };
+            let grant = Self::take_budget(lane, budget, all, stalled, &selection, wanted).await;
+            let Some(grant) = grant else { continue };
             if let Err(stop) = self.fetch(&selection, grant, limits, partition).await {
                 self.connection = None;
-                self.hand_back(&selection, &stop);
+                self.stop_cursors(&selection, &stop);
             }
         }
     }
 
-    /// Takes in new cursors and forgets finished ones; `false` when the lane was closed.
+    /// Adds new cursors and removes finished ones. Returns `false` if the lane was closed.
     fn take_inbox(&mut self) -> bool {
         let mut inbox = self.lane.inbox.lock();
         let closed = inbox.closed;
         let new = std::mem::take(&mut inbox.cursors);
         drop(inbox);
         self.cursors.retain(|cursor| !cursor.is_over());
-        // Behind all who wait, and ahead of whoever was served just now.
+        // After all cursors that wait, and before the cursors of the last request.
         for cursor in &new {
-            cursor.stand_in_line(self.number.saturating_sub(1));
+            cursor.set_served(self.number.saturating_sub(1));
         }
         self.cursors.extend(new);
         !closed
     }
 
-    /// Waits out a throttle; `true` if it waited, for what there is to ask may be another then.
+    /// Waits until a throttle ends or the lane is woken. Returns whether it waited, because the
+    /// selection may have changed meanwhile.
     async fn waited_out_throttle(&mut self) -> bool {
         let Some(connection) = self.connection.as_mut().filter(|open| open.is_throttled()) else {
             return false;
@@ -209,6 +213,7 @@ impl LaneTask {
         true
     }
 
+    /// Waits until the lane is woken. Closes the connection of a lane that stays without cursors.
     async fn idle(&mut self) {
         let woken = self.lane.wake.notified();
         if self.cursors.is_empty() && self.connection.is_some() {
@@ -220,11 +225,12 @@ impl LaneTask {
         }
     }
 
-    /// Takes budget for a selection; `None` after a wait that may have changed what there is to ask.
+    /// Takes budget for a selection. Returns `None` after a wait, because the selection may have changed
+    /// meanwhile.
     ///
-    /// When a reader starves and nothing is given back for a while, whoever holds the budget is not
-    /// being read: the largest such queue is evicted.
-    async fn afford(
+    /// If a reader is blocked on the budget and nothing is released for [`STALL`], the queues that
+    /// hold the budget are not being read. The largest of them is evicted.
+    async fn take_budget(
         lane: &Lane,
         budget: &Arc<Budget>,
         all: &AllCursors,
@@ -233,7 +239,7 @@ impl LaneTask {
         wanted: GrantLimits,
     ) -> Option<Grant> {
         if budget.is_waited_for() {
-            // What this lane has just given back is not taken again before others could have it.
+            // So that other lanes can take the budget that this lane has just released.
             reschedule().await;
         }
         let freed = budget.freed();
@@ -259,7 +265,7 @@ impl LaneTask {
         grant
     }
 
-    /// Opens the connection if there is none to the leader's address as it is known now.
+    /// Returns a connection to the leader's current address. Opens one if there is none.
     async fn connection(&mut self) -> Result<&mut Connection, WireError> {
         let (host, port) = {
             let inbox = self.lane.inbox.lock();
@@ -275,7 +281,7 @@ impl LaneTask {
         Ok(connection)
     }
 
-    /// One request and its whole response.
+    /// Sends one request and handles its whole response.
     async fn fetch(
         &mut self,
         selection: &FetchSelection,
@@ -283,18 +289,18 @@ impl LaneTask {
         limits: FetchLimits,
         partition: PartitionLimits,
     ) -> Result<(), Stop> {
-        let (idle, asked_bytes) = (self.config.get_request_timeout(), grant.bytes());
+        let (idle, requested_bytes) = (self.config.get_request_timeout(), grant.bytes());
         let metrics = Arc::clone(&self.metrics);
         let mut buffer = std::mem::take(&mut self.buffer);
         let pool = self.pool.clone();
         self.number = self.number.wrapping_add(1);
-        let (number, answered) = (self.number, self.answered);
+        let (number, responded_at) = (self.number, self.responded_at);
         let connection = self.connection().await?;
         let version = connection.version(ApiKey::Fetch)?;
         let version =
             if selection.knows_ids() { version } else { version.min(BY_ID.wrapping_sub(1)) };
-        let partition = partition.sharing(asked_bytes, selection.listed.len());
-        let request = selection.request(version, asked_bytes, partition, idle);
+        let partition = partition.sharing(requested_bytes, selection.listed.len());
+        let request = selection.request(version, requested_bytes, partition, idle);
         let sent = Instant::now();
         let address = Arc::clone(connection.address());
         let before = connection.sent_bytes();
@@ -303,7 +309,7 @@ impl LaneTask {
             .await
             .unwrap_or_else(|_| Err(WireError::timeout(&address, "Fetch", idle)))?;
         Metrics::add(&metrics.request_bytes, connection.sent_bytes().saturating_sub(before));
-        let limit = limits.max_response_bytes(asked_bytes, selection.listed.len());
+        let limit = limits.max_response_bytes(requested_bytes, selection.listed.len());
         let expected = Expected { correlation, version, limit, idle };
         let opening = FetchResponse::open(&mut *connection.stream, &mut buffer, pool, expected);
         let mut response = opening.await.map_err(|error| Stop::unreadable(&address, error))?;
@@ -313,27 +319,27 @@ impl LaneTask {
         let code = response.code;
         let mut handler = ResponseHandler::new(selection, number, &address, &metrics);
         handler.throttled = !throttle.is_zero();
-        handler.before = answered;
+        handler.before = responded_at;
         let mut bytes_since_yield = 0usize;
         while let Some((topic, partition)) =
             response.partition().await.map_err(|error| Stop::unreadable(&address, error))?
         {
             let Some(at) = selection.find(topic, partition.partition, version, handler.next) else {
-                let reason = "the response names a partition that was not asked for";
+                let reason = "the response names a partition that was not requested";
                 return Err(Stop::unreadable(&address, FrameError::Malformed(reason)));
             };
             bytes_since_yield = bytes_since_yield.saturating_add(partition.records.len());
             handler.take(at, partition, &mut grant);
-            // Behind the last partition the next request goes out first.
+            // Not near the end of the response: there the next request is sent first.
             if bytes_since_yield >= YIELD_AFTER_BYTES && response.left() >= YIELD_AFTER_BYTES {
                 bytes_since_yield = 0;
                 reschedule().await;
             }
         }
         response.finish().await.map_err(|error| Stop::unreadable(&address, error))?;
-        metrics.answered_after(sent.elapsed());
+        metrics.record_latency(sent.elapsed());
         let is_refused = handler.throttled && handler.largest_batch == 0;
-        // Nothing, and at once: that broker did not wait.
+        // A broker of an earlier version does not wait before it sends a refused response.
         if version >= CLIENT_WAITS || is_refused {
             connection.throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
         }
@@ -344,19 +350,25 @@ impl LaneTask {
         }
         handler.finish(code);
         if self.quota.count(is_refused) {
-            tracing::warn!(%address, asked_bytes, "a quota has let nothing through for a minute");
+            tracing::warn!(
+                %address,
+                requested_bytes,
+                "the broker's quota has refused all fetch responses for a minute; raise the quota"
+            );
         }
-        self.answered = quiet_until.max(Some(Instant::now()));
+        self.responded_at = quiet_until.max(Some(Instant::now()));
         self.buffer = buffer;
         Ok(())
     }
 
-    /// Gives cursors back to their readers after a fault of the connection: those of the request, and
-    /// the rest of the lane too, since all of them depend on it.
-    fn hand_back(&mut self, selection: &FetchSelection, stop: &Stop) {
+    /// Stops all cursors of the lane after a fault of the connection, because all of them use it.
+    ///
+    /// After a response that is too large, only a cursor that was alone in its request is stopped. Of
+    /// several, the first is requested alone next.
+    fn stop_cursors(&mut self, selection: &FetchSelection, stop: &Stop) {
         if let Stop::TooLarge { bytes } = stop {
-            // Only the first partition of a request can bring more than was asked for, unless the
-            // broker fills in another order.
+            // Only the first partition of a request can exceed the requested bytes, unless the broker
+            // fills responses in another order.
             match selection.listed.as_slice() {
                 [only] => only.cursor.stop(Stop::TooLarge { bytes: *bytes }),
                 [first, ..] => first.cursor.set_priority(FetchPriority::Alone),
@@ -365,21 +377,22 @@ impl LaneTask {
             return;
         }
         for cursor in self.cursors.drain(..) {
-            cursor.stop_after(self.answered, stop.clone());
+            cursor.stop_after(self.responded_at, stop.clone());
         }
     }
 }
 
-/// Lets another worker thread take over the lane.
+/// Yields so that another worker thread can run the current task.
 ///
-/// A worker keeps the task that it woke last to itself, so the reader of the bytes that were just
-/// queued decodes next on this thread while others sleep and nobody reads the socket. A task that
-/// wakes itself stands in the queue that others take from, and one of them is woken;
-/// `tokio::task::yield_now` instead waits until this thread has nothing else to do.
+/// A tokio worker thread runs the task that it woke last next, and no other thread can take that task.
+/// So the reader of the bytes that were just queued decodes on this thread. Meanwhile the other
+/// threads sleep and the socket is not read. A task that wakes itself enters the queue that other
+/// threads take from, and tokio wakes one of them. `tokio::task::yield_now` does not help: it waits
+/// until this thread has no other task to run.
 pub(super) async fn reschedule() {
-    let mut has_given = false;
+    let mut has_yielded = false;
     std::future::poll_fn(|context| {
-        if std::mem::replace(&mut has_given, true) {
+        if std::mem::replace(&mut has_yielded, true) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();

@@ -1,39 +1,45 @@
-//! How many bytes a Fetch request asks for: all decisions in one place, as pure functions.
+//! Decides how many bytes a Fetch request asks for. All decisions are here, as pure functions.
 //!
 //! - [`FetchLimits::max_partitions`]: how many partitions are listed.
 //! - [`FetchLimits::grant`]: how many bytes of the memory budget the request takes.
-//! - [`PartitionLimits::bytes`]: how many bytes are asked of one partition.
+//! - [`PartitionLimits::bytes`]: how many bytes are requested of one partition.
 //! - [`FetchLimits::max_response_bytes`]: the size above which a response is refused.
 //!
-//! With the default settings a partition is asked for 512 KiB to 2 MiB: few partitions get large reads,
-//! many share. Where 16 of its batches are larger, it is asked for up to 4 MiB if the budget has room for
-//! as much of every partition, because the end of a response cuts a batch whose beginning is then fetched
-//! twice. There is room for one batch in any case.
+//! With the default settings 512 KiB to 2 MiB are requested of a partition. The fewer partitions a
+//! request has, the more bytes each gets.
+//!
+//! If 16 batches of a partition are larger than that, up to 4 MiB are requested. The condition is that
+//! the budget has room for as much of every cursor. The reason is that the end of a response cuts a
+//! batch, whose beginning is then fetched twice. A request always has room for one batch of each
+//! partition, up to `partition_max_bytes`.
 
 use super::partition_cursor::QUEUE_LENGTH;
 use crate::config::ClusterConfig;
 
-/// Fewest bytes asked of one partition: smaller reads cost more requests.
+/// Fewest bytes requested of one partition. Smaller reads would need more requests.
 const MIN_PARTITION_BYTES: usize = 512 << 10;
-/// Fewest bytes asked for under a quota. A batch comes whole anyway, and requests have quotas too.
+/// Fewest bytes requested under a quota. The broker sends a first batch whole in any case, and
+/// requests have quotas too.
 const MIN_QUOTA_BYTES: usize = 256 << 10;
-/// How many partitions are listed where a response has room for one: most have less left than they are
-/// asked for. More would cost both sides work for partitions that this response cannot serve.
+/// How many partitions are listed per partition that the response has room for. Most partitions have
+/// fewer bytes left than requested. More would cost both sides work for partitions that the response
+/// has no room for.
 const LISTED_PER_SERVED: usize = 4;
-/// Responses of a cursor that hold budget when it is served as fast as possible: those in its queue, and
-/// one in flight.
+/// The most responses of one cursor that hold budget: those in its queue, and one in flight.
 const RESPONSES_PER_CURSOR: usize = QUEUE_LENGTH + 1;
-/// How many batches of a partition a response has room for, if there is memory. On average half of the
-/// batch that its end cuts is fetched again: a quarter of two batches, 3 % of sixteen.
+/// How many batches of a partition a response has room for, if there is memory. The end of a response
+/// cuts a batch, of which half is fetched again on average. That is a quarter of two batches, but
+/// 3 % of sixteen.
 const BATCHES: usize = 16;
-/// Room for fewer batches than this is not rounded down to whole batches: too much would be lost.
+/// Room for fewer batches than this is not rounded down to whole batches. The rounding would lose too
+/// much of it.
 const MIN_ROUNDED_BATCHES: usize = 3;
-/// Room after each batch for the marker that ends a transaction, a batch of 78 bytes. Without it the
-/// last of a whole number of batches would be cut.
+/// Room after each batch for the marker that ends a transaction, a batch of 78 bytes. Without this room
+/// the markers would cut the last batch.
 const MARKER_BYTES: usize = 128;
 /// Room in a response for the fields of one partition.
 const PARTITION_FIELDS_BYTES: usize = 1 << 10;
-/// Room in a response for everything else, lists of aborted transactions included.
+/// Room in a response for all other fields, lists of aborted transactions included.
 const RESPONSE_FIELDS_BYTES: usize = 4 << 20;
 
 /// The limits of one Fetch request, in bytes.
@@ -43,31 +49,31 @@ pub(super) struct FetchLimits {
     partition_max: usize,
     memory_budget: usize,
     max_batch: usize,
-    /// At most this much while a broker's quota refuses responses.
+    /// The limit while a broker's quota refuses responses.
     quota: usize,
 }
 
-/// How many bytes of the memory budget a request takes.
+/// How many bytes of the memory budget a request takes, from `min` to `max`, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GrantLimits {
-    /// With less the request waits.
+    /// The request waits until the budget has this many bytes.
     pub(super) min: usize,
     pub(super) max: usize,
 }
 
-/// How many bytes may be asked of one partition.
+/// The limits of one partition of a Fetch request, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PartitionLimits {
     /// The partition's part of the request.
     request: usize,
-    /// The partition's part of the memory budget, if every cursor had as much queued and in flight.
+    /// The partition's part of the memory budget, if all cursors have as much queued and in flight.
     budget: usize,
-    /// The setting: all of it only for large batches, half of it otherwise.
+    /// The setting `partition_max_bytes`. Only large batches may use all of it, others use half.
     max: usize,
 }
 
 impl FetchLimits {
-    /// The limits after `refusals` responses that a quota refused: each halves the request (see
+    /// The limits after a quota refused `refusals` responses. Each refusal halves the request (see
     /// [`quota`](super::quota)).
     pub(super) fn new(config: &ClusterConfig, refusals: u32) -> Self {
         let fetch_max = config.get_fetch_max_bytes();
@@ -80,21 +86,21 @@ impl FetchLimits {
         }
     }
 
-    /// How many partitions the request lists.
+    /// The most partitions that the request lists.
     pub(super) fn max_partitions(self) -> usize {
         let served = self.quota / MIN_PARTITION_BYTES;
         served.saturating_mul(LISTED_PER_SERVED).max(LISTED_PER_SERVED)
     }
 
-    /// The limits of each partition, where the cluster has `cursor_count` cursors.
+    /// The limits of each partition if the cluster has `cursor_count` cursors.
     pub(super) fn partition(self, cursor_count: usize) -> PartitionLimits {
         let responses = cursor_count.max(1).saturating_mul(RESPONSES_PER_CURSOR);
         let budget = self.memory_budget.checked_div(responses).unwrap_or(0);
         PartitionLimits { request: usize::MAX, budget, max: self.partition_max }
     }
 
-    /// How much budget to take for partitions whose batches are as large as `largest_batches`, in
-    /// bytes; 0 where that is not known.
+    /// How much budget to take for a request. `largest_batches` has the largest batch of each partition,
+    /// in bytes; 0 if it is not known.
     pub(super) fn grant(
         self,
         partition: PartitionLimits,
@@ -106,8 +112,8 @@ impl FetchLimits {
         GrantLimits { min: MIN_PARTITION_BYTES.min(max).min(self.memory_budget), max }
     }
 
-    /// The largest response to a request for `granted` bytes. The first batch comes whole, also if it
-    /// is larger than the request allows.
+    /// The largest valid response to a request for `granted` bytes, in bytes. The broker sends the
+    /// first batch whole, also if it is larger than the request allows.
     pub(super) fn max_response_bytes(self, granted: usize, partition_count: usize) -> usize {
         RESPONSE_FIELDS_BYTES
             .saturating_add(granted)
@@ -117,19 +123,21 @@ impl FetchLimits {
 }
 
 impl PartitionLimits {
-    /// The same where `partition_count` partitions share `granted` bytes.
+    /// These limits if `partition_count` partitions share `granted` bytes.
     pub(super) fn sharing(self, granted: usize, partition_count: usize) -> Self {
         let request = granted.checked_div(partition_count).unwrap_or(0).max(MIN_PARTITION_BYTES);
         Self { request, ..self }
     }
 
-    /// How much to ask for where batches are as large as `largest_batch`: room for one of them at
-    /// least, since a larger one comes only as the first of a response.
+    /// How many bytes to request if the largest batch has `largest_batch` bytes, 0 if unknown.
+    ///
+    /// There is room for at least one batch, up to `partition_max_bytes`. A batch that does not fit is
+    /// sent only as the first of a response.
     pub(super) fn bytes(self, largest_batch: usize) -> usize {
         let Self { request, budget, max } = self;
         let for_batches = largest_batch.saturating_mul(BATCHES).min(budget).max(largest_batch);
         let bytes = request.min(max / 2).max(for_batches).clamp(1, max.max(1));
-        // Full batches are equally large: a part of one more would be cut.
+        // Full batches have equal sizes. Room for a part of one more would be wasted.
         match bytes.checked_rem(largest_batch) {
             Some(cut) if bytes / MIN_ROUNDED_BATCHES >= largest_batch => {
                 let markers = (bytes / largest_batch).saturating_mul(MARKER_BYTES);
@@ -152,29 +160,29 @@ mod tests {
     }
 
     #[test]
-    fn large_batches_are_asked_for_by_the_dozen_and_no_partition_for_more_than_its_max() {
-        let asked = |request, budget, max| {
+    fn large_batches_are_requested_by_the_dozen_up_to_the_partition_max() {
+        let requested = |request, budget, max| {
             let limits = PartitionLimits { request, budget, max };
             [0, 100 * KIB, MIB].map(|largest_batch| limits.bytes(largest_batch))
         };
-        // So many batches of 100 KiB or of a MiB, with room for a marker after each.
+        // The size of `count` batches of 100 KiB or 1 MiB, with room for a marker after each.
         let of_100_kib = |count| (100 * KIB + MARKER_BYTES) * count;
         let of_a_mib = |count| (MIB + MARKER_BYTES) * count;
-        assert_eq!(asked(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, of_100_kib(20), 4 * MIB]);
+        assert_eq!(requested(16 * MIB, 16 * MIB, 4 * MIB), [2 * MIB, of_100_kib(20), 4 * MIB]);
         let much = [16 * MIB, of_100_kib(163), of_a_mib(16)];
-        assert_eq!(asked(16 * MIB, 16 * MIB, 32 * MIB), much);
-        // A whole number of batches, unless that is a lot less.
-        assert_eq!(asked(0, 4 * MIB - 1, 4 * MIB), [1, of_100_kib(16), of_a_mib(3)]);
-        assert_eq!(asked(0, 3 * MIB - 1, 4 * MIB), [1, of_100_kib(16), 3 * MIB - 1]);
-        // Where many share the memory there is room for one batch still.
-        assert_eq!(asked(MIB / 2, MIB, 4 * MIB), [MIB / 2, of_100_kib(10), MIB]);
-        assert_eq!(asked(MIB / 2, 1000, 4 * MIB), [MIB / 2, of_100_kib(5), MIB]);
-        assert_eq!(asked(MIB, MIB, 1000), [500, 1000, 1000]);
-        assert_eq!(asked(MIB, MIB, 1), [1; 3]);
+        assert_eq!(requested(16 * MIB, 16 * MIB, 32 * MIB), much);
+        // A whole number of batches, unless that is much less.
+        assert_eq!(requested(0, 4 * MIB - 1, 4 * MIB), [1, of_100_kib(16), of_a_mib(3)]);
+        assert_eq!(requested(0, 3 * MIB - 1, 4 * MIB), [1, of_100_kib(16), 3 * MIB - 1]);
+        // There is room for one batch also if many cursors share the memory.
+        assert_eq!(requested(MIB / 2, MIB, 4 * MIB), [MIB / 2, of_100_kib(10), MIB]);
+        assert_eq!(requested(MIB / 2, 1000, 4 * MIB), [MIB / 2, of_100_kib(5), MIB]);
+        assert_eq!(requested(MIB, MIB, 1000), [500, 1000, 1000]);
+        assert_eq!(requested(MIB, MIB, 1), [1; 3]);
     }
 
     #[test]
-    fn a_request_takes_what_its_partitions_are_asked_for() {
+    fn a_request_takes_the_sum_of_its_partitions_bytes_up_to_the_fetch_max() {
         let limits = FetchLimits::new(&config(), 0);
         let grant = |cursor_count, batches: &[usize]| {
             let GrantLimits { min, max } =
@@ -183,7 +191,7 @@ mod tests {
         };
         assert_eq!(grant(1, &[0]), (MIB / 2, 2 * MIB));
         assert_eq!(grant(3, &[0, 0, MIB]), (MIB / 2, 8 * MIB));
-        // No more than one Fetch may ask for.
+        // At most `fetch_max_bytes`.
         assert_eq!(grant(1000, &[0; 1000]), (MIB / 2, 16 * MIB));
         // Small settings bound both.
         let small = config().fetch_max_bytes(1000).memory_budget_bytes(10);
@@ -203,17 +211,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals_halve_the_request_down_to_its_least() {
-        let asked = |refusals| {
+    fn each_refusal_halves_the_request_down_to_a_minimum() {
+        let requested = |refusals| {
             let limits = FetchLimits::new(&config(), refusals);
             let grant = limits.grant(limits.partition(1), [0; 100].into_iter());
             (grant.max, limits.max_partitions())
         };
-        assert_eq!(asked(0), (16 * MIB, 128));
-        assert_eq!(asked(1), (8 * MIB, 64));
-        assert_eq!(asked(5), (MIB / 2, 4));
+        assert_eq!(requested(0), (16 * MIB, 128));
+        assert_eq!(requested(1), (8 * MIB, 64));
+        assert_eq!(requested(5), (MIB / 2, 4));
         for refusals in [6, 7, 100] {
-            assert_eq!(asked(refusals), (MIN_QUOTA_BYTES, LISTED_PER_SERVED));
+            assert_eq!(requested(refusals), (MIN_QUOTA_BYTES, LISTED_PER_SERVED));
         }
     }
 

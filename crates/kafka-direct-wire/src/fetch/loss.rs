@@ -1,14 +1,14 @@
-//! Offsets of a range that are gone: a truncation noticed by leader epochs, and the data-loss policy.
+//! Detects lost offsets of a range by leader epochs, and applies the data-loss policy.
 //!
-//! A log is only ever truncated by an election, so there is nothing to ask as long as the leader's
-//! epoch is the one that was planned or read under. After a change two questions settle it (KIP-320):
+//! Only an election truncates a log. So no query is necessary while the leader's epoch is the one under
+//! which the range was planned or read. After a change, two queries detect a truncation (KIP-320):
 //!
-//! - Of what was read: does the epoch of the last bytes still end at or behind the position?
-//! - Of what was planned: do the records up to the planned epoch still reach the range's end? No
-//!   record of the range is of a later epoch, so where they end first, what follows was written
-//!   since, whatever the log's end is by now.
+//! - For the bytes that were read: does their last epoch still end at or after the position?
+//! - For the records that were planned: do the epochs up to the planned one still reach the range's
+//!   end? No record of the range has a later epoch. If they end before it, the records after their
+//!   end were written later, whatever the log's end is now.
 //!
-//! Nothing is reset silently: a loss is an error under `fail` and a recorded [`Reset`] under `resume`.
+//! No loss is silent: it is an error under `fail` and a recorded [`Reset`] under `resume`.
 
 use kafka_direct_core::{DataLossPolicy, Offset, Reset, ResetCause, TopicId};
 
@@ -19,11 +19,11 @@ use crate::{
     topology::Leader,
 };
 
-/// What is known of a loss.
+/// A loss of offsets: its cause, and the state of the log and topic after it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     cause: ResetCause,
-    /// Log start and the end of what is left of the log, where there is a log.
+    /// The log start offset and the end of the remaining log, exclusive; `None` if there is no log.
     bounds: Option<(Offset, Offset)>,
     new_epoch: Option<i32>,
     new_topic_id: Option<TopicId>,
@@ -39,7 +39,7 @@ impl Loss {
         Self { new_topic_id: Some(id), ..loss }
     }
 
-    /// What `leader` has lost of the range, if it is not the leader that was asked before.
+    /// Returns the part of the range that `leader` has lost. Queries only if the leader's epoch is new.
     pub(super) async fn under(
         leader: &Leader,
         range: &RangeState,
@@ -51,7 +51,7 @@ impl Loss {
         if !range.is_new_epoch(leader) {
             return Ok(None);
         }
-        let Some(end) = parted_at(range, queries).await? else { return Ok(None) };
+        let Some(end) = find_divergence(range, queries).await? else { return Ok(None) };
         let log_start = queries.find_offset(range.topic_partition(), ListOffset::Earliest).await?;
         let loss = Self::new(ResetCause::Truncated, Some((log_start, end.max(log_start))));
         Ok(Some(Self { new_epoch: leader.epoch, ..loss }))
@@ -59,9 +59,9 @@ impl Loss {
 
     /// Applies the data-loss policy.
     ///
-    /// Under `resume` a trimmed log is read on from its start. In all other cases the range ends at
-    /// what is left of it, once that is read, and the next plan begins there: what comes behind are
-    /// other records.
+    /// Under `resume`, reading continues at the log start offset of a trimmed log. In all other cases
+    /// the range is shortened to its remaining offsets. The next plan begins at the new end, because
+    /// the offsets after it hold other records.
     ///
     /// # Errors
     /// [`WireError::OffsetLost`] under `fail`.
@@ -101,8 +101,9 @@ impl Loss {
     }
 }
 
-/// After a change of leader: where the log parted from what was read or planned of it.
-async fn parted_at(
+/// Returns the offset from which a new leader's log differs from the records read or planned.
+/// `None` if no difference is known.
+async fn find_divergence(
     range: &RangeState,
     queries: &dyn PartitionQueries,
 ) -> Result<Option<Offset>, WireError> {

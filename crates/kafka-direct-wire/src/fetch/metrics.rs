@@ -1,4 +1,4 @@
-//! What the fetch path counted: plain counters, read at any time, never reset.
+//! Counters of the fetch path. They can be read at any time and are never reset.
 
 use std::{
     ops::Range,
@@ -10,27 +10,29 @@ use kafka_direct_core::BufferPool;
 
 use super::budget::Budget;
 
-/// Buckets a power of two is divided into, itself a power of two.
+/// The number of buckets per power of two of the latency. It is a power of two itself.
 const PARTS: u64 = 8;
 const PARTS_LOG2: u32 = PARTS.ilog2();
-/// Buckets of the latency histogram: up to `2^32` microseconds, which is over an hour.
+/// The number of buckets of the latency histogram. They hold latencies below `2^32` microseconds, over
+/// an hour; the last bucket also holds longer ones.
 const BUCKETS: usize = 240;
 
-/// The bucket of a latency in microseconds: exact below [`PARTS`], an eighth of a power of two above.
+/// Returns the bucket of a latency in microseconds. Buckets are exact below [`PARTS`] and span an
+/// eighth of a power of two above.
 fn bucket(micros: u64) -> usize {
     let shift = micros.max(1).ilog2().saturating_sub(PARTS_LOG2);
     let index = u64::from(shift) * PARTS + (micros >> shift);
     usize::try_from(index).unwrap_or(BUCKETS).min(BUCKETS - 1)
 }
 
-/// The latencies of bucket `index`, in microseconds.
+/// Returns the latencies of bucket `index`, in microseconds; the end is exclusive.
 fn bucket_range(index: u64) -> Range<u64> {
     let shift = (index / PARTS).saturating_sub(1);
     let front = index - shift * PARTS;
     front << shift..(front + 1) << shift
 }
 
-/// Counters of one cluster's fetches.
+/// The counters of one cluster's fetches, shared by its lanes and readers.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) requests: AtomicU64,
@@ -61,14 +63,15 @@ impl Metrics {
         counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    pub(crate) fn answered_after(&self, latency: Duration) {
+    /// Adds a response to the latency histogram.
+    pub(crate) fn record_latency(&self, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         if let Some(bucket) = self.latency.get(bucket(micros)) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The counters, beside what the budget and the pool know.
+    /// Returns the counters, together with those of the budget and the pool.
     pub(crate) fn read(&self, budget: &Budget, pool: &BufferPool) -> FetchMetrics {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FetchMetrics {
@@ -86,7 +89,7 @@ impl Metrics {
     }
 }
 
-/// What the fetch path of a cluster did since it was connected.
+/// Counters of a cluster's fetch path since it was connected.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchMetrics {
@@ -96,31 +99,31 @@ pub struct FetchMetrics {
     pub request_bytes: u64,
     /// Bytes of the responses, framing included.
     pub response_bytes: u64,
-    /// Partitions that came back without a batch.
+    /// Partitions of responses that had no batch to deliver.
     pub empty_responses: u64,
-    /// Times a range had to look again for its leader or its log's bounds.
+    /// How often a range had to look up its leader or its log's bounds again.
     pub recoveries: u64,
-    /// Time brokers told us to wait.
+    /// Sum of the throttle times that brokers sent.
     pub throttled: Duration,
-    /// Bytes in flight and queued now: what the memory budget bounds.
+    /// Bytes in flight and queued now. The memory budget bounds them.
     pub queued_bytes: i64,
-    /// The most that was ever in flight and queued.
+    /// The highest number of bytes that were in flight and queued at once.
     pub peak_queued_bytes: i64,
-    /// Bytes of buffers that somebody holds now: queues, readers that decode, and whoever keeps
-    /// Arrow batches, whose values point into them. The budget bounds only those in queues, so that
-    /// kept batches stop nobody. Buffers under 32 KiB are not counted, nor what Arrow builds itself.
+    /// Bytes of buffers that are in use now. Queues, readers that decode, and Arrow batches, whose
+    /// values point into buffers, use them. The budget bounds only those in queues, so that kept
+    /// batches block no reader. Not counted are buffers under 32 KiB and buffers that Arrow allocates.
     pub held_bytes: u64,
-    /// Time from a request to the end of its response.
+    /// Histogram of the times from a request to the end of its response.
     pub latency: Latency,
 }
 
-/// A histogram of fetch latencies: exact to an eighth.
+/// A histogram of fetch latencies with a precision of an eighth.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Latency(Vec<u64>);
 
 impl Latency {
-    /// An upper bound of the given percentile (0 to 100), `None` before the first response. At most an
-    /// eighth above what was measured.
+    /// Returns an upper bound of the given percentile (0 to 100); `None` before the first response. The
+    /// bound is at most an eighth above the measured latency.
     #[must_use]
     pub fn percentile(&self, percent: u32) -> Option<Duration> {
         let total: u64 = self.0.iter().sum();
@@ -132,15 +135,15 @@ impl Latency {
         })
     }
 
-    /// What was measured after `earlier`, a copy of the same histogram that was taken before.
+    /// Returns the latencies that were measured after `earlier`, an earlier copy of this histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.0.iter().copied().chain(std::iter::repeat(0));
         Self(self.0.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect())
     }
 
-    /// The buckets that hold any response, in order: which latencies they hold, and how many there
-    /// were.
+    /// Returns the buckets that are not empty, in order: the range of their latencies, and the number
+    /// of responses.
     pub fn buckets(&self) -> impl Iterator<Item = (Range<Duration>, u64)> + '_ {
         let buckets = (0u64..).map(|index| {
             let Range { start, end } = bucket_range(index);
@@ -159,18 +162,19 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_bound_what_was_measured() {
+    fn percentiles_are_upper_bounds_of_the_latencies() {
         let metrics = Metrics::default();
         assert_eq!(latency(&metrics).percentile(50), None);
         for millis in [1, 1, 1, 900] {
-            metrics.answered_after(Duration::from_millis(millis));
+            metrics.record_latency(Duration::from_millis(millis));
         }
         let latency = latency(&metrics);
         assert_eq!(latency.percentile(50), Some(Duration::from_micros(1024)));
         assert!(latency.percentile(99).unwrap() >= Duration::from_millis(900));
     }
+
     #[test]
-    fn a_bucket_is_at_most_an_eighth_of_what_it_holds() {
+    fn a_bucket_spans_at_most_an_eighth_of_its_latencies() {
         for micros in (0..5000).chain([1 << 20, (1 << 32) - 1]) {
             let range = bucket_range(u64::try_from(bucket(micros)).unwrap());
             assert!(range.contains(&micros), "{micros}: {range:?}");
@@ -180,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_holds_what_came_between() {
+    fn a_difference_holds_the_latencies_between_two_copies() {
         let metrics = Metrics::default();
-        metrics.answered_after(Duration::from_secs(9));
+        metrics.record_latency(Duration::from_secs(9));
         let before = latency(&metrics);
         for millis in [3, 3, 40] {
-            metrics.answered_after(Duration::from_millis(millis));
+            metrics.record_latency(Duration::from_millis(millis));
         }
         let between = latency(&metrics).since(&before);
         assert_eq!(between.buckets().map(|(_, count)| count).collect::<Vec<_>>(), [2, 1]);

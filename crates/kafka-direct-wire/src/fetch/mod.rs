@@ -1,13 +1,13 @@
-//! The fetch path: planned ranges in, bytes of each range out.
+//! The fetch path: takes planned ranges and returns the bytes of each range.
 //!
-//! - A [`RangeFetch`] is the reader's end of one range. It registers a [`cursor`] with a lane of the
-//!   partition's leader and takes bytes from the cursor's queue.
+//! - A [`RangeFetch`] reads one range. It registers a cursor ([`partition_cursor`]) with a lane of
+//!   the partition's leader and takes bytes from the cursor's queue.
 //! - A [`lane`] is one connection with one Fetch in flight for all its cursors that have room.
-//! - The [`budget`] bounds what lanes have in flight and queues hold.
-//! - Whatever is out of the ordinary stops the cursor ([`stop`]) and is looked into by its own reader
-//!   ([`recover`]): the lane goes on with the others.
+//! - The [`budget`] bounds the bytes that are in flight and in queues.
+//! - An error or an unusual response stops the cursor ([`stop`]). The cursor's reader handles the
+//!   stop ([`recover`]), and the lane continues with the other cursors.
 //!
-//! Nothing here knows the cluster connection: its questions go through
+//! This module does not use the cluster connection. It queries the cluster through
 //! [`PartitionQueries`](crate::queries::PartitionQueries).
 
 mod accept;
@@ -57,7 +57,7 @@ pub use self::{
 };
 use crate::{config::ClusterConfig, topology::Leader};
 
-/// All lanes of a cluster, by leader. Dropping it ends their tasks.
+/// All lanes of a cluster, by leader and lane number. Dropping it ends their tasks.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     config: ClusterConfig,
@@ -68,7 +68,7 @@ pub(crate) struct Lanes {
     lanes: Mutex<HashMap<(i32, usize), Arc<Lane>>>,
 }
 
-/// Every cursor of every lane, so that one lane can have another one's evicted.
+/// The cursors of all lanes. A lane uses it to evict the queue of another lane's cursor.
 #[derive(Debug, Default)]
 struct AllCursors(Mutex<Vec<Weak<PartitionCursor>>>);
 
@@ -76,13 +76,13 @@ impl AllCursors {
     fn add(&self, cursor: &Arc<PartitionCursor>) {
         let mut all = self.0.lock();
         if all.len() == all.capacity() {
-            // Forgetting the finished ones just before the list would grow costs nothing in sum.
+            // Finished cursors are removed only before the list would grow: amortized O(1).
             all.retain(|cursor| cursor.strong_count() > 0);
         }
         all.push(Arc::downgrade(cursor));
     }
 
-    /// How many there are.
+    /// The number of cursors that still exist.
     fn count(&self) -> usize {
         self.0.lock().iter().filter(|cursor| cursor.strong_count() > 0).count()
     }
@@ -91,7 +91,7 @@ impl AllCursors {
         let live: Vec<Arc<PartitionCursor>> =
             self.0.lock().iter().filter_map(Weak::upgrade).collect();
         if let Some(largest) = live.iter().max_by_key(|cursor| cursor.queued_bytes()) {
-            tracing::debug!(range = %largest.range(), "evicting queued bytes that nobody reads");
+            tracing::debug!(range = %largest.range(), "evicting queued bytes that are not being read");
             largest.evict();
         }
     }
@@ -109,14 +109,14 @@ impl Lanes {
         }
     }
 
-    /// Puts `cursor` on a lane of `leader`; starts the lane if it does not run.
+    /// Registers `cursor` with a lane of `leader`. Starts the lane if it does not run.
     fn register(&self, leader: &Leader, cursor: Arc<PartitionCursor>) -> Arc<Lane> {
         let lane_count = self.config.get_fetch_connections_per_broker().max(1);
         let partition = cursor.range().topic_partition().partition();
         let number = usize::try_from(partition).unwrap_or(0).checked_rem(lane_count).unwrap_or(0);
         self.all.add(&cursor);
         let mut lanes = self.lanes.lock();
-        // A lane whose task is gone, with the runtime it ran on, serves nobody.
+        // A lane is closed when the runtime that ran its task was shut down.
         lanes.retain(|_, lane| !lane.is_closed());
         let lane = lanes.entry((leader.node, number)).or_insert_with(|| {
             let lane = Lane::new(&leader.host, leader.port);
@@ -135,7 +135,7 @@ impl Lanes {
         Arc::clone(lane)
     }
 
-    /// Buffers for record sets and for what is made of them.
+    /// The buffer pool for record sets and for the data that is decoded from them.
     pub(crate) const fn pool(&self) -> &BufferPool {
         &self.pool
     }

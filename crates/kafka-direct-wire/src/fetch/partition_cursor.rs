@@ -1,8 +1,9 @@
-//! One range being fetched: the meeting point of its reader and the lane that serves it.
+//! The fetch state of one range, shared by its reader and the lane that serves it.
 //!
-//! The lane fills the queue and moves the position; the reader empties it. When something is out of
-//! the ordinary the lane *stops* the cursor and forgets it: the reader finds the stop behind the last
-//! queued bytes, finds out what to do (see `recover`), and registers a new cursor at its position.
+//! The lane fills the queue and moves the fetch position. The reader empties the queue. After an error
+//! or an unusual response the lane *stops* the cursor and removes it. The reader gets the stop after
+//! the last queued bytes and decides what to do (see [`recover`](super::recover)). Then it registers
+//! a new cursor at its position.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -15,18 +16,20 @@ use tokio::{
 
 use super::{budget::Lease, stop::Stop};
 
-/// Record sets a reader may have waiting; one is being decoded, one is ready, one is on the wire.
+/// The most record sets that a cursor queues. While one is decoded, one is ready and one is in flight.
 pub(super) const QUEUE_LENGTH: usize = 2;
 
-/// How the next request treats a cursor whose last requests brought nothing.
+/// The priority of a cursor in the next request, by the result of its last requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FetchPriority {
-    /// In the usual order: the cursor served longest ago comes first.
+    /// The usual order: the cursor that was served longest ago is first.
     Normal,
-    /// Before the others: its last response was empty, perhaps because of the request's limits.
+    /// Before the other cursors. Its last response was empty, perhaps because of the request's limits.
     First,
-    /// In a request of its own: it was first, and the response had bytes for other partitions only,
-    /// or more than allowed. Ends when a response names it; an empty one under a throttle makes it
+    /// Alone in a request. It was first, and the response had bytes for other partitions only, or more
+    /// bytes than allowed.
+    ///
+    /// Ends when a response names it. An empty response under a throttle makes it
     /// [`First`](Self::First) again.
     Alone,
 }
@@ -42,22 +45,22 @@ struct State {
     queue: VecDeque<Queued>,
     position: Offset,
     stop: Option<Stop>,
-    /// How long the lane was seen to work while the cursor waited.
+    /// How long the cursor waited, up to the last response of its lane before the stop.
     waited: Duration,
-    /// When the lane stopped it.
+    /// When the lane stopped the cursor.
     stopped: Option<Instant>,
-    /// The reader waits and has nothing: others may be evicted for it.
+    /// The reader waits with an empty queue. Other cursors may be evicted for it.
     blocked_on_budget: bool,
-    /// The reader is gone.
+    /// The reader was dropped.
     closed: bool,
     priority: FetchPriority,
-    /// The lane's request that served the cursor last.
+    /// The number of the lane's request that served the cursor last.
     served: u64,
-    /// The largest batch of the last response, in bytes.
+    /// The largest batch of the last response, in bytes; 0 before the first.
     largest_batch: usize,
 }
 
-/// See the module's text.
+/// The fetch state of one range: queue, fetch position and stop. See the module documentation.
 #[derive(Debug)]
 pub(crate) struct PartitionCursor {
     range: OffsetRange,
@@ -69,15 +72,16 @@ pub(crate) struct PartitionCursor {
     arrived: Notify,
 }
 
-/// What a lane needs to put a cursor into a request.
+/// The state of a cursor that has room, as a lane needs it to build a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     pub(crate) position: Offset,
     pub(crate) blocked_on_budget: bool,
     pub(crate) priority: FetchPriority,
-    /// The lane's request that served the cursor last, or the last before it came.
+    /// The number of the lane's request that served the cursor last, or of the last request before it
+    /// was registered.
     pub(crate) served: u64,
-    /// The largest batch of the response before, in bytes; 0 before the first.
+    /// The largest batch of the last response, in bytes; 0 before the first.
     pub(crate) largest_batch: usize,
 }
 
@@ -127,9 +131,9 @@ impl PartitionCursor {
         self.leader_epoch
     }
 
-    // The reader's side.
+    // Methods for the reader.
 
-    /// The next bytes in order, if any have arrived.
+    /// Removes the next record set from the queue; `None` if the queue is empty.
     pub(crate) fn take(&self) -> Option<Fetched> {
         let mut state = self.state.lock();
         let queued = state.queue.pop_front()?;
@@ -138,55 +142,57 @@ impl PartitionCursor {
         Some(queued.fetched)
     }
 
-    /// Why the lane no longer serves the cursor, once nothing is queued any more.
+    /// Returns why the lane stopped the cursor, once the queue is empty.
     pub(crate) fn stopped(&self) -> Option<Stop> {
         let state = self.state.lock();
         if state.queue.is_empty() { state.stop.clone() } else { None }
     }
 
-    /// How long the cursor waited while its lane got responses or waited out a throttle, and since it was
-    /// stopped for its reader to look: no fault's time.
+    /// Returns the time that does not count towards the retry timeout. It has two parts:
+    ///
+    /// - the time in which the cursor waited while its lane got responses or waited out a throttle
+    /// - the time since the stop, until the reader handles it
     pub(crate) fn waited(&self) -> Duration {
         let state = self.state.lock();
         let unseen = state.stopped.map_or(Duration::ZERO, |at| at.elapsed());
         state.waited.saturating_add(unseen)
     }
 
-    /// Whether there are bytes or a stop.
-    pub(crate) fn has_news(&self) -> bool {
+    /// Whether the cursor has queued bytes or a stop.
+    pub(crate) fn is_ready(&self) -> bool {
         let state = self.state.lock();
         !state.queue.is_empty() || state.stop.is_some()
     }
 
-    /// Records that the reader waits with an empty queue (`true`), or waits no longer; returns
-    /// whether it is blocked now.
+    /// Records whether the reader waits. It is blocked on the budget if it waits and the queue is empty.
+    /// Returns whether it is blocked now.
     pub(crate) fn set_blocked_on_budget(&self, waits: bool) -> bool {
         let mut state = self.state.lock();
         state.blocked_on_budget = waits && state.queue.is_empty();
         state.blocked_on_budget
     }
 
-    /// Resolves when the lane put something in or stopped the cursor.
+    /// Resolves when the lane queues bytes or stops the cursor.
     pub(crate) fn arrived(&self) -> Notified<'_> {
         self.arrived.notified()
     }
 
-    /// The reader is gone: queued bytes go back to the budget at once.
+    /// Closes the cursor for its reader. The queued bytes return to the budget at once.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         state.queue.clear();
     }
 
-    // The lane's side.
+    // Methods for the lane.
 
-    /// Whether the lane should forget the cursor.
+    /// Whether the lane must remove the cursor: it is closed or stopped.
     pub(crate) fn is_over(&self) -> bool {
         let state = self.state.lock();
         state.closed || state.stop.is_some()
     }
 
-    /// Where to fetch from, if there is room in the queue.
+    /// Returns what a request needs, if the queue has room and the cursor is neither closed nor stopped.
     pub(crate) fn wanted(&self) -> Option<Wanted> {
         let state = self.state.lock();
         let open = !state.closed && state.stop.is_none() && state.queue.len() < QUEUE_LENGTH;
@@ -199,13 +205,14 @@ impl PartitionCursor {
         })
     }
 
-    /// Puts the cursor behind all that waited before the lane's request `number`.
-    pub(crate) fn stand_in_line(&self, number: u64) {
+    /// Orders the cursor as if the lane's request `number` had served it: after all cursors that were
+    /// served before.
+    pub(crate) fn set_served(&self, number: u64) {
         self.state.lock().served = number;
     }
 
-    /// Queues bytes and moves the position; stops the cursor when that reaches the range's end.
-    /// `number` is the lane's request that brought them.
+    /// Queues bytes and moves the fetch position. Stops the cursor if the position reaches the range's
+    /// end. `number` is the number of the lane's request that fetched the bytes.
     pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease, number: u64) {
         let mut state = self.state.lock();
         state.served = number;
@@ -223,14 +230,14 @@ impl PartitionCursor {
         self.arrived.notify_one();
     }
 
-    /// Bytes of the budget that the queue holds.
+    /// Returns the bytes of the budget that the queue holds.
     pub(crate) fn queued_bytes(&self) -> usize {
         let state = self.state.lock();
         state.queue.iter().map(|queued| queued.lease.bytes()).sum()
     }
 
-    /// Gives up the queued bytes: the reader finds the cursor stopped and registers anew at the first
-    /// of them.
+    /// Drops the queued bytes and stops the cursor. The reader then registers a new cursor at the first
+    /// dropped offset. Does nothing if the queue is empty.
     pub(crate) fn evict(&self) {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
@@ -241,21 +248,21 @@ impl PartitionCursor {
         }
     }
 
-    /// Marks a response without a batch.
+    /// Sets the cursor's priority in the next request.
     pub(crate) fn set_priority(&self, priority: FetchPriority) {
         self.state.lock().priority = priority;
     }
 
-    /// Ends the lane's service.
+    /// Stops the cursor. No time before it is excluded from the retry timeout.
     pub(crate) fn stop(&self, stop: Stop) {
         self.stop_after(None, stop);
     }
 
-    /// Ends the lane's service. `answered` is when the response before came, or the throttle that it
-    /// named is over.
-    pub(crate) fn stop_after(&self, answered: Option<Instant>, stop: Stop) {
+    /// Stops the cursor. `responded_at` is when the lane's last response was complete, or when its
+    /// throttle ends. The wait until then does not count towards the retry timeout.
+    pub(crate) fn stop_after(&self, responded_at: Option<Instant>, stop: Stop) {
         let mut state = self.state.lock();
-        let seen = answered.map(|at| at.min(Instant::now()));
+        let seen = responded_at.map(|at| at.min(Instant::now()));
         state.waited = seen.map_or(Duration::ZERO, |at| at.duration_since(self.registered));
         state.stop.get_or_insert(stop);
         state.stopped.get_or_insert_with(Instant::now);

@@ -1,36 +1,41 @@
-//! How much a broker's quota lets through.
+//! Counts the responses that a broker's quota refuses, to make the next requests smaller.
 //!
-//! A response that would exceed a quota is refused: it brings a throttle time and no record, and does
-//! not count. Where others use the same quota, or the broker does not cut a response down to what its
-//! window allows (before KAFKA-9677), a large one may be refused for ever: asking for less gets
-//! further than asking again. Not for very little, since requests have quotas too.
+//! A broker refuses a response that would exceed a quota. The response then has a throttle time and no
+//! record, and does not count towards the quota. A large response may be refused forever in two cases:
+//!
+//! - Other clients use the same quota.
+//! - The broker does not shorten a response to the bytes that its window allows (before KAFKA-9677).
+//!
+//! So after a refusal the next request asks for fewer bytes. It never asks for very few, because
+//! requests have quotas too.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// As many refusals as there are halvings between the usual 16 MiB and the least. Not more: each takes
-/// one response to take back.
+/// The most refusals that are counted: the halvings from the default 16 MiB to the minimum of 256 KiB.
+/// More would delay the return, because each refusal takes one successful response to undo.
 const MAX_REFUSALS: u32 = 6;
-/// Refusals for so long are warned of. Brokers count over some ten seconds.
+/// A warning is logged after refusals for this long. Brokers measure quotas over some ten seconds.
 const WARN_AFTER: Duration = Duration::from_secs(60);
 
-/// What a lane has learned of the quota.
+/// The quota state of a lane.
 #[derive(Debug, Default)]
 pub(super) struct Quota {
-    /// Refusals, less the responses that were served since.
+    /// The number of refusals, minus the number of responses that were not refused since.
     refused: u32,
-    /// Since when there were refusals only, or that was warned.
+    /// Since when all responses were refused, or when the last warning was due.
     since: Option<Instant>,
 }
 
 impl Quota {
-    /// How many times [`FetchLimits`](super::limits::FetchLimits) halves what is asked for.
+    /// How many times [`FetchLimits`](super::limits::FetchLimits) halves the requested bytes.
     pub(super) const fn refusals(&self) -> u32 {
         self.refused
     }
 
-    /// Counts a response; `true` if somebody should be warned, once a minute while nothing comes through.
+    /// Counts a response. Returns whether a warning is due: once a minute while all responses are
+    /// refused.
     pub(super) fn count(&mut self, is_refused: bool) -> bool {
         if !is_refused {
             self.refused = self.refused.saturating_sub(1);
@@ -51,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_counted_up_to_a_limit_and_other_responses_take_them_back() {
+    fn refusals_are_counted_up_to_a_limit_and_other_responses_undo_them() {
         let mut quota = Quota::default();
         let mut counted = Vec::new();
         for is_refused in [true, true, false, false, false] {
@@ -66,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn refusals_are_logged_once_a_minute_while_there_is_nothing_else() {
+    async fn a_warning_is_due_once_a_minute_while_all_responses_are_refused() {
         let mut quota = Quota::default();
         let mut warned = 0;
         for second in 0..150 {

@@ -1,4 +1,4 @@
-//! The reader's end of one range: bytes in order, faults mended out of sight.
+//! Reads one range: returns its bytes in order and retries passing faults without the caller.
 
 use std::sync::Arc;
 
@@ -17,32 +17,32 @@ use super::{
 };
 use crate::{error::WireError, queries::PartitionQueries};
 
-/// How one range is fetched.
+/// Options for fetching one range: data-loss policy and deadline.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct FetchOptions {
-    /// What to do about offsets of the range that no longer exist. Default: fail.
+    /// The policy for offsets of the range that no longer exist. Default: fail.
     pub on_data_loss: DataLossPolicy,
-    /// When to give up, whatever the reason: also where bytes have arrived that were not taken.
-    /// Default: never.
+    /// The deadline for the whole range. It also applies if bytes have arrived that were not taken.
+    /// Default: none.
     pub deadline: Option<Instant>,
 }
 
 impl FetchOptions {
-    /// The defaults.
+    /// Creates the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what to do about lost offsets.
+    /// Sets the policy for lost offsets.
     #[must_use]
     pub const fn with_on_data_loss(mut self, policy: DataLossPolicy) -> Self {
         self.on_data_loss = policy;
         self
     }
 
-    /// Sets the total deadline.
+    /// Sets the deadline for the whole range; `None` for none.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
@@ -50,7 +50,7 @@ impl FetchOptions {
     }
 }
 
-/// A cursor at work and the lane that serves it.
+/// A registered cursor and its lane. Dropping it closes the cursor.
 #[derive(Debug)]
 struct Attached {
     cursor: Arc<PartitionCursor>,
@@ -64,7 +64,7 @@ impl Drop for Attached {
     }
 }
 
-/// Marks a cursor's reader as waiting with nothing in hand, for as long as it waits.
+/// Marks a cursor's reader as blocked on the budget until it is dropped.
 struct BlockedOnBudget<'a>(&'a PartitionCursor);
 
 impl<'a> BlockedOnBudget<'a> {
@@ -82,11 +82,11 @@ impl Drop for BlockedOnBudget<'_> {
     }
 }
 
-/// Reads one planned range's bytes, from its start to its end, once.
+/// Reads the bytes of one planned range once, from its start to its end.
 ///
-/// Nothing is asked of the cluster before the first call. A fault of the transport resumes at the
-/// position, unseen by the caller; only what retrying cannot mend is an error. After an error the
-/// next call tries again from the position.
+/// It sends nothing to the cluster before the first call. After a transport fault it resumes at the
+/// fetch position without the caller. Only a fault that retries cannot fix is an error. After an error
+/// the next call tries again from the position.
 #[derive(Debug)]
 pub struct RangeFetch {
     queries: Arc<dyn PartitionQueries>,
@@ -95,7 +95,7 @@ pub struct RangeFetch {
     range: RangeState,
     recovery: Recovery,
     attached: Option<Attached>,
-    /// Bytes were taken, and the lane has not been let by since.
+    /// Bytes were taken since the last yield to the lane.
     has_taken: bool,
 }
 
@@ -119,41 +119,42 @@ impl RangeFetch {
         }
     }
 
-    /// The range this fetch reads.
+    /// The planned range.
     #[must_use]
     pub const fn range(&self) -> &OffsetRange {
         self.range.range()
     }
 
-    /// The buffers its bytes stand in, and those of all reads of the cluster.
+    /// The buffer pool for the bytes of this fetch. All reads of the cluster share it.
     #[must_use]
     pub fn buffer_pool(&self) -> &BufferPool {
         self.lanes.pool()
     }
 
-    /// The next offset that would be handed out; the range's achieved end once it has ended.
+    /// The fetch position: the next offset to return. After the end of the range, the offset up to which
+    /// it was read, exclusive.
     #[must_use]
     pub fn position(&self) -> Offset {
         self.range.position().min(self.range.until())
     }
 
-    /// The jumps made so far under [`DataLossPolicy::Resume`].
+    /// The resets so far: the offsets that were skipped under [`DataLossPolicy::Resume`].
     #[must_use]
     pub fn resets(&self) -> &[Reset] {
         self.range.resets()
     }
 
-    /// Starts over at `position` inside the range; what is queued is dropped.
+    /// Moves the fetch position to `position` inside the range and drops the queued bytes.
     ///
-    /// For a reader that found handed-out bytes to be corrupt and wants them from the broker once
-    /// more.
+    /// A reader uses it after it found returned bytes to be corrupt, to fetch them again.
     pub fn seek(&mut self, position: Offset) {
         self.attached = None;
         self.recovery.seek();
         self.range.seek(position);
     }
 
-    /// Bytes that have already arrived, without waiting; none once the deadline has passed.
+    /// Returns bytes that have already arrived, without waiting. Returns `None` if there are none or the
+    /// deadline has passed.
     pub fn try_next(&mut self) -> Option<Fetched> {
         if self.is_past_deadline() {
             return None;
@@ -167,13 +168,13 @@ impl RangeFetch {
         Some(fetched)
     }
 
-    /// Lets the fetching task run before this one goes on, if bytes were taken since the last call.
+    /// Yields to the fetching task if bytes were taken since the last call.
     ///
-    /// For a reader that decodes for long without waiting for anything: with as many readers as
-    /// threads, nobody would fetch meanwhile.
+    /// A reader calls it before it decodes for long without waiting. Otherwise, with as many readers as
+    /// threads, nothing would be fetched meanwhile.
     ///
     /// # Cancel safety
-    /// Safe.
+    /// Safe: dropping the future only skips the yield.
     pub async fn let_fetch(&mut self) {
         if std::mem::take(&mut self.has_taken) {
             reschedule().await;
@@ -184,22 +185,27 @@ impl RangeFetch {
     /// (`false`).
     ///
     /// # Errors
-    /// [`kafka_direct_core::ErrorKind::Unavailable`] if faults did not pass within the retry time-out or the deadline
-    /// passed; [`kafka_direct_core::ErrorKind::OffsetLost`] if offsets are gone and the policy is `fail`;
-    /// [`kafka_direct_core::ErrorKind::Corrupt`] for batch headers that make no sense three times in a row; [`kafka_direct_core::ErrorKind::Invalid`] for
-    /// an old message format or a batch over `max_batch_bytes`; [`kafka_direct_core::ErrorKind::Unauthorized`].
+    /// - [`Unavailable`](kafka_direct_core::ErrorKind::Unavailable) if faults did not pass within the
+    ///   retry timeout, or if the deadline passed
+    /// - [`OffsetLost`](kafka_direct_core::ErrorKind::OffsetLost) if offsets are lost and the policy is
+    ///   `fail`
+    /// - [`Corrupt`](kafka_direct_core::ErrorKind::Corrupt) for invalid responses or batch headers three
+    ///   times in a row
+    /// - [`Invalid`](kafka_direct_core::ErrorKind::Invalid) for an old message format or a batch over
+    ///   `max_batch_bytes`
+    /// - [`Unauthorized`](kafka_direct_core::ErrorKind::Unauthorized) if the broker denies access
     ///
     /// # Cancel safety
     /// Safe: no bytes are lost when the future is dropped.
     pub async fn ready(&mut self) -> Result<bool, WireError> {
-        let Some(deadline) = self.deadline else { return self.ready_at_last().await };
-        match tokio::time::timeout_at(deadline, self.ready_at_last()).await {
+        let Some(deadline) = self.deadline else { return self.ready_without_deadline().await };
+        match tokio::time::timeout_at(deadline, self.ready_without_deadline()).await {
             Ok(result) => result,
             Err(_) => Err(self.past_deadline()),
         }
     }
 
-    async fn ready_at_last(&mut self) -> Result<bool, WireError> {
+    async fn ready_without_deadline(&mut self) -> Result<bool, WireError> {
         loop {
             if let Some(attached) = &self.attached {
                 if let Some(stop) = attached.cursor.stopped() {
@@ -209,7 +215,7 @@ impl RangeFetch {
                         Stop::Done => self.range.finish(),
                         stop => self.recovery.stopped(stop, waited),
                     }
-                } else if attached.cursor.has_news() {
+                } else if attached.cursor.is_ready() {
                     return if self.is_past_deadline() {
                         Err(self.past_deadline())
                     } else {
@@ -236,10 +242,12 @@ impl RangeFetch {
         }
     }
 
-    /// Bytes in order; `None` at the end of the range. The same errors and cancel safety as
-    /// [`RangeFetch::ready`].
+    /// Returns the next bytes in order; `None` at the end of the range.
     ///
     /// # Errors
+    /// See [`RangeFetch::ready`].
+    ///
+    /// # Cancel safety
     /// See [`RangeFetch::ready`].
     pub async fn next(&mut self) -> Result<Option<Fetched>, WireError> {
         loop {

@@ -1,7 +1,7 @@
-//! How far one range was read, and under which topic id and leader epochs.
+//! Records how far one range was read, and under which topic id and leader epochs.
 //!
-//! [`RangeState`] is the only owner of the fetch position: bytes handed out move it, a declared loss
-//! moves it or shortens the range, and a seek sets it back.
+//! [`RangeState`] is the only owner of the fetch position. Bytes that are returned to the caller move
+//! it. A declared loss moves it or shortens the range. A seek sets it.
 
 use kafka_direct_core::{
     ErrorKind, Fetched, IsolationLevel, Offset, OffsetRange, PlannedRange, Reset, TopicId,
@@ -10,18 +10,18 @@ use kafka_direct_core::{
 
 use crate::{error::WireError, topology::Leader};
 
-/// The state of one range between its reader and its recovery.
+/// The progress of one range, shared by its reader and its recovery.
 #[derive(Debug)]
 pub(super) struct RangeState {
     planned: PlannedRange,
-    /// Where the range ends, exclusive: before its planned end if a truncated log ends first.
+    /// The end of the range, exclusive. It is before the planned end if a loss shortened the range.
     until: Offset,
-    /// The next offset to hand out. May be after `until`, inside a batch that reaches past it.
+    /// The next offset to return. It is after `until` if the last batch ends after `until`.
     position: Offset,
     topic_id: Option<TopicId>,
-    /// Epoch of the leader that the last cursor was registered with; the planned one before the first.
+    /// The leader epoch at the last registration of a cursor; the planned epoch before the first.
     leader_epoch: Option<i32>,
-    /// Epoch under which the last bytes handed out were appended.
+    /// The epoch under which the last returned bytes were appended.
     read_epoch: Option<i32>,
     resets: Vec<Reset>,
     has_ended: bool,
@@ -78,28 +78,28 @@ impl RangeState {
         &self.resets
     }
 
-    /// Whether nothing of the range is left to read.
+    /// Whether the range was read to its end.
     pub(super) const fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// The leader's topic id, if it differs from the one the range was planned or read under.
+    /// Returns the leader's topic id if it differs from the id under which the range was planned or read.
     pub(super) fn other_topic_id(&self, leader: &Leader) -> Option<TopicId> {
         leader.topic_id.filter(|id| self.topic_id.is_some_and(|own| own != *id))
     }
 
-    /// Whether `leader` leads under another epoch than the leader before it.
+    /// Whether the epoch of `leader` differs from the epoch at the last registration.
     pub(super) fn is_new_epoch(&self, leader: &Leader) -> bool {
         leader.epoch.is_some() && leader.epoch != self.leader_epoch
     }
 
-    /// The error about a batch, or the lack of one, at the position.
+    /// Creates an error about an invalid or missing batch at the fetch position.
     pub(super) fn bad_batch(&self, reason: String, kind: ErrorKind) -> WireError {
         let (range, position) = (self.range().clone(), self.position);
         WireError::BadBatch { range, position, reason, kind }
     }
 
-    /// Goes on under `leader`. Returns the range up to where it ends now.
+    /// Takes over the topic id and epoch of `leader`. Returns the range up to its current end.
     pub(super) fn continue_under(&mut self, leader: &Leader) -> PlannedRange {
         self.topic_id = self.topic_id.or(leader.topic_id);
         self.leader_epoch = leader.epoch.or(self.leader_epoch);
@@ -110,45 +110,45 @@ impl RangeState {
         }
     }
 
-    /// Moves the position past bytes that were handed out.
+    /// Moves the position to the end of bytes that are returned to the caller.
     pub(super) fn advance(&mut self, fetched: &Fetched) {
         self.position = fetched.next;
         self.read_epoch = fetched.leader_epoch.or(self.read_epoch);
     }
 
-    /// Goes back, or forward, to `position`.
+    /// Sets the position, back or forward, but not before the range's start.
     pub(super) fn seek(&mut self, position: Offset) {
         self.position = position.max(self.range().from());
         self.read_epoch = None;
         self.has_ended = self.position >= self.until;
     }
 
-    /// Ends the range: all its bytes were handed out.
+    /// Ends the range after all its bytes were returned.
     pub(super) const fn finish(&mut self) {
         self.has_ended = true;
     }
 
-    /// Ends the range: the rest of it is a hole.
+    /// Ends the range if the rest of it is a hole. Moves the position to the end.
     pub(super) const fn finish_in_hole(&mut self) {
         self.position = self.until;
         self.has_ended = true;
     }
 
-    /// Goes on at the end of `reset`, a part of the log that was trimmed.
+    /// Skips `reset`, a trimmed part of the log. The range continues at its end.
     pub(super) fn skip(&mut self, reset: Reset) {
         self.position = reset.to;
-        // The epoch of earlier records says nothing about the log here: a leader that still knows that
-        // epoch may end it before this position.
+        // The epoch of earlier records does not apply here. A leader that still has that epoch may end
+        // it before this position.
         self.read_epoch = None;
         self.has_ended = self.position >= self.until;
         self.resets.push(reset);
     }
 
-    /// Ends the range at `until`, where `reset` begins.
+    /// Shortens the range to `until`, exclusive, and records `reset` for the rest.
     pub(super) fn shorten(&mut self, until: Offset, reset: Reset) {
         self.until = until;
         self.position = self.position.min(until);
-        // The next registration need not ask about the same epoch again.
+        // So that the next registration does not query the same epoch again.
         self.leader_epoch = reset.new_epoch.or(self.leader_epoch);
         self.has_ended = self.position >= self.until;
         self.resets.push(reset);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_goes_on_after_the_reset_and_ends_the_range_at_its_end() {
+    fn a_skip_continues_after_the_reset_and_ends_the_range_at_its_end() {
         let mut state = state();
         state.skip(reset(&state, 10, 15));
         assert_eq!((state.position(), state.has_ended()), (Offset::new(15), false));

@@ -1,19 +1,19 @@
-//! Finding out why a cursor stopped and where to go on: the rules of reading one range.
+//! Decides after a stop where to continue: the rules of reading one range.
 //!
-//! - A passing fault (connection, leader move, epoch) is retried with fresh metadata and growing
-//!   pauses until the retry time-out passes without progress.
-//! - **An empty response is never the end.** Several in a row end the range only if the log's readable
-//!   end, asked for anew, reaches the range's end: the rest is then a hole. Otherwise the log was
-//!   truncated, or a new leader does not know its high watermark yet (KIP-207). Nor is it a hole
-//!   where records lie in remote storage, which may be late (KIP-405).
-//! - Offsets that are gone fall under the data-loss policy: see [`loss`](super::loss).
+//! - A passing fault (connection, leader change, epoch) is retried with fresh metadata and a growing
+//!   backoff, until the retry timeout passes without progress.
+//! - **One empty response never ends a range.** Several in a row end it only if the log's readable end
+//!   reaches the range's end when queried again. The rest of the range is then a hole.
+//! - If the log ends earlier, it was truncated, or a new leader has an old high watermark (KIP-207).
+//! - Records in remote storage are not a hole, because remote storage may be slow (KIP-405).
+//! - The data-loss policy applies to lost offsets: see [`loss`](super::loss).
 //!
-//! [`Recovery`] asks the cluster through [`PartitionQueries`] and registers no cursor itself, so that
-//! these rules are tested without a cluster (`recover_tests.rs`).
+//! [`Recovery`] queries the cluster through [`PartitionQueries`] and registers no cursor itself. So
+//! `recover_tests.rs` tests these rules without a cluster.
 //!
-//! Cancel safety: a stop is looked into ([`examine`], which changes nothing), then decided on without
-//! waiting (`decide`), and a pause is a moment kept in [`Recovery`]. A future dropped at any point
-//! counts nothing twice and starts no pause over.
+//! Cancel safety: a future that is dropped at any point counts no fault twice and restarts no pause.
+//! A step first queries the cluster ([`examine`], which changes nothing). Then it decides without
+//! waiting (`decide`). The end of a pause is a point in time in [`Recovery`].
 //!
 //! # References
 //! - KIP-207 (offsets after an election), KIP-405 (remote storage), KIP-516 (topic ids)
@@ -39,21 +39,21 @@ use crate::{
     topology::{Leader, Refresh},
 };
 
-/// What made the last cursor of a range stop, what was counted since, and when to go on.
+/// The recovery state of a range: the last stop, the faults since progress, and the current pause.
 #[derive(Debug)]
 pub(super) struct Recovery {
     on_data_loss: DataLossPolicy,
     metrics: Arc<Metrics>,
-    /// The stop that is not decided on yet.
+    /// The stop that was not decided on yet.
     pending: Option<Stop>,
-    /// When it was found.
+    /// When the reader got the last stop.
     stopped_at: Instant,
-    /// Time that does not count towards the retry timeout: cursors waited for their turn, or nobody
-    /// polled the reader.
+    /// Time that does not count towards the retry timeout: a cursor waited for its lane, or the reader
+    /// was not polled.
     uncounted: Duration,
     /// How fresh metadata must be for the next registration.
     refresh: Refresh,
-    /// The end of a pause that is not over yet.
+    /// The end of the current pause; `None` without one.
     not_before: Option<Instant>,
     faults: FaultCounters,
 }
@@ -76,20 +76,21 @@ impl Recovery {
         }
     }
 
-    /// Takes in why a cursor stopped. `waited` is how long the cursor waited before, for its turn.
+    /// Records why a cursor stopped. `waited` is how long the cursor waited for its lane before; it does
+    /// not count towards the retry timeout.
     pub(super) fn stopped(&mut self, stop: Stop, waited: Duration) {
         self.pending = Some(stop);
         self.stopped_at = Instant::now();
         self.uncounted = self.uncounted.saturating_add(waited);
     }
 
-    /// Forgets all faults: bytes were handed out.
+    /// Resets all fault counters, because bytes were returned to the caller.
     pub(super) fn progressed(&mut self) {
         self.faults.clear();
         self.uncounted = Duration::ZERO;
     }
 
-    /// Forgets what was about another position.
+    /// Clears the state that was about another position: stop, pause and empty responses.
     pub(super) fn seek(&mut self) {
         self.pending = None;
         self.not_before = None;
@@ -97,17 +98,18 @@ impl Recovery {
         self.faults.clear_empty();
     }
 
-    /// How the next cursor is treated.
+    /// Returns the priority of the next cursor: first after an empty response.
     pub(super) const fn priority(&self) -> FetchPriority {
         if self.faults.empty() > 0 { FetchPriority::First } else { FetchPriority::Normal }
     }
 
-    /// Takes one step: waits out a pause, decides on the pending stop, or looks up the leader to fetch
-    /// from. Returns the leader if the range is to go on there, and `None` if there is another step or
+    /// Takes one step: waits until a pause ends, then decides on the pending stop or looks up the leader.
+    ///
+    /// Returns the leader if the range continues there. Returns `None` if another step is necessary or
     /// the range has ended.
     ///
     /// # Errors
-    /// What retrying cannot mend. A call after an error starts over: no fault is counted any more.
+    /// Faults that retries cannot fix. An error resets the fault counters, so the next call starts over.
     pub(super) async fn step(
         &mut self,
         range: &mut RangeState,
@@ -126,11 +128,11 @@ impl Recovery {
         range: &mut RangeState,
         queries: &dyn PartitionQueries,
     ) -> Result<Option<Leader>, WireError> {
-        if let Some(moment) = self.not_before {
-            tokio::time::sleep_until(moment).await;
+        if let Some(pause_end) = self.not_before {
+            tokio::time::sleep_until(pause_end).await;
             self.not_before = None;
-            // Time in which nobody polled this future does not count.
-            let late = Instant::now().saturating_duration_since(moment);
+            // Time in which this future was not polled does not count.
+            let late = Instant::now().saturating_duration_since(pause_end);
             self.uncounted = self.uncounted.saturating_add(late);
         }
         if let Some(stop) = self.pending.clone() {
@@ -159,7 +161,7 @@ impl Recovery {
         }
     }
 
-    /// Decides what a stop means. Waits for nothing.
+    /// Decides what to do about a stop, without waiting.
     fn decide(
         &mut self,
         range: &mut RangeState,
@@ -171,7 +173,7 @@ impl Recovery {
         }
         match (finding, stop) {
             (Finding::Plain, stop) => match stop.verdict(range) {
-                Verdict::GoOn => Ok(()),
+                Verdict::Continue => Ok(()),
                 Verdict::Retry(error) => self.retry(range, error),
                 Verdict::Invalid(error) => self.repeat_invalid(range, error),
                 Verdict::Fail(error) => Err(error),
@@ -187,13 +189,14 @@ impl Recovery {
         }
     }
 
-    /// The range was first in the request, no other brought bytes, there was no throttle, and yet no
-    /// batch came at the position. `answered_end` is the readable end that the response named.
+    /// Decides about an empty response: no batch at the position, although the request listed the range
+    /// first, no other range got bytes, and there was no throttle. `response_end` is the readable end
+    /// in the response, exclusive.
     fn decide_empty(
         &mut self,
         range: &mut RangeState,
         bounds: Bounds,
-        answered_end: Offset,
+        response_end: Offset,
     ) -> Result<(), WireError> {
         let Bounds { log_start, local_start, end } = bounds;
         let (position, until) = (range.position(), range.until());
@@ -201,11 +204,11 @@ impl Recovery {
             let loss = Loss::new(ResetCause::Trimmed, Some((log_start, end)));
             return self.lost(range, loss);
         }
-        if end >= until && answered_end >= until {
+        if end >= until && response_end >= until {
             if position < local_start {
                 let reason = format!(
-                    "an empty response although the log reaches {end}: up to {local_start} it lies in \
-                     remote storage, which is late or out of reach of the broker"
+                    "empty response although the log ends at {end}: offsets below {local_start} are in \
+                     remote storage, which is slow or unreachable for the broker"
                 );
                 return self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable));
             }
@@ -215,18 +218,18 @@ impl Recovery {
             return Ok(());
         }
         if position >= end {
-            // A new leader may lag behind for a moment; a truncated log stays short.
+            // A new leader may lag for a moment. A truncated log stays short.
             if self.pause_before_next(Repeatable::ShortLog) {
                 return Ok(());
             }
             let loss = Loss::new(ResetCause::Truncated, Some((log_start, end)));
             return self.lost(range, loss);
         }
-        let reason = format!("an empty response although the log reaches {end}");
+        let reason = format!("empty response although the log ends at {end}");
         self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable))
     }
 
-    /// The broker responded OFFSET_OUT_OF_RANGE: a loss, unless the log's bounds contradict it.
+    /// Decides about OFFSET_OUT_OF_RANGE: a loss, unless the position is inside the log's bounds.
     fn decide_out_of_range(
         &mut self,
         range: &mut RangeState,
@@ -238,13 +241,15 @@ impl Recovery {
         } else if range.position() > end {
             ResetCause::Truncated
         } else {
-            let reason = format!("the broker says out of range, the log has [{log_start}, {end})");
+            let reason = format!(
+                "the broker reports OFFSET_OUT_OF_RANGE, but its log has [{log_start}, {end})"
+            );
             return self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable));
         };
         self.lost(range, Loss::new(cause, Some((log_start, end))))
     }
 
-    /// No leader could be named: it may be elected soon, or the topic may be gone.
+    /// Decides about a failed leader lookup: a retry, or a deleted topic after several lookups.
     fn no_leader(&mut self, range: &mut RangeState, error: WireError) -> Result<(), WireError> {
         self.refresh = Refresh::NewerThan(Instant::now());
         if !matches!(error, WireError::UnknownTopic { .. }) {
@@ -256,14 +261,14 @@ impl Recovery {
         self.lost(range, Loss::new(ResetCause::Deleted, None))
     }
 
-    /// Applies the data-loss policy. A loss that is recorded is progress.
+    /// Applies the data-loss policy. A recorded loss is progress and resets the fault counters.
     fn lost(&mut self, range: &mut RangeState, loss: Loss) -> Result<(), WireError> {
         loss.apply(range, self.on_data_loss)?;
         self.faults.clear();
         Ok(())
     }
 
-    /// Counts a passing fault and pauses; an error after the retry timeout.
+    /// Counts a passing fault and starts a pause. Returns an error after the retry timeout.
     fn retry(&mut self, range: &RangeState, error: WireError) -> Result<(), WireError> {
         let operation = || format!("reading {} at offset {}", range.range(), range.position());
         let backoff = self.faults.retry(error, std::mem::take(&mut self.uncounted), operation)?;
@@ -271,16 +276,16 @@ impl Recovery {
         Ok(())
     }
 
-    /// Counts a response that makes no sense and pauses; `error` if there were too many in a row.
+    /// Counts an invalid response and starts a pause. Returns `error` if there were too many in a row.
     fn repeat_invalid(&mut self, range: &RangeState, error: WireError) -> Result<(), WireError> {
         if !self.pause_before_next(Repeatable::Invalid) {
             return Err(error);
         }
-        tracing::debug!(range = %range.range(), %error, "asking again");
+        tracing::debug!(range = %range.range(), %error, "requesting again after an invalid response");
         Ok(())
     }
 
-    /// Counts `fault` and pauses. Returns `false`, without a pause, if its limit is reached.
+    /// Counts `fault` and starts a pause. Returns `false`, without a pause, if its limit is reached.
     fn pause_before_next(&mut self, fault: Repeatable) -> bool {
         let backoff = self.faults.count(fault);
         if let Some(backoff) = backoff {

@@ -1,4 +1,4 @@
-//! The rules of reading one range, on a scripted cluster that has one partition.
+//! Tests of the rules of reading one range, on a scripted cluster with one partition.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn out_of_range() -> Stop {
     refusal(code::OFFSET_OUT_OF_RANGE)
 }
 
-/// An empty response that named this readable end.
+/// An empty response with this readable end, exclusive.
 fn empty(end: i64) -> Stop {
     Stop::Empty { end: Offset::new(end) }
 }
@@ -75,19 +75,19 @@ async fn out_of_range_inside_the_log_is_retried_until_the_retry_timeout() {
     let (count, error) = reading.stop_for_good(out_of_range()).await;
     assert_eq!(error.unwrap().kind(), ErrorKind::Unavailable);
     assert!(count > 5 && began.elapsed() <= Duration::from_secs(5), "{count}");
-    // An error starts over: the next stop is the first of its kind.
+    // An error resets the counters: the next stop is the first of its kind.
     assert!(reading.stop(out_of_range()).await.unwrap().is_some());
     assert_eq!((reading.position(), reading.resets()), (10, vec![]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_that_stays_empty_is_a_hole_after_three_responses_in_a_row() {
+async fn a_rest_of_a_range_that_stays_empty_is_a_hole_after_three_responses_in_a_row() {
     let mut reading = Reading::new(DataLossPolicy::Fail);
     for _ in 0..2 {
         assert!(reading.stop(empty(100)).await.unwrap().is_some());
         assert_eq!(reading.recovery.priority(), FetchPriority::First);
     }
-    // Progress between them counts anew.
+    // Progress resets the counter.
     reading.advance(20, 7);
     assert_eq!(reading.recovery.priority(), FetchPriority::Normal);
     reading.asked();
@@ -96,7 +96,7 @@ async fn a_rest_that_stays_empty_is_a_hole_after_three_responses_in_a_row() {
     assert!(error.is_none(), "{error:?}");
     assert_eq!((count, reading.position(), reading.resets()), (3, 50, vec![]));
     assert_eq!(began.elapsed(), Duration::from_millis(100 + 200));
-    // Remote storage is asked about only before the last one is trusted.
+    // Remote storage is queried only before the last empty response is trusted.
     let local = Asked::Offset(ListOffset::EarliestLocal);
     let asked = reading.asked();
     assert_eq!(asked.iter().filter(|one| **one == local).count(), 1);
@@ -104,26 +104,26 @@ async fn a_rest_that_stays_empty_is_a_hole_after_three_responses_in_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_response_is_no_hole_where_records_are_missing_or_remote() {
+async fn an_empty_response_is_not_a_hole_if_records_are_missing_or_remote() {
     type Change = fn(&mut Cluster);
     let changes: [(Change, i64); 3] = [
         // Records up to 40 are in remote storage.
         (|cluster| cluster.local_start = 40, 100),
-        // The log has records at the position, and not up to the end of the range.
+        // The log has records at the position, but not up to the end of the range.
         (|cluster| cluster.end = 40, 40),
-        // The response named an end before the end of the range.
+        // The response has a readable end before the end of the range.
         (|_| {}, 40),
     ];
-    for (change, answered) in changes {
+    for (change, response_end) in changes {
         let mut reading = Reading::new(DataLossPolicy::Resume).with(change);
-        let (_, error) = reading.stop_for_good(empty(answered)).await;
+        let (_, error) = reading.stop_for_good(empty(response_end)).await;
         assert_eq!(error.unwrap().kind(), ErrorKind::Unavailable);
         assert_eq!((reading.position(), reading.resets()), (10, vec![]));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_ends_before_the_position_is_truncated_after_five_looks() {
+async fn a_log_that_ends_before_the_position_is_truncated_after_five_responses() {
     for policy in [DataLossPolicy::Fail, DataLossPolicy::Resume] {
         let mut reading = Reading::new(policy).with(|cluster| cluster.end = 10);
         let (count, error) = reading.stop_for_good(empty(10)).await;
@@ -141,9 +141,9 @@ async fn a_log_that_ends_before_the_position_is_truncated_after_five_looks() {
 #[tokio::test(start_paused = true)]
 async fn a_stale_leader_is_looked_up_again_with_fresh_metadata() {
     let mut reading = Reading::new(DataLossPolicy::Fail);
-    assert!(reading.go_on().await.unwrap().is_some());
+    assert!(reading.run_steps().await.unwrap().is_some());
     assert_eq!(reading.asked(), [Asked::Leader { fresh: false }]);
-    // Evicted bytes say nothing about the leader.
+    // An eviction does not refresh the metadata.
     let began = Instant::now();
     assert!(reading.stop(Stop::Evicted).await.unwrap().is_some());
     assert_eq!(reading.asked(), [Asked::Leader { fresh: false }]);
@@ -151,7 +151,7 @@ async fn a_stale_leader_is_looked_up_again_with_fresh_metadata() {
     assert!(reading.stop(refusal(NOT_LEADER)).await.unwrap().is_some());
     assert_eq!(reading.asked(), [Asked::Leader { fresh: true }]);
     assert_eq!(began.elapsed(), Duration::from_millis(100));
-    // No leader is elected: that passes, or not in time.
+    // The election of a leader takes longer than the retry timeout.
     let mut reading = reading.with(|cluster| cluster.leader_code = code::LEADER_NOT_AVAILABLE);
     let error = reading.stop(refusal(NOT_LEADER)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -164,13 +164,13 @@ async fn a_fenced_epoch_is_checked_against_what_was_read_and_planned() {
     // Ends of epochs 6 (read) and 7 (planned) on the new leader, the range's end, and the reset.
     for (ends, until, reset) in [
         (vec![(6, (6, 30)), (7, (7, 50))], 50, None),
-        // The new leader has less of epoch 6 than was read.
+        // Epoch 6 ends on the new leader before the position that was read.
         (vec![(6, (6, 25)), (7, (7, 50))], 25, Some((ResetCause::Truncated, 30, 50))),
-        // It does not have epoch 6 at all.
+        // The new leader does not have epoch 6.
         (vec![(6, (5, 30)), (7, (7, 50))], 30, Some((ResetCause::Truncated, 30, 50))),
-        // The records planned after offset 40 are others now.
+        // The records after offset 40 are not the planned ones any more.
         (vec![(6, (6, 30)), (7, (7, 40))], 40, Some((ResetCause::Truncated, 40, 50))),
-        // A leader that knows no epochs says nothing.
+        // The leader has no epochs, so no loss is detected.
         (vec![], 50, None),
     ] {
         for policy in [DataLossPolicy::Fail, DataLossPolicy::Resume] {
@@ -189,7 +189,7 @@ async fn a_fenced_epoch_is_checked_against_what_was_read_and_planned() {
             assert_eq!(step.unwrap().is_some(), until > 30, "{ends:?}");
             assert_eq!(reading.range.until(), Offset::new(until), "{ends:?}");
             assert_eq!(reading.resets(), reset.into_iter().collect::<Vec<_>>(), "{ends:?}");
-            // The same epoch is not asked about twice.
+            // The same epoch is not queried twice.
             assert!(reading.stop(Stop::Evicted).await.is_ok());
             let again = reading.asked();
             assert!(!again.iter().any(|asked| matches!(asked, Asked::EpochEnd(_))), "{again:?}");
@@ -198,12 +198,12 @@ async fn a_fenced_epoch_is_checked_against_what_was_read_and_planned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_topic_of_the_name_ends_the_range() {
+async fn another_topic_with_the_same_name_ends_the_range() {
     for stop in [None, Some(empty(100)), Some(out_of_range()), Some(refusal(NOT_LEADER))] {
         let mut reading =
             Reading::new(DataLossPolicy::Resume).with(|cluster| cluster.topic_id = id(2));
         let step = match stop {
-            None => reading.go_on().await,
+            None => reading.run_steps().await,
             Some(stop) => reading.stop(stop).await,
         };
         assert!(step.unwrap().is_none());
@@ -214,14 +214,14 @@ async fn another_topic_of_the_name_ends_the_range() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_topic_that_stays_missing_is_deleted_after_eight_looks() {
+async fn a_topic_that_stays_missing_is_deleted_after_eight_lookups() {
     let missing = |cluster: &mut Cluster| cluster.leader_code = code::UNKNOWN_TOPIC_OR_PARTITION;
     let mut reading = Reading::new(DataLossPolicy::Fail).with(missing);
-    let error = reading.go_on().await.unwrap_err();
+    let error = reading.run_steps().await.unwrap_err();
     assert_eq!(lost(&error), (ResetCause::Deleted, 10, None));
     assert_eq!(reading.asked().len(), 8);
     let mut reading = Reading::new(DataLossPolicy::Resume).with(missing);
-    assert!(reading.go_on().await.unwrap().is_none());
+    assert!(reading.run_steps().await.unwrap().is_none());
     assert_eq!(reading.resets(), [(ResetCause::Deleted, 10, 50)]);
 }
 
@@ -244,7 +244,7 @@ async fn invalid_responses_are_an_error_the_third_time_and_old_formats_at_once()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_that_is_dropped_counts_nothing_twice_and_starts_no_pause_over() {
+async fn a_dropped_step_counts_no_fault_twice_and_restarts_no_pause() {
     let mut reading = Reading::new(DataLossPolicy::Fail);
     reading.recovery.stopped(empty(100), Duration::ZERO);
     let began = Instant::now();
@@ -252,10 +252,10 @@ async fn a_step_that_is_dropped_counts_nothing_twice_and_starts_no_pause_over() 
         assert!(reading.recovery.step(&mut reading.range, &reading.cluster).await.is_ok());
     }
     for _ in 0..9 {
-        let pausing = reading.go_on();
+        let pausing = reading.run_steps();
         assert!(tokio::time::timeout(Duration::from_millis(10), pausing).await.is_err());
     }
-    assert!(reading.go_on().await.unwrap().is_some());
+    assert!(reading.run_steps().await.unwrap().is_some());
     assert_eq!(began.elapsed(), Duration::from_millis(100));
     let (count, error) = reading.stop_for_good(empty(100)).await;
     assert!(error.is_none() && count == 2, "{count} {error:?}");

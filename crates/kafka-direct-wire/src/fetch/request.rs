@@ -1,10 +1,14 @@
-//! One Fetch request: which cursors go in, in which order, and how much each may bring.
+//! Builds one Fetch request: which cursors it lists, in which order, and how many bytes each may get.
 //!
-//! A broker fills a response in request order until the byte limit, and only the first partition
-//! with data is sure to bring a batch that is larger than its limits. So whoever was served longest
-//! ago goes first, and ahead of all a cursor that came back empty: an empty response there is not the
-//! limits' doing. Where a broker serves others before the first it goes alone. Pieces of one
-//! partition never share a request: a broker responds for a partition once.
+//! A broker fills a response in request order up to the byte limit. Only the first partition with data
+//! is sure to get a batch that is larger than its limits. This leads to these rules:
+//!
+//! - The cursor that was served longest ago comes first.
+//! - A cursor whose last response was empty comes before all others. Another empty response is then
+//!   not caused by the limits.
+//! - If the broker serves other partitions before the first, that cursor is requested alone.
+//! - A request lists each partition once, because a broker responds once per partition. Pieces of one
+//!   partition go into separate requests.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -23,16 +27,17 @@ use super::{
     response::{BY_ID, TopicKey},
 };
 
-/// With no least size a response comes at once; the wait is what a broker may take for records that
-/// lie in remote storage (KIP-405).
+/// The longest time that a broker may wait for records in remote storage (KIP-405). Otherwise it
+/// responds at once, because the request has a minimum of 0 bytes.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// One cursor's place in a request.
+
+/// One cursor in a request, with its fetch position.
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) cursor: Arc<PartitionCursor>,
     pub(super) position: Offset,
-    /// The largest batch of the partition's response before, or what is taken for it, in bytes; 0 if
-    /// nothing is known.
+    /// The largest batch of the partition's last response, or the size that is assumed for it, in
+    /// bytes; 0 if unknown.
     pub(super) largest_batch: usize,
 }
 
@@ -40,18 +45,22 @@ pub(super) struct Listed {
 #[derive(Debug, Default)]
 pub(super) struct FetchSelection {
     pub(super) listed: Vec<Listed>,
-    /// A reader waits with nothing in hand, that of a cursor which is not listed perhaps.
+    /// Whether a reader is blocked on the budget; its cursor may not be listed.
     pub(super) is_blocked_on_budget: bool,
 }
 
 impl FetchSelection {
-    /// Chooses up to `most` among `cursors`: those that have room, served longest ago first, under one
-    /// isolation level, that of the first, each partition once, the first one under suspicion ahead
-    /// of the rest, or alone.
-    pub(super) fn choose(cursors: &[Arc<PartitionCursor>], most: usize) -> Self {
+    /// Selects up to `max_partitions` of the cursors that have room.
+    ///
+    /// - The cursor that was served longest ago comes first.
+    /// - All have the isolation level of that cursor.
+    /// - Each partition is listed once.
+    /// - A cursor of priority [`Alone`](FetchPriority::Alone) is selected alone.
+    /// - Otherwise the first cursor of priority [`First`](FetchPriority::First) moves to the front.
+    pub(super) fn choose(cursors: &[Arc<PartitionCursor>], max_partitions: usize) -> Self {
         let mut wanted: Vec<(Wanted, &Arc<PartitionCursor>)> =
             cursors.iter().filter_map(|cursor| Some((cursor.wanted()?, cursor))).collect();
-        // Stable: who was served together stays in the order of the list.
+        // A stable sort: cursors that were served together stay in the order of the list.
         wanted.sort_by_key(|(wanted, _)| wanted.served);
         let Some(isolation) = wanted.first().map(|(_, first)| first.isolation()) else {
             return Self::default();
@@ -66,11 +75,11 @@ impl FetchSelection {
         {
             front.rotate_right(1);
         }
-        let most = if unserved.is_some() { 1 } else { most };
-        let mut partitions = HashSet::with_capacity(wanted.len().min(most));
-        let mut listed = Vec::with_capacity(wanted.len().min(most));
+        let max_partitions = if unserved.is_some() { 1 } else { max_partitions };
+        let mut partitions = HashSet::with_capacity(wanted.len().min(max_partitions));
+        let mut listed = Vec::with_capacity(wanted.len().min(max_partitions));
         for (Wanted { position, largest_batch, .. }, cursor) in wanted {
-            if listed.len() == most {
+            if listed.len() == max_partitions {
                 break;
             }
             if partitions.insert(cursor.range().topic_partition()) {
@@ -80,7 +89,7 @@ impl FetchSelection {
         Self { listed, is_blocked_on_budget }
     }
 
-    /// Takes batches of partitions that had no response yet to be as large as `largest_batch`.
+    /// Assumes batches of `largest_batch` bytes for the partitions that had no response yet.
     pub(super) fn assuming(mut self, largest_batch: usize) -> Self {
         for listed in &mut self.listed {
             if listed.largest_batch == 0 {
@@ -90,12 +99,12 @@ impl FetchSelection {
         self
     }
 
-    /// The largest batch of each partition, in bytes; 0 if nothing is known.
+    /// Returns the largest batch of each partition, in bytes; 0 if unknown.
     pub(super) fn largest_batches(&self) -> impl Iterator<Item = usize> + '_ {
         self.listed.iter().map(|listed| listed.largest_batch)
     }
 
-    /// The request for `max_bytes` over a connection that may be silent for as long as `idle`.
+    /// Builds the request for `max_bytes`. `idle` is the idle timeout of the connection.
     pub(super) fn request(
         &self,
         version: i16,
@@ -103,7 +112,7 @@ impl FetchSelection {
         limits: PartitionLimits,
         idle: Duration,
     ) -> FetchRequest {
-        // A broker that waits is not to be taken for one that died.
+        // So that the idle timeout does not end the connection while the broker waits.
         let wait = MAX_WAIT.min(idle / 2);
         let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
         let mut topics: Vec<FetchTopic> = Vec::new();
@@ -143,12 +152,13 @@ impl FetchSelection {
             .with_topics(topics)
     }
 
-    /// Whether every topic's id is known, so that the request may name topics by id.
+    /// Whether all topic ids are known, so that the request may name topics by id.
     pub(super) fn knows_ids(&self) -> bool {
         self.listed.iter().all(|listed| listed.cursor.topic_id().is_some())
     }
 
-    /// Finds a partition of the response, looking from `from` on: responses come in request order.
+    /// Returns the index of a response's partition in the request. Searches from index `from` first,
+    /// because partitions usually arrive in request order.
     pub(super) fn find(
         &self,
         topic: &TopicKey,
@@ -199,17 +209,17 @@ mod tests {
         PartitionCursor::new(&planned, Offset::new(from), None, None, FetchPriority::Normal)
     }
 
-    /// Where those that are listed stand in `cursors`.
-    fn order(cursors: &[Arc<PartitionCursor>], most: usize) -> Vec<usize> {
-        let place =
+    /// Returns the indexes in `cursors` of the selected cursors, in request order.
+    fn order(cursors: &[Arc<PartitionCursor>], max_partitions: usize) -> Vec<usize> {
+        let index =
             |listed: &Listed| cursors.iter().position(|cursor| Arc::ptr_eq(cursor, &listed.cursor));
-        FetchSelection::choose(cursors, most).listed.iter().filter_map(place).collect()
+        FetchSelection::choose(cursors, max_partitions).listed.iter().filter_map(index).collect()
     }
 
     #[test]
-    fn a_suspect_goes_first_and_who_was_first_and_not_served_alone() {
+    fn priority_first_moves_a_cursor_to_the_front_and_priority_alone_selects_only_it() {
         let cursors = [cursor(0, 0), cursor(1, 0), cursor(2, 0), cursor(3, 0)];
-        cursors[0].stand_in_line(1);
+        cursors[0].set_served(1);
         assert_eq!(order(&cursors, 9), [1, 2, 3, 0]);
         cursors[3].set_priority(FetchPriority::First);
         assert_eq!(order(&cursors, 9), [3, 1, 2, 0]);
@@ -223,40 +233,40 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_served_twice_before_everybody_was_once() {
+    fn no_cursor_is_served_twice_before_all_were_served_once() {
         // Pieces of two partitions, and two more partitions.
-        let places = [(0, 0), (0, 10), (0, 20), (1, 0), (1, 10), (2, 0), (3, 0)];
-        let cursors = places.map(|(partition, from)| cursor(partition, from));
-        for by_a_response in 1..=4 {
+        let starts = [(0, 0), (0, 10), (0, 20), (1, 0), (1, 10), (2, 0), (3, 0)];
+        let cursors = starts.map(|(partition, from)| cursor(partition, from));
+        for served_per_response in 1..=4 {
             let (mut number, mut served) = (0, HashSet::new());
             while served.len() < cursors.len() {
                 number += 1;
                 let listed = order(&cursors, 9);
-                // Whoever was served has no place before one who was not.
+                // No cursor that was served comes before one that was not.
                 assert!(listed.is_sorted_by_key(|at| served.contains(at)), "{listed:?} {served:?}");
-                for at in listed.into_iter().take(by_a_response) {
+                for at in listed.into_iter().take(served_per_response) {
                     served.insert(at);
-                    cursors[at].stand_in_line(number);
+                    cursors[at].set_served(number);
                 }
                 assert!(number <= cursors.len() as u64, "{served:?}");
             }
-            cursors.iter().for_each(|cursor| cursor.stand_in_line(0));
+            cursors.iter().for_each(|cursor| cursor.set_served(0));
         }
     }
 
     #[test]
-    fn pieces_of_one_partition_never_share_a_request_and_places_go_to_partitions() {
+    fn a_request_lists_each_partition_once_and_the_maximum_counts_partitions() {
         let cursors =
             [cursor(0, 0), cursor(0, 10), cursor(0, 20), cursor(1, 0), cursor(2, 0), cursor(2, 10)];
         assert_eq!(order(&cursors, 9), [0, 3, 4]);
         assert_eq!(order(&cursors, 2), [0, 3]);
-        cursors[0].stand_in_line(1);
-        cursors[3].stand_in_line(1);
+        cursors[0].set_served(1);
+        cursors[3].set_served(1);
         assert_eq!(order(&cursors, 9), [1, 4, 3]);
     }
 
     #[test]
-    fn a_blocked_reader_is_known_although_its_cursor_is_not_in_the_request() {
+    fn a_blocked_reader_is_recorded_although_its_cursor_is_not_in_the_request() {
         let cursors = [cursor(0, 0), cursor(1, 0), cursor(1, 10)];
         assert!(!FetchSelection::choose(&cursors, 1).is_blocked_on_budget);
         cursors[2].set_blocked_on_budget(true);
@@ -265,34 +275,34 @@ mod tests {
     }
 
     #[test]
-    fn a_suspect_does_not_decide_which_isolation_level_has_its_turn() {
+    fn priority_first_does_not_decide_the_isolation_level_of_a_request() {
         let range = OffsetRange::new(TopicPartition::new("t", 1), 0, 10).unwrap();
         let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
         let other =
             PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::First);
         let cursors = [cursor(0, 0), other];
         assert_eq!(order(&cursors, 9), [0]);
-        // Once the first level was served the other has its selection.
-        cursors[0].stand_in_line(1);
+        // The other level is selected after the first was served.
+        cursors[0].set_served(1);
         assert_eq!(order(&cursors, 9), [1]);
     }
 
     #[test]
-    fn each_partition_is_asked_for_room_for_its_batches() {
+    fn each_partition_gets_room_for_its_batches() {
         let mut selection = FetchSelection::choose(&[cursor(0, 0), cursor(1, 0)], 9);
         selection.listed[1].largest_batch = 3 << 20;
         let limits = FetchLimits::new(&ClusterConfig::new(["h:1"]), 0).partition(2);
         let request = selection.request(12, 1 << 20, limits, IDLE);
         let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
-        let asked: Vec<_> = partitions.map(|asked| asked.partition_max_bytes).collect();
-        assert_eq!((request.max_bytes, asked), (1 << 20, vec![2 << 20, 4 << 20]));
-        // What is known of others stands in for what is not known yet.
+        let max_bytes: Vec<_> = partitions.map(|partition| partition.partition_max_bytes).collect();
+        assert_eq!((request.max_bytes, max_bytes), (1 << 20, vec![2 << 20, 4 << 20]));
+        // An unknown batch size is assumed from other partitions.
         let assumed = selection.assuming(100);
         assert_eq!(assumed.largest_batches().collect::<Vec<_>>(), [100, 3 << 20]);
     }
 
     #[test]
-    fn responses_are_found_in_any_order() {
+    fn partitions_of_a_response_are_found_in_any_order() {
         let cursors = [cursor(0, 0), cursor(1, 0), cursor(2, 0)];
         let selection = FetchSelection::choose(&cursors, 9);
         let topic = TopicKey::Name("t".into());

@@ -1,4 +1,4 @@
-//! The Fetch response, parsed as it arrives.
+//! Parses a Fetch response while it arrives.
 //!
 //! # References
 //! - Kafka protocol, `FetchResponse` versions 4 to 17: topics by name up to 12, by id from 13
@@ -12,19 +12,19 @@ use kafka_direct_core::{AbortedTransaction, BufferPool, Offset};
 use super::frame::{FrameError, FrameReader};
 use crate::transport::TransportStream;
 
-/// First version that names topics by id.
+/// The first version that names topics by id.
 pub(super) const BY_ID: i16 = 13;
-/// First flexible version.
+/// The first flexible version.
 const FLEXIBLE: i16 = 12;
 
-/// How a response names a topic.
+/// The key by which a request or response names a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum TopicKey {
     Name(Arc<str>),
     Id([u8; 16]),
 }
 
-/// One partition of a response.
+/// The part of a response for one partition.
 #[derive(Debug)]
 pub(super) struct PartitionResponse {
     pub(super) partition: i32,
@@ -36,7 +36,7 @@ pub(super) struct PartitionResponse {
     pub(super) records: Bytes,
 }
 
-/// A response whose head was read; partitions follow one by one.
+/// A response whose header was read. The partitions are read one by one.
 #[derive(Debug)]
 pub(super) struct FetchResponse<'a, S: ?Sized> {
     frame: FrameReader<'a, S>,
@@ -49,7 +49,7 @@ pub(super) struct FetchResponse<'a, S: ?Sized> {
     pub(super) code: i16,
 }
 
-/// What is known about the frame before it is parsed.
+/// The properties of a response that are known before it is parsed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
     pub(super) correlation: i32,
@@ -59,7 +59,8 @@ pub(super) struct Expected {
 }
 
 impl<'a, S: TransportStream + ?Sized> FetchResponse<'a, S> {
-    /// Reads up to the list of topics. Record sets will stand in buffers of `pool`.
+    /// Waits for a response and reads up to its list of topics. Record sets are read into buffers of
+    /// `pool`.
     pub(super) async fn open(
         stream: &'a mut S,
         buffer: &'a mut Vec<u8>,
@@ -83,7 +84,7 @@ impl<'a, S: TransportStream + ?Sized> FetchResponse<'a, S> {
         Ok(Self { frame, version, topics_left, partitions_left: 0, topic, pool, throttle, code })
     }
 
-    /// Bytes of the response that are still to come.
+    /// Bytes of the response that were not parsed yet.
     pub(super) fn left(&self) -> usize {
         self.frame.left()
     }
@@ -92,7 +93,7 @@ impl<'a, S: TransportStream + ?Sized> FetchResponse<'a, S> {
         self.version >= FLEXIBLE
     }
 
-    /// The next partition with its topic; `None` behind the last.
+    /// Reads the next partition and its topic; `None` after the last.
     pub(super) async fn partition(
         &mut self,
     ) -> Result<Option<(&TopicKey, PartitionResponse)>, FrameError> {
@@ -163,7 +164,7 @@ impl<'a, S: TransportStream + ?Sized> FetchResponse<'a, S> {
         })
     }
 
-    /// Steps over the end of the response; fails if bytes are left.
+    /// Reads the end of the response. Fails if bytes are left.
     pub(super) async fn finish(mut self) -> Result<(), FrameError> {
         self.frame.skip_tags(self.is_flexible()).await?;
         self.frame.close()

@@ -1,4 +1,4 @@
-//! What a response means for the cursors of its request, partition by partition.
+//! Applies a response to the cursors of its request, partition by partition.
 
 use std::sync::Arc;
 
@@ -15,23 +15,24 @@ use super::{
     stop::Stop,
 };
 
-/// The running account of one response.
+/// The state of one response while its partitions arrive.
 pub(super) struct ResponseHandler<'a> {
     selection: &'a FetchSelection,
-    /// The lane's request that this responses.
+    /// The number of the lane's request that belongs to the response.
     number: u64,
     address: &'a Arc<str>,
     metrics: &'a Metrics,
     pub(super) throttled: bool,
-    /// When the response before came.
+    /// When the lane's previous response was complete, or when its throttle ends, whichever is later.
     pub(super) before: Option<Instant>,
-    /// Where the next partition of the response is expected in the request.
+    /// The index in the request at which the next partition of the response is expected.
     pub(super) next: usize,
-    answered: Vec<bool>,
-    /// What the first cursor's response says, if the response has bytes for nobody else.
+    /// For each listed cursor, whether the response has named its partition.
+    named: Vec<bool>,
+    /// The stop of the first cursor if its partition is empty and no other partition has bytes.
     first: Option<Stop>,
     others_brought_bytes: bool,
-    /// Of all its batches the largest, in bytes.
+    /// The largest delivered batch of the response, in bytes.
     pub(super) largest_batch: usize,
 }
 
@@ -42,7 +43,7 @@ impl<'a> ResponseHandler<'a> {
         address: &'a Arc<str>,
         metrics: &'a Metrics,
     ) -> Self {
-        let answered = vec![false; selection.listed.len()];
+        let named = vec![false; selection.listed.len()];
         Self {
             selection,
             number,
@@ -51,25 +52,27 @@ impl<'a> ResponseHandler<'a> {
             throttled: false,
             before: None,
             next: 0,
-            answered,
+            named,
             first: None,
             others_brought_bytes: false,
             largest_batch: 0,
         }
     }
 
+    /// Applies the response of the partition at index `at` of the request. Ignores a second response for
+    /// the same partition.
     pub(super) fn take(&mut self, at: usize, response: PartitionResponse, grant: &mut Grant) {
         self.next = at.saturating_add(1);
         let Some(listed) = self.selection.listed.get(at) else { return };
-        // All that the response keeps alive, also what is cut off below.
+        // All bytes that the response keeps in memory, also those that are cut off below.
         let aborted = size_of::<AbortedTransaction>().saturating_mul(response.aborted.len());
         let held = response.records.len().saturating_add(aborted);
-        if let Some(answered) = self.answered.get_mut(at)
-            && std::mem::replace(answered, true)
+        if let Some(named) = self.named.get_mut(at)
+            && std::mem::replace(named, true)
         {
             return;
         }
-        // Sound or not, they took the room.
+        // Valid or not, these bytes used the room of the response.
         self.others_brought_bytes |= at != 0 && held > aborted;
         let end = if listed.cursor.isolation() == 0 {
             response.high_watermark
@@ -88,7 +91,8 @@ impl<'a> ResponseHandler<'a> {
             Accepted::Empty => {
                 Metrics::add(&self.metrics.empty_responses, 1);
                 if at == 0 && held > aborted {
-                    let reason = "the first batch is cut short, or ends below the position".into();
+                    let reason =
+                        "the first batch is cut short or ends below the fetch position".into();
                     let address = Arc::clone(self.address);
                     self.first = Some(Stop::Protocol { address, reason });
                 } else if at == 0 {
@@ -100,12 +104,12 @@ impl<'a> ResponseHandler<'a> {
         }
     }
 
-    /// Settles what the response left out.
+    /// Handles a first partition that stayed empty and the partitions that the response does not name.
     ///
-    /// Kafka fills responses in request order. Of a broker that does not, a first cursor that stayed
-    /// empty while others were served says nothing yet: it is asked again, alone. Under a quota Kafka
-    /// names no partition at all: nothing is known of any, and they are asked again once the throttle
-    /// is over.
+    /// - Kafka fills responses in request order, but another broker may not. If the first partition is
+    ///   empty and others have bytes, it is requested again, alone.
+    /// - Under a quota Kafka names no partition. All of them are requested again after the throttle.
+    /// - Otherwise a partition that is not named stops its cursor.
     pub(super) fn finish(self, code: i16) {
         if let (Some(stop), Some(first)) = (self.first, self.selection.listed.first()) {
             if self.others_brought_bytes {
@@ -119,13 +123,13 @@ impl<'a> ResponseHandler<'a> {
         if code == 0 && self.throttled {
             return;
         }
-        for (listed, answered) in self.selection.listed.iter().zip(&self.answered) {
-            if *answered {
+        for (listed, named) in self.selection.listed.iter().zip(&self.named) {
+            if *named {
                 continue;
             }
             let address = Arc::clone(self.address);
             let stop = if code == 0 {
-                Stop::Protocol { address, reason: "the response leaves the partition out".into() }
+                Stop::Protocol { address, reason: "the response omits the partition".into() }
             } else {
                 Stop::Code { address, code }
             };
@@ -150,16 +154,12 @@ mod tests {
         })
     }
 
-    /// Settles a response that has these bytes for the partitions it names.
-    fn answered(
-        cursors: &[Arc<PartitionCursor>],
-        throttled: bool,
-        bytes: &[(usize, &'static [u8])],
-    ) {
+    /// Handles a response that has these bytes for the partitions that it names, by index.
+    fn handle(cursors: &[Arc<PartitionCursor>], throttled: bool, bytes: &[(usize, &'static [u8])]) {
         let (selection, metrics) = (FetchSelection::choose(cursors, 9), Metrics::default());
         let address = Arc::from("h:1");
-        let mut responses = ResponseHandler::new(&selection, 1, &address, &metrics);
-        responses.throttled = throttled;
+        let mut handler = ResponseHandler::new(&selection, 1, &address, &metrics);
+        handler.throttled = throttled;
         let mut grant = Arc::new(Budget::new(1 << 20)).try_grant(1, 1 << 20).unwrap();
         for (at, records) in bytes {
             let response = PartitionResponse {
@@ -171,27 +171,27 @@ mod tests {
                 aborted: Vec::new(),
                 records: Bytes::from_static(records),
             };
-            responses.take(*at, response, &mut grant);
+            handler.take(*at, response, &mut grant);
         }
-        responses.finish(0);
+        handler.finish(0);
     }
 
     fn priority(cursor: &PartitionCursor) -> FetchPriority {
         cursor.wanted().unwrap().priority
     }
 
-    /// No batch: refused, but there.
-    const REFUSED: &[u8] = &[7; 100];
+    /// Bytes that are not a batch.
+    const NOT_A_BATCH: &[u8] = &[7; 100];
 
     #[test]
-    fn a_first_partition_that_stays_empty_counts_as_empty_only_if_no_byte_came_for_others() {
+    fn an_empty_first_partition_counts_as_empty_only_if_the_others_have_no_bytes() {
         for throttled in [false, true] {
             let cursors = cursors();
-            answered(&cursors, throttled, &[(0, b""), (1, REFUSED)]);
+            handle(&cursors, throttled, &[(0, b""), (1, NOT_A_BATCH)]);
             assert_eq!(priority(&cursors[0]), FetchPriority::Alone, "throttled: {throttled}");
         }
         let cursors = cursors();
-        answered(&cursors, false, &[(0, b""), (1, b"")]);
+        handle(&cursors, false, &[(0, b""), (1, b"")]);
         assert!(
             matches!(cursors[0].stopped(), Some(Stop::Empty { end }) if end == Offset::new(10))
         );
@@ -199,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_response_under_a_throttle_says_nothing() {
+    fn an_empty_response_under_a_throttle_does_not_stop_the_cursor() {
         let cursors = cursors();
         cursors[0].set_priority(FetchPriority::Alone);
-        answered(&cursors, true, &[(0, b"")]);
+        handle(&cursors, true, &[(0, b"")]);
         assert_eq!(
             (priority(&cursors[0]), priority(&cursors[1])),
             (FetchPriority::First, FetchPriority::Normal)
@@ -210,15 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn partitions_that_a_response_leaves_out_are_stopped_unless_it_throttles() {
+    fn cursors_of_omitted_partitions_are_stopped_unless_the_response_throttles() {
         let cursors = cursors();
         cursors[1].set_priority(FetchPriority::First);
-        answered(&cursors, true, &[]);
+        handle(&cursors, true, &[]);
         assert_eq!(
             (priority(&cursors[0]), priority(&cursors[1])),
             (FetchPriority::Normal, FetchPriority::First)
         );
-        answered(&cursors, false, &[]);
+        handle(&cursors, false, &[]);
         assert!(
             cursors.iter().all(|cursor| matches!(cursor.stopped(), Some(Stop::Protocol { .. })))
         );

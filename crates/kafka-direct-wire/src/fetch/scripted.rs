@@ -1,4 +1,4 @@
-//! A cluster with one partition that responds recovery's queries, and a range that is read on it.
+//! A scripted cluster with one partition that responds to the queries of recovery, and a range to read.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     topology::{Leader, Refresh},
 };
 
-/// A query.
+/// One query that the scripted cluster received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     Leader { fresh: bool },
@@ -24,21 +24,22 @@ pub(super) enum Asked {
     EpochEnd(i32),
 }
 
-/// What the cluster knows of the partition.
+/// The partition's state on the scripted cluster, and the queries so far.
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) leader_epoch: i32,
     pub(super) topic_id: Option<TopicId>,
-    /// An error code instead of a leader; code 3 is a topic that is missing.
+    /// The error code of a leader query; 0 for none, 3 for a missing topic.
     pub(super) leader_code: i16,
     pub(super) log_start: i64,
     pub(super) local_start: i64,
     pub(super) end: i64,
-    /// By the epoch asked for: the epoch found, and its end.
+    /// Responses to epoch queries, by the requested epoch: the epoch found, and its end, exclusive.
     pub(super) epoch_ends: BTreeMap<i32, (i32, i64)>,
     pub(super) asked: Vec<Asked>,
 }
 
+/// The scripted cluster behind [`PartitionQueries`].
 #[derive(Debug)]
 pub(super) struct Scripted(Mutex<Cluster>);
 
@@ -129,8 +130,8 @@ impl Reading {
         self
     }
 
-    /// Takes steps until there is a leader to fetch from, or, `None`, the range has ended.
-    pub(super) async fn go_on(&mut self) -> Result<Option<Leader>, WireError> {
+    /// Takes steps until there is a leader to fetch from. Returns `None` if the range has ended.
+    pub(super) async fn run_steps(&mut self) -> Result<Option<Leader>, WireError> {
         while !self.range.has_ended() {
             let step = self.recovery.step(&mut self.range, &self.cluster).await?;
             if let Some(leader) = step {
@@ -142,12 +143,14 @@ impl Reading {
         Ok(None)
     }
 
+    /// Stops once, then takes steps as [`run_steps`](Self::run_steps) does.
     pub(super) async fn stop(&mut self, stop: Stop) -> Result<Option<Leader>, WireError> {
         self.recovery.stopped(stop, Duration::ZERO);
-        self.go_on().await
+        self.run_steps().await
     }
 
-    /// Stops again and again until that is an error or ends the range. Returns how often it stopped.
+    /// Stops repeatedly until the result is an error or the end of the range. Returns the number of
+    /// stops and the error, if any.
     pub(super) async fn stop_for_good(&mut self, stop: Stop) -> (usize, Option<WireError>) {
         for count in 1..1000 {
             match self.stop(stop.clone()).await {
@@ -156,10 +159,10 @@ impl Reading {
                 Err(error) => return (count, Some(error)),
             }
         }
-        panic!("{stop:?} is retried for ever")
+        panic!("{stop:?} is retried forever")
     }
 
-    /// Hands out bytes up to `next`, appended under `epoch`.
+    /// Returns bytes up to `next`, exclusive, that were appended under `epoch`, to the caller.
     pub(super) fn advance(&mut self, next: i64, epoch: i32) {
         let watermark = Offset::new(100);
         self.range.advance(&Fetched {
@@ -175,11 +178,12 @@ impl Reading {
         self.recovery.progressed();
     }
 
+    /// Returns the queries since the last call.
     pub(super) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.cluster.0.lock().asked)
     }
 
-    /// Cause, first and last offset of each reset.
+    /// Returns the cause, start and exclusive end of each reset.
     pub(super) fn resets(&self) -> Vec<(ResetCause, i64, i64)> {
         let resets = self.range.resets().iter();
         resets.map(|reset| (reset.cause, reset.from.get(), reset.to.get())).collect()

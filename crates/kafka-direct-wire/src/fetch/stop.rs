@@ -1,4 +1,4 @@
-//! Why a lane no longer serves a cursor, and what each reason means if nothing has to be asked.
+//! The reasons why a lane stops a cursor, and the action for each that needs no query.
 
 use std::{io, sync::Arc};
 
@@ -7,63 +7,63 @@ use kafka_direct_core::{ErrorKind, HeaderError, Offset};
 use super::{frame::FrameError, range_state::RangeState};
 use crate::{code, error::WireError};
 
-/// A response above this size was not meant as one: its length field is rubbish.
+/// A size field above this limit, in bytes, is not the size of a Kafka response.
 const SIZE_LIMIT_BYTES: usize = 1 << 30;
 
-/// Why a lane no longer serves a cursor.
+/// The reason why a lane stopped a cursor.
 #[derive(Debug, Clone)]
 pub(super) enum Stop {
-    /// The position reached the end of the range.
+    /// The fetch position reached the end of the range.
     Done,
-    /// The queued bytes were given up for readers that starved.
+    /// The queued bytes were dropped for a reader that is blocked on the budget.
     Evicted,
-    /// The connection failed; every range of the lane is told the same.
+    /// The connection failed. All cursors of the lane stop for this reason.
     Connection { address: Arc<str>, kind: io::ErrorKind, reason: Arc<str> },
     /// The broker responded with an error code for this partition.
     Code { address: Arc<str>, code: i16 },
-    /// First in the request, not throttled, nothing for others either, and yet nothing came: `end` is
-    /// the readable end the response named.
+    /// The response had no batch, although the request listed the cursor first, no other cursor got
+    /// bytes, and there was no throttle. `end` is the readable end in the response, exclusive.
     Empty { end: Offset },
-    /// The batch headers make no sense.
+    /// A batch header is invalid.
     Header(HeaderError),
-    /// A batch ends above the high watermark.
+    /// A batch ends above the high watermark; `next` is its end, exclusive.
     AboveHighWatermark { next: Offset, high_watermark: Offset },
-    /// The batch `[base, end)` overlaps the one after it, which begins at `next_base`.
+    /// The batch `[base, end)` overlaps the next batch, which begins at `next_base`.
     Overlap { base: Offset, end: Offset, next_base: Offset },
-    /// The response is larger than a single batch may be.
+    /// The response is larger than the request and `max_batch_bytes` allow.
     TooLarge { bytes: usize },
     /// The response could not be parsed.
     Protocol { address: Arc<str>, reason: Arc<str> },
-    /// The broker and this build have no version of a request in common.
+    /// The broker and this build support no common version of a request.
     Version { address: Arc<str>, api: &'static str, broker: Option<(i16, i16)>, ours: (i16, i16) },
 }
 
-/// What recovery does about a stop for which it asks the cluster nothing.
+/// The action of recovery after a stop for which it does not query the cluster.
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// The range has ended.
     End,
-    /// No fault: the rest is fetched again at once.
-    GoOn,
-    /// A passing fault: it is retried until the retry timeout.
+    /// No fault: the rest of the range is fetched at once.
+    Continue,
+    /// A passing fault: the range is retried until the retry timeout.
     Retry(WireError),
-    /// The response makes no sense: it is requested again a few times.
+    /// An invalid response: it is requested again a few times.
     Invalid(WireError),
-    /// No retry can mend this.
+    /// A fault that a retry cannot fix.
     Fail(WireError),
 }
 
 impl Stop {
-    /// The lane's task ended.
+    /// Returns the stop for cursors of a lane whose task ended.
     pub(super) fn lane_ended() -> Self {
         Self::Connection {
-            address: "the lane".into(),
+            address: "the fetch connection".into(),
             kind: io::ErrorKind::Interrupted,
-            reason: "its task ended: the runtime it ran on was shut down".into(),
+            reason: "its task ended because its tokio runtime was shut down".into(),
         }
     }
 
-    /// A response of the broker at `address` could not be read.
+    /// Returns the stop for a response of the broker at `address` that could not be read.
     pub(super) fn unreadable(address: &Arc<str>, error: FrameError) -> Self {
         let address = Arc::clone(address);
         match error {
@@ -77,12 +77,12 @@ impl Stop {
         }
     }
 
-    /// What this stop means for `range`.
+    /// Returns the action for this stop of `range`.
     pub(super) fn verdict(self, range: &RangeState) -> Verdict {
         let invalid = |reason| Verdict::Invalid(range.bad_batch(reason, ErrorKind::Corrupt));
         match self {
             Self::Done => Verdict::End,
-            Self::Evicted | Self::Empty { .. } => Verdict::GoOn,
+            Self::Evicted | Self::Empty { .. } => Verdict::Continue,
             Self::Connection { address, kind, reason } => {
                 let source = io::Error::new(kind, reason.to_string());
                 Verdict::Retry(WireError::Connection { address, action: "Fetch", source })
@@ -102,7 +102,7 @@ impl Stop {
                 "the batch ends at {next}, above the high watermark {high_watermark}"
             )),
             Self::Overlap { base, end, next_base } => invalid(format!(
-                "the batch at offset {base} ends at {end}, the one after it begins at {next_base}"
+                "the batch at offset {base} ends at {end}, but the next one begins at {next_base}"
             )),
             Self::TooLarge { bytes } => {
                 let reason = format!(
