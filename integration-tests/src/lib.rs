@@ -51,6 +51,7 @@ macro_rules! guarantees {
             sinks::a_sink_gets_every_record_once_and_one_commit_in_plan_order,
             sinks::a_sink_that_fails_is_aborted_and_gets_the_identical_range_again,
             sinks::nothing_is_committed_if_a_range_cannot_be_written,
+            sinks::attempts_that_panic_or_are_stopped_by_others_are_aborted,
             sinks::a_range_that_an_earlier_run_finished_is_not_read_again,
             sinks::events_report_a_run_from_its_plan_to_its_last_range,
             memory::readers_that_nobody_polls_do_not_stop_the_others,

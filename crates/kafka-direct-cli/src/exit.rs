@@ -89,6 +89,11 @@ impl Failure {
 
     fn hint(&self) -> Option<&'static str> {
         let kind = match self {
+            Self::Read(Error::Withheld { .. }) => {
+                return Some(
+                    "`--wait-for-transactions 10m` waits until the transactions have ended",
+                );
+            }
             Self::Read(error) => error.kind(),
             Self::Produce { source, .. } => crate::produce::kind(source),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {

@@ -14,7 +14,7 @@ pub(crate) fn note_plan(plan: &BatchPlan) {
                     "{}: open transactions withhold {} offsets, [{}, {})",
                     partition.topic_partition,
                     marks.withheld(),
-                    marks.last_stable,
+                    marks.end(IsolationLevel::ReadCommitted),
                     marks.high,
                 ));
             }

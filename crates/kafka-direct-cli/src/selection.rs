@@ -6,10 +6,13 @@
 mod offset_spec;
 mod partition_list;
 
+use std::path::Path;
+
 use kafka_direct::{
-    Cluster, EndOffset, Ends, KafkaRdd, KafkaRddBuilder, Offset, StartOffset, Starts,
-    TopicPartition,
+    BatchEnd, Cluster, EndOffset, Ends, IsolationLevel, KafkaRdd, KafkaRddBuilder, Offset,
+    StartOffset, Starts, TopicPartition,
 };
+use kafka_direct_sinks::job::{RECEIPT_FILE, Receipt};
 
 pub(crate) use self::{
     offset_spec::{OffsetSpec, Word},
@@ -27,6 +30,9 @@ pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRd
     if let Some(spec) = &args.from {
         builder = builder.start(starts(spec, args)?);
     }
+    if let Some(receipt) = &args.after {
+        builder = builder.after(&earlier_end(receipt, args)?);
+    }
     if let Some(spec) = &args.to {
         builder = builder.end(ends(spec, args)?);
     }
@@ -39,12 +45,46 @@ pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRd
     if let Some(count) = args.max_records_per_partition {
         builder = builder.max_records_per_partition(count);
     }
-    Ok(builder.isolation(args.isolation.into()).on_data_loss(args.on_data_loss.into()))
+    if let Some(limit) = args.wait_for_transactions {
+        builder = builder.wait_for_transactions(limit);
+    }
+    if let Some(isolation) = args.isolation {
+        builder = builder.isolation(isolation.into());
+    }
+    Ok(builder.on_data_loss(args.on_data_loss.into()))
+}
+
+/// Where the batch of `--after` ended.
+fn earlier_end(path: &Path, args: &SelectionArgs) -> Result<BatchEnd, Failure> {
+    let path = if path.is_dir() { path.join(RECEIPT_FILE) } else { path.to_owned() };
+    let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Failure::usage(format!(
+            "--after {}: there is no receipt; the job has to be finished first",
+            path.display()
+        )),
+        _ => Failure::io(format!("reading {}", path.display()), source),
+    })?;
+    let end = Receipt::from_json(&text, &path)?.end();
+    if end.positions.is_empty() {
+        return Err(Failure::usage(format!(
+            "--after {}: the receipt names no partition",
+            path.display()
+        )));
+    }
+    let isolation = args.isolation.map(IsolationLevel::from);
+    match isolation.filter(|isolation| *isolation != end.isolation) {
+        Some(flag) => Err(Failure::usage(format!(
+            "--after {} continues a batch under {}, --isolation says {flag}; leave --isolation out",
+            path.display(),
+            end.isolation
+        ))),
+        None => Ok(end),
+    }
 }
 
 /// Checks that the flags select topics; with a plan from a file this is not needed.
 pub(crate) fn names_topics(args: &SelectionArgs) -> Result<(), Failure> {
-    if args.topics.is_empty() && args.topic_pattern.is_none() {
+    if args.topics.is_empty() && args.topic_pattern.is_none() && args.after.is_none() {
         return Err(Failure::usage(
             "no topic is selected; pass `--topic T` or `--topic-pattern RE`",
         ));

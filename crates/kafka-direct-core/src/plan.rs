@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CoreError, IsolationLevel, PlannedRange, Reset, TopicPartition, Watermarks};
+use crate::{
+    CoreError, IsolationLevel, Offset, PlannedRange, Reset, TopicId, TopicPartition, Watermarks,
+};
 
 /// The version of the plan's JSON that this build writes, and the newest that it reads.
 pub const PLAN_VERSION: u32 = 1;
@@ -18,6 +20,13 @@ pub struct PlannedPartition {
     /// The bounds of the log when the plan was made.
     #[serde(flatten)]
     pub watermarks: Watermarks,
+    /// The topic's id, where the broker gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<TopicId>,
+    /// The planned end, exclusive, also of a partition without a range: the next batch continues here.
+    /// `None` only in plans of builds that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Offset>,
 }
 
 /// The offset ranges of one batch: planned range `i` is partition `i` of the batch.
@@ -201,7 +210,7 @@ pub fn pieces_are_contiguous(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{OffsetRange, TopicId};
+    use crate::OffsetRange;
 
     fn planned(partition: i32, from: i64, until: i64, piece: u32) -> PlannedRange {
         let range = OffsetRange::new(TopicPartition::new("t", partition), from, until).unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use kafka_direct_core::{
-    CoreError, ErrorKind, IsolationLevel, Offset, OffsetRange, TopicPartition, Watermarks,
+    CoreError, ErrorKind, IsolationLevel, Offset, OffsetRange, TopicId, TopicPartition, Watermarks,
 };
 
 use crate::{EndOffset, Lookup, StartOffset};
@@ -52,6 +52,36 @@ pub enum DriverError {
         watermarks: Watermarks,
         /// The isolation level of the read, which decides where the readable end is.
         isolation: IsolationLevel,
+    },
+    /// Open transactions withhold records below an explicit start or end from read_committed, so that
+    /// the batch would be incomplete.
+    #[error(
+        "{topic_partition}: open transactions withhold offsets [{}, {}), and the {side} is offset {wanted}; plan again when they have ended, wait for them, or end at `latest`", withheld_from(watermarks), watermarks.high
+    )]
+    Withheld {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// Which end of the range.
+        side: Side,
+        /// The offset that the start or end resolved to.
+        wanted: Offset,
+        /// Log start, last stable offset and high watermark.
+        watermarks: Watermarks,
+    },
+    /// The topic was deleted and created again since the batch after which this one starts (policy
+    /// `fail`).
+    #[error(
+        "{topic_partition}: the topic was re-created since the earlier batch (its id was {old} and is {new}); the data-loss policy `resume` starts it at its log start, offset {log_start}"
+    )]
+    Recreated {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// The topic's id when the earlier batch was planned.
+        old: TopicId,
+        /// The topic's id now.
+        new: TopicId,
+        /// The first offset of the new topic.
+        log_start: Offset,
     },
     /// The start is after the end.
     #[error(
@@ -147,7 +177,8 @@ impl DriverError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::OutOfBounds { .. } => ErrorKind::OffsetLost,
+            Self::OutOfBounds { .. } | Self::Recreated { .. } => ErrorKind::OffsetLost,
+            Self::Withheld { .. } => ErrorKind::Unavailable,
             Self::MissingResponse { .. } => ErrorKind::Internal,
             Self::Plan { source } => source.kind(),
             Self::Backwards { .. }
@@ -183,6 +214,10 @@ fn bounds(watermarks: &Watermarks, isolation: IsolationLevel) -> String {
             watermarks.last_stable, watermarks.high
         ),
     }
+}
+
+fn withheld_from(watermarks: &Watermarks) -> Offset {
+    watermarks.end(IsolationLevel::ReadCommitted)
 }
 
 fn start_at(start: &StartOffset, from: Offset) -> String {

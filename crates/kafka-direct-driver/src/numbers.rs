@@ -29,7 +29,9 @@ pub(crate) fn check_numbers(
         start = Some(fallback);
     }
     match start {
-        Some(StartOffset::At(offset)) => at_least_zero("start offset", offset.get())?,
+        Some(StartOffset::At(offset) | StartOffset::After { offset, .. }) => {
+            at_least_zero("start offset", offset.get())?
+        }
         Some(StartOffset::FromEnd(back)) => at_least_zero("start from the end", *back)?,
         Some(StartOffset::Timestamp { millis, .. }) => at_least_zero("start timestamp", *millis)?,
         Some(StartOffset::Earliest | StartOffset::Latest | StartOffset::GroupCommitted { .. })

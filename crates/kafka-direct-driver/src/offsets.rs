@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use kafka_direct_core::Offset;
+use kafka_direct_core::{Offset, TopicId};
 
 /// Where reading a partition starts, inclusive.
 ///
@@ -27,6 +27,14 @@ pub enum StartOffset {
         millis: i64,
         /// What to do with a partition that has no such record.
         no_match: NoMatch,
+    },
+    /// Where an earlier batch ended. Outside the log, and if the topic was re-created since, the
+    /// data-loss policy decides: `resume` starts a re-created topic at its log start.
+    After {
+        /// The end of the earlier batch, exclusive.
+        offset: Offset,
+        /// The topic's id at that time, where the broker gave one.
+        topic_id: Option<TopicId>,
     },
     /// The committed offset of a consumer group. If it is outside the log, the data-loss policy
     /// applies.
@@ -79,6 +87,7 @@ impl fmt::Display for StartOffset {
             Self::Latest => f.write_str("latest"),
             Self::At(offset) => write!(f, "offset {offset}"),
             Self::FromEnd(back) => write!(f, "{back} from the end"),
+            Self::After { offset, .. } => write!(f, "after the earlier batch, offset {offset}"),
             Self::Timestamp { millis, .. } => write!(f, "timestamp {millis} ms"),
             Self::GroupCommitted { group, .. } => write!(f, "committed by group `{group}`"),
         }

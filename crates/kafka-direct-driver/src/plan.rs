@@ -1,6 +1,10 @@
 //! Builds a batch plan from a selection, the results of lookups and the state of partitions.
 
-use kafka_direct_core::{BatchPlan, OffsetRange, PlannedPartition, PlannedRange, Reset};
+use std::collections::BTreeMap;
+
+use kafka_direct_core::{
+    BatchPlan, Offset, OffsetRange, PlannedPartition, PlannedRange, Reset, TopicPartition,
+};
 
 use crate::{
     DriverError, Lookups, PartitionState, Selection, Side,
@@ -117,13 +121,22 @@ fn finish(
     ranges: Vec<PlannedRange>,
     resets: Vec<Reset>,
 ) -> Result<BatchPlan, DriverError> {
+    let mut ends: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
+    for planned in &ranges {
+        let until = planned.range().until();
+        ends.entry(planned.topic_partition().clone())
+            .and_modify(|end| *end = (*end).max(until))
+            .or_insert(until);
+    }
     let (min, max) = (selection.min_partitions, selection.max_records_per_partition);
     let ranges = try_split(ranges, min, max)?;
     let partitions = states
         .into_iter()
         .map(|state| PlannedPartition {
+            until: ends.get(&state.topic_partition).copied(),
             topic_partition: state.topic_partition,
             watermarks: state.watermarks,
+            topic_id: state.topic_id,
         })
         .collect();
     Ok(BatchPlan::new(cluster, selection.isolation, ranges, partitions, resets)?)

@@ -5,7 +5,7 @@
 //! their lookups ran at different times.
 
 use kafka_direct_core::{
-    DataLossPolicy, IsolationLevel, Offset, OffsetRange, Reset, ResetCause, TopicPartition,
+    DataLossPolicy, IsolationLevel, Offset, OffsetRange, Reset, ResetCause, TopicId, TopicPartition,
 };
 
 use crate::{
@@ -13,11 +13,13 @@ use crate::{
     numbers::check_numbers,
 };
 
-/// The readable part of a log; `log_start <= end`.
+/// The readable part of a log; `log_start <= end <= high`.
 #[derive(Clone, Copy)]
 struct Bounds {
     log_start: Offset,
     end: Offset,
+    /// Under read_committed, open transactions withhold the offsets from `end` to here.
+    high: Offset,
 }
 
 impl Bounds {
@@ -31,11 +33,21 @@ impl Bounds {
                 problem: "is not an offset; request the partition's offsets from the broker again",
             });
         }
-        Ok(Self { log_start, end })
+        Ok(Self { log_start, end, high: state.watermarks.high.max(end) })
     }
 
     fn clamp(self, offset: Offset) -> Offset {
         offset.clamp(self.log_start, self.end)
+    }
+
+    /// Whether open transactions withhold records below `offset`. One above the log falls under the
+    /// policy first: it is an error under `fail`, and the end of the log under `resume`.
+    fn withholds(self, offset: Offset, policy: DataLossPolicy) -> bool {
+        let reached = match policy {
+            DataLossPolicy::Fail => offset,
+            DataLossPolicy::Resume => offset.min(self.high),
+        };
+        reached > self.end && reached <= self.high
     }
 
     fn before_end(self, back: i64) -> Offset {
@@ -46,8 +58,17 @@ impl Bounds {
 /// A resolved start, and whether an end before it is an error.
 struct Start {
     offset: Offset,
+    /// The offset by time before it was clamped to the readable bounds.
+    explicit: Option<Offset>,
     /// Whether nothing may be left to read, so that an end before the start is not an error.
     nothing_left: bool,
+}
+
+/// A resolved end.
+struct End {
+    offset: Offset,
+    /// The same offset if it is an explicit bound, and not relative to the readable end.
+    explicit: Option<Offset>,
 }
 
 /// Resolves `start` and `end` to the range of one partition.
@@ -63,8 +84,11 @@ pub(crate) fn resolve(
     let topic_partition = &state.topic_partition;
     check_numbers(topic_partition, Some(start), Some(end))?;
     let bounds = Bounds::of(state, selection.isolation)?;
-    let from = start_offset(topic_partition, start, bounds, lookups)?;
+    let resets_before = resets.len();
+    let from = start_offset(selection, state, start, bounds, lookups, resets)?;
     let until = end_offset(topic_partition, end, bounds, lookups)?;
+    let withheld = [(Side::Start, from.explicit), (Side::End, until.explicit)];
+    let until = until.offset;
     let backwards = || DriverError::Backwards {
         topic_partition: topic_partition.clone(),
         start: start.clone(),
@@ -77,13 +101,34 @@ pub(crate) fn resolve(
     {
         return Err(backwards());
     }
-    let resets_before = resets.len();
+    for bound in withheld {
+        check_not_withheld(selection, state, bounds, bound)?;
+    }
     let (low, high) = fit(selection, state, bounds, (from.offset, until), resets)?;
     let clamped = resets.len() != resets_before;
     if low > high && !clamped && !from.nothing_left && !is_forward_in_time(start, end) {
         return Err(backwards());
     }
     Ok(OffsetRange::new(topic_partition.clone(), low.min(high), high)?)
+}
+
+/// Refuses an explicit bound that open transactions withhold: the batch would be incomplete, and a
+/// later one would not read the records that are missing.
+fn check_not_withheld(
+    selection: &Selection,
+    state: &PartitionState,
+    bounds: Bounds,
+    (side, wanted): (Side, Option<Offset>),
+) -> Result<(), DriverError> {
+    match wanted.filter(|wanted| bounds.withholds(*wanted, selection.on_data_loss)) {
+        None => Ok(()),
+        Some(wanted) => Err(DriverError::Withheld {
+            topic_partition: state.topic_partition.clone(),
+            side,
+            wanted,
+            watermarks: state.watermarks,
+        }),
+    }
 }
 
 /// Fits one explicit range into the log by the data-loss policy.
@@ -94,16 +139,20 @@ pub(crate) fn fit_range(
     resets: &mut Vec<Reset>,
 ) -> Result<OffsetRange, DriverError> {
     let bounds = Bounds::of(state, selection.isolation)?;
+    check_not_withheld(selection, state, bounds, (Side::End, Some(range.until())))?;
     let (from, until) = fit(selection, state, bounds, (range.from(), range.until()), resets)?;
     Ok(OffsetRange::new(range.topic_partition().clone(), from, until)?)
 }
 
 fn start_offset(
-    topic_partition: &TopicPartition,
+    selection: &Selection,
+    state: &PartitionState,
     mut start: &StartOffset,
     bounds: Bounds,
     lookups: &Lookups,
+    resets: &mut Vec<Reset>,
 ) -> Result<Start, DriverError> {
+    let topic_partition = &state.topic_partition;
     let offset = loop {
         break match start {
             StartOffset::Earliest => bounds.log_start,
@@ -112,9 +161,14 @@ fn start_offset(
             StartOffset::FromEnd(back) => bounds.before_end(*back),
             StartOffset::Timestamp { millis, no_match } => {
                 match (lookups.timestamp(topic_partition, *millis)?, no_match) {
-                    (Some(offset), _) => bounds.clamp(offset),
+                    (Some(offset), _) => {
+                        let explicit = Some(offset.clamp(bounds.log_start, bounds.high));
+                        let offset = bounds.clamp(offset);
+                        return Ok(Start { offset, explicit, nothing_left: false });
+                    }
                     (None, NoMatch::Latest) => {
-                        return Ok(Start { offset: bounds.end, nothing_left: true });
+                        let offset = bounds.end;
+                        return Ok(Start { offset, explicit: None, nothing_left: true });
                     }
                     (None, NoMatch::Error) => {
                         return Err(DriverError::NoRecordSince {
@@ -124,17 +178,48 @@ fn start_offset(
                     }
                 }
             }
+            StartOffset::After { offset, topic_id } => {
+                match topic_id.zip(state.topic_id).filter(|(then, now)| then != now) {
+                    None => *offset,
+                    Some((old, new)) => {
+                        resets.extend(recreated(selection, state, bounds, (old, new))?);
+                        bounds.log_start
+                    }
+                }
+            }
             StartOffset::GroupCommitted { group, fallback } => {
                 // A group that committed an offset after the end has read the range already.
                 if let Some(offset) = lookups.committed(group, topic_partition)? {
-                    return Ok(Start { offset, nothing_left: true });
+                    return Ok(Start { offset, explicit: None, nothing_left: true });
                 }
                 start = fallback;
                 continue;
             }
         };
     };
-    Ok(Start { offset, nothing_left: false })
+    Ok(Start { offset, explicit: None, nothing_left: false })
+}
+
+/// The reset of a topic that was re-created, if the policy allows it. Nothing of the new topic is
+/// skipped: what the old one still had cannot be counted.
+fn recreated(
+    selection: &Selection,
+    state: &PartitionState,
+    bounds: Bounds,
+    (old, new): (TopicId, TopicId),
+) -> Result<Option<Reset>, DriverError> {
+    let (topic_partition, at) = (state.topic_partition.clone(), bounds.log_start);
+    match selection.on_data_loss {
+        DataLossPolicy::Fail => {
+            Err(DriverError::Recreated { topic_partition, old, new, log_start: at })
+        }
+        DataLossPolicy::Resume => {
+            let mut reset = Reset::new(topic_partition, ResetCause::Recreated, at, at);
+            reset.new_epoch = state.leader_epoch;
+            (reset.old_topic_id, reset.new_topic_id) = (Some(old), Some(new));
+            Ok(Some(reset))
+        }
+    }
 }
 
 fn end_offset(
@@ -142,15 +227,19 @@ fn end_offset(
     end: &EndOffset,
     bounds: Bounds,
     lookups: &Lookups,
-) -> Result<Offset, DriverError> {
-    Ok(match end {
-        EndOffset::Latest => bounds.end,
-        EndOffset::At(offset) => *offset,
-        EndOffset::FromEnd(back) => bounds.before_end(*back),
+) -> Result<End, DriverError> {
+    let relative = |offset| Ok(End { offset, explicit: None });
+    match end {
+        EndOffset::Latest => relative(bounds.end),
+        EndOffset::FromEnd(back) => relative(bounds.before_end(*back)),
+        EndOffset::At(offset) => Ok(End { offset: *offset, explicit: Some(*offset) }),
         EndOffset::Timestamp { millis } => {
-            lookups.timestamp(topic_partition, *millis)?.map_or(bounds.end, |at| bounds.clamp(at))
+            // Without a match the end is the end of the log, withheld records included.
+            let found = lookups.timestamp(topic_partition, *millis)?.unwrap_or(bounds.high);
+            let explicit = Some(found.clamp(bounds.log_start, bounds.high));
+            Ok(End { offset: bounds.clamp(found), explicit })
         }
-    })
+    }
 }
 
 /// Whether both are timestamps, and the start is not after the end.

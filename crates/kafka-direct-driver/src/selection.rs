@@ -4,6 +4,7 @@ use std::{
     borrow::Borrow,
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -70,6 +71,20 @@ impl<O> ByPartition<O> {
             return Ok(());
         }
         Err(DriverError::Uncovered { side, partitions })
+    }
+}
+
+/// The entries by partition, then the default: `orders-0: offset 5, else earliest`.
+impl<O: fmt::Display> fmt::Display for ByPartition<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (topic_partition, choice) in &self.by_partition {
+            write!(f, "{topic_partition}: {choice}, ")?;
+        }
+        match &self.default {
+            Some(default) if self.by_partition.is_empty() => write!(f, "{default}"),
+            Some(default) => write!(f, "else {default}"),
+            None => f.write_str("no others"),
+        }
     }
 }
 

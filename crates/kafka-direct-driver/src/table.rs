@@ -140,12 +140,12 @@ fn withheld(f: &mut fmt::Formatter<'_>, plan: &BatchPlan) -> fmt::Result {
     let open: Vec<_> =
         plan.partitions().iter().filter(|planned| planned.watermarks.withheld() > 0).collect();
     lines(f, &open, |f, planned| {
-        let PlannedPartition { topic_partition, watermarks } = planned;
-        let (withheld, stable, high) =
-            (watermarks.withheld(), watermarks.last_stable, watermarks.high);
+        let PlannedPartition { topic_partition, watermarks, .. } = planned;
+        let (withheld, from) = (watermarks.withheld(), watermarks.end(plan.isolation()));
+        let high = watermarks.high;
         writeln!(
             f,
-            "{topic_partition}: open transactions withhold {withheld} offsets (last stable offset {stable}, high watermark {high})"
+            "{topic_partition}: open transactions withhold {withheld} offsets, [{from}, {high})"
         )
     })
 }

@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_direct_core::{
-    BatchPlan, DataLossPolicy, ErrorKind, IsolationLevel, Offset, OffsetRange, ResetCause, TopicId,
+    BatchPlan, DataLossPolicy, ErrorKind, IsolationLevel, Offset, ResetCause, TopicId,
     TopicPartition, Watermarks,
 };
 use kafka_direct_driver::{
     DriverError, EndOffset, Ends, Lookup, Lookups, MAX_PLANNED_RANGES, NoMatch, PartitionState,
-    Selection, Side, StartOffset, Starts, lookups_needed, plan, plan_ranges,
+    Selection, Side, StartOffset, Starts, lookups_needed, plan,
 };
 
 fn tp(partition: i32) -> TopicPartition {
@@ -57,6 +57,10 @@ fn resume() -> Selection {
 
 fn run(selection: &Selection, lookups: &Lookups) -> Result<BatchPlan, DriverError> {
     plan(selection, None, vec![log()], lookups)
+}
+
+fn plan_of(state: PartitionState, selection: &Selection) -> BatchPlan {
+    plan(selection, None, vec![state], &Lookups::new()).unwrap()
 }
 
 fn ranges(plan: &BatchPlan) -> Vec<(i64, i64)> {
@@ -123,16 +127,78 @@ fn starts_and_ends_resolve_against_the_end_of_their_isolation_level() {
         let found = timestamps(&[(7, Some(40)), (9, Some(119)), (11, None)]);
         reads(&base().starts(since(7)), &found, &[(40, end)]);
         reads(&base().ends(EndOffset::Timestamp { millis: 7 }), &found, &[(10, 40)]);
-        reads(&base().ends(EndOffset::Timestamp { millis: 9 }), &found, &[(10, end.min(119))]);
-        reads(&base().ends(EndOffset::Timestamp { millis: 11 }), &found, &[(10, end)]);
     }
+    let uncommitted = || Selection::new().isolation(IsolationLevel::ReadUncommitted);
+    let found = timestamps(&[(9, Some(119)), (11, None)]);
+    reads(&uncommitted().ends(EndOffset::Timestamp { millis: 9 }), &found, &[(10, 119)]);
+    reads(&uncommitted().ends(EndOffset::Timestamp { millis: 11 }), &found, &[(10, 120)]);
+}
+
+#[test]
+fn an_explicit_end_that_open_transactions_withhold_is_unavailable_under_either_policy() {
+    let found = timestamps(&[(7, Some(100)), (8, Some(101)), (9, Some(120)), (11, None)]);
+    let words = ["t-0", "[100, 120)"];
+    for base in [Selection::new, resume] {
+        for end in [
+            until(101),
+            until(120),
+            EndOffset::Timestamp { millis: 8 },
+            EndOffset::Timestamp { millis: 9 },
+            EndOffset::Timestamp { millis: 11 },
+        ] {
+            fails(&base().ends(end), &found, ErrorKind::Unavailable, &words);
+        }
+        reads(&base().ends(until(100)), &found, &[(10, 100)]);
+        reads(&base().ends(EndOffset::Timestamp { millis: 7 }), &found, &[(10, 100)]);
+        reads(&base().ends(EndOffset::Latest), &found, &[(10, 100)]);
+        reads(&base().starts(since(7)), &found, &[]);
+        fails(&base().starts(since(8)), &found, ErrorKind::Unavailable, &words);
+    }
+    // Under `resume` the end of the log stands for an end above it, and that is withheld.
+    fails(&resume().ends(until(130)), &found, ErrorKind::Unavailable, &words);
+    fails(&Selection::new().ends(until(130)), &found, ErrorKind::OffsetLost, &["end offset 130"]);
+    // Without open transactions the same ends are reached.
+    let settled = PartitionState {
+        watermarks: Watermarks { last_stable: Offset::new(120), ..log().watermarks },
+        ..log()
+    };
+    let planned = plan(&Selection::new().ends(until(120)), None, vec![settled], &found);
+    assert_eq!(ranges(&planned.unwrap()), [(10, 120)]);
 }
 
 #[test]
 fn an_offset_by_timestamp_outside_the_log_is_clamped() {
     let found = timestamps(&[(1, Some(3)), (2, Some(500))]);
     reads(&Selection::new().starts(since(1)), &found, &[(10, 100)]);
-    reads(&Selection::new().starts(since(2)), &found, &[]);
+    let uncommitted = Selection::new().isolation(IsolationLevel::ReadUncommitted);
+    reads(&uncommitted.starts(since(2)), &found, &[]);
+}
+
+#[test]
+fn a_start_after_an_earlier_batch_needs_the_same_topic() {
+    let none = Lookups::new();
+    let after = |offset: i64, id: u8| StartOffset::After {
+        offset: offset.into(),
+        topic_id: TopicId::from_bytes([id; 16]),
+    };
+    reads(&Selection::new().starts(after(40, 5)), &none, &[(40, 100)]);
+    reads(&Selection::new().starts(after(100, 5)), &none, &[]);
+    let unknown = StartOffset::After { offset: 40.into(), topic_id: None };
+    reads(&Selection::new().starts(unknown), &none, &[(40, 100)]);
+    let trimmed = Selection::new().starts(after(3, 5));
+    fails(&trimmed, &none, ErrorKind::OffsetLost, &["start offset 3"]);
+    let other = Selection::new().starts(after(40, 6));
+    fails(&other, &none, ErrorKind::OffsetLost, &["t-0", "re-created", "log start, offset 10"]);
+    let plan = run(&resume().starts(after(40, 6)), &none).unwrap();
+    assert_eq!(ranges(&plan), [(10, 100)]);
+    let [reset] = plan.resets() else { panic!("{:?}", plan.resets()) };
+    assert_eq!((reset.cause, reset.skipped()), (ResetCause::Recreated, 0));
+    assert_eq!(reset.old_topic_id, TopicId::from_bytes([6; 16]));
+    assert_eq!(reset.new_topic_id, TopicId::from_bytes([5; 16]));
+    // Where the new topic has nothing yet the end may be below the old position.
+    let empty = plan_of(state(0, 0, 0, 0), &resume().starts(after(40, 6)));
+    assert_eq!(ranges(&empty), []);
+    assert_eq!(empty.partitions()[0].until, Some(0.into()));
 }
 
 #[test]
@@ -181,7 +247,6 @@ fn the_error_about_an_offset_outside_the_log_names_partition_and_bounds() {
     for selection in [
         Selection::new().starts(at(9)),
         Selection::new().starts(at(101)),
-        Selection::new().ends(until(101)),
         Selection::new().ends(until(9)),
     ] {
         fails(&selection, &none, lost, &both);
@@ -199,15 +264,12 @@ fn the_error_about_an_offset_outside_the_log_names_partition_and_bounds() {
 #[test]
 fn resume_clamps_and_records_what_is_missing() {
     type Spans = &'static [(i64, i64)];
-    let cases: [(StartOffset, EndOffset, Spans, Spans); 9] = [
+    let cases: [(StartOffset, EndOffset, Spans, Spans); 6] = [
         (at(5), until(50), &[(10, 50)], &[(5, 10)]),
         (at(5), until(8), &[], &[(5, 8)]),
         (at(5), until(5), &[], &[(5, 10)]),
-        (at(50), until(130), &[(50, 100)], &[(100, 130)]),
-        (at(110), until(130), &[], &[(110, 130)]),
         (at(110), EndOffset::Latest, &[], &[(100, 110)]),
         (at(110), EndOffset::FromEnd(20), &[], &[(100, 110)]),
-        (at(0), until(i64::MAX), &[(10, 100)], &[(0, 10), (100, i64::MAX)]),
         (StartOffset::Earliest, until(3), &[], &[(3, 10)]),
     ];
     for (start, end, expected, missing) in cases {
@@ -219,6 +281,17 @@ fn resume_clamps_and_records_what_is_missing() {
             assert_eq!((reset.cause, reset.new_epoch), (ResetCause::Clamped, Some(4)));
             assert!(reset.skipped() > 0);
         }
+    }
+    let uncommitted = || resume().isolation(IsolationLevel::ReadUncommitted);
+    let cases: [(StartOffset, EndOffset, Spans, Spans); 3] = [
+        (at(50), until(130), &[(50, 120)], &[(120, 130)]),
+        (at(125), until(130), &[], &[(125, 130)]),
+        (at(0), until(i64::MAX), &[(10, 120)], &[(0, 10), (120, i64::MAX)]),
+    ];
+    for (start, end, expected, missing) in cases {
+        let case = format!("{start} to {end}");
+        let plan = run(&uncommitted().starts(start).ends(end), &Lookups::new()).unwrap();
+        assert_eq!((&*ranges(&plan), &*resets(&plan)), (expected, missing), "{case}");
     }
 }
 
@@ -369,71 +442,6 @@ fn lookups_are_those_that_the_plan_needs_including_fallbacks() {
 #[test]
 fn plain_offsets_need_no_lookup() {
     assert!(lookups_needed(&Selection::new(), &[log()]).unwrap().is_empty());
-}
-
-fn explicit(spans: &[(i32, i64, i64)]) -> Vec<OffsetRange> {
-    let range = |(partition, from, until): &(i32, i64, i64)| {
-        OffsetRange::new(tp(*partition), *from, *until).unwrap()
-    };
-    spans.iter().map(range).collect()
-}
-
-fn run_ranges(spans: &[(i32, i64, i64)], selection: &Selection) -> Result<BatchPlan, DriverError> {
-    let states = vec![state(1, 0, 50, 50), log()];
-    plan_ranges(explicit(spans), selection, Some("c".to_owned()), states)
-}
-
-#[test]
-fn each_explicit_range_is_one_partition_of_the_batch() {
-    let spans = [(1, 0, 5), (0, 40, 60), (0, 10, 20), (0, 20, 30), (1, 7, 7)];
-    let plan = run_ranges(&spans, &Selection::new()).unwrap();
-    assert_eq!(ranges(&plan), [(10, 20), (20, 30), (40, 60), (0, 5)]);
-    assert!(plan.ranges().iter().all(|range| range.piece() == 0));
-    assert!(plan.ranges().iter().all(|range| range.leader_epoch() == Some(4)));
-    assert_eq!((plan.cluster(), plan.partitions().len()), (Some("c"), 2));
-}
-
-#[test]
-fn explicit_ranges_are_split_separately() {
-    let selection = Selection::new().max_records_per_partition(10);
-    let plan = run_ranges(&[(0, 10, 20), (0, 30, 50)], &selection).unwrap();
-    assert_eq!(ranges(&plan), [(10, 20), (30, 40), (40, 50)]);
-    assert_eq!(plan.ranges().iter().map(|range| range.piece()).collect::<Vec<_>>(), [0, 0, 1]);
-}
-
-#[test]
-fn explicit_ranges_that_overlap_are_refused() {
-    for spans in [
-        [(0, 10, 20), (0, 19, 30)],
-        [(0, 10, 20), (0, 10, 20)],
-        [(0, 10, 50), (0, 20, 30)],
-        [(0, 20, 30), (0, 10, 50)],
-    ] {
-        let error = run_ranges(&spans, &Selection::new()).unwrap_err();
-        assert!(matches!(error, DriverError::Overlap { .. }), "{error}");
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-    }
-    // An empty range between two others neither hides an overlap nor counts as one.
-    let error = run_ranges(&[(0, 10, 50), (0, 15, 15), (0, 20, 30)], &Selection::new());
-    assert!(matches!(error, Err(DriverError::Overlap { .. })), "{error:?}");
-    assert!(run_ranges(&[(0, 10, 50), (0, 15, 15)], &Selection::new()).is_ok());
-}
-
-#[test]
-fn explicit_ranges_follow_the_data_loss_policy() {
-    let spans = [(0, 0, 5), (0, 5, 20), (0, 90, 110), (0, 110, 112)];
-    let error = run_ranges(&spans, &Selection::new()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::OffsetLost);
-    let plan = run_ranges(&spans, &resume()).unwrap();
-    assert_eq!(ranges(&plan), [(10, 20), (90, 100)]);
-    assert_eq!(resets(&plan), [(0, 5), (5, 10), (100, 110), (110, 112)]);
-}
-
-#[test]
-fn explicit_ranges_of_unknown_partitions_are_refused_and_named() {
-    let error = run_ranges(&[(9, 0, 1), (0, 10, 20), (8, 0, 1), (8, 1, 2)], &Selection::new());
-    let unknown = vec![tp(8), tp(9)];
-    assert_eq!(error, Err(DriverError::NotSelected { side: Side::Range, partitions: unknown }));
 }
 
 #[test]

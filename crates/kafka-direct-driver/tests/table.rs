@@ -42,7 +42,7 @@ topic   partition  from  until  span
 orders          0     0    120   120
 orders          2     0      7     7
 5 partitions have nothing to read: orders-1, orders-3, refunds-0 to refunds-2
-orders-2: open transactions withhold 2 offsets (last stable offset 7, high watermark 9)
+orders-2: open transactions withhold 2 offsets, [7, 9)
 total: 2 ranges in 2 of 7 partitions, span 127";
     assert_eq!(table(&Selection::new(), states()), expected);
     let all = table(&Selection::new().isolation(IsolationLevel::ReadUncommitted), states());

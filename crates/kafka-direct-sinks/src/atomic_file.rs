@@ -8,7 +8,11 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+/// Files that this process has created, for their temporary names.
+static CREATED: AtomicU64 = AtomicU64::new(0);
 
 /// A file that is being written and gets its name on [`AtomicFile::commit`].
 #[derive(Debug)]
@@ -21,7 +25,7 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Starts the file that will be `path`; its folder must exist.
     ///
-    /// The temporary name is `.NAME.PID.tmp`, so that two processes do not write to the same file.
+    /// The temporary name is `.NAME.PID-N.tmp`, so that two writers do not write to the same file.
     ///
     /// # Errors
     /// As creating a file; `path` may not be a folder.
@@ -34,7 +38,8 @@ impl AtomicFile {
         }
         let mut temporary = std::ffi::OsString::from(".");
         temporary.push(name);
-        temporary.push(format!(".{}.tmp", std::process::id()));
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        temporary.push(format!(".{}-{number}.tmp", std::process::id()));
         let temporary = path.with_file_name(temporary);
         let file = File::create(&temporary)?;
         Ok(Self { file: Some(file), temporary, path: path.to_owned() })
@@ -112,6 +117,22 @@ mod tests {
         assert!(!path.exists());
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"half");
+        assert_eq!(names(folder.path()), ["out.jsonl"]);
+    }
+
+    #[test]
+    fn two_writers_of_one_name_do_not_meet_and_the_last_commit_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.jsonl");
+        let mut one = AtomicFile::create(&path).unwrap();
+        one.write_all(b"AAAA").unwrap();
+        let mut other = AtomicFile::create(&path).unwrap();
+        other.write_all(b"B").unwrap();
+        one.write_all(b"AA").unwrap();
+        one.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"AAAAAA");
+        other.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"B");
         assert_eq!(names(folder.path()), ["out.jsonl"]);
     }
 

@@ -157,6 +157,16 @@ async fn parquet_is_read_back_by_its_own_reader_as_plain_types() {
 
 #[cfg(feature = "parquet")]
 #[tokio::test(flavor = "multi_thread")]
+async fn parquet_refuses_to_write_rows_without_columns() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let job = BatchJob::new(root.path(), Format::Parquet).columns(Columns::none());
+    let error = job.run(selection(&broker).await).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+}
+
+#[cfg(feature = "parquet")]
+#[tokio::test(flavor = "multi_thread")]
 async fn parquet_row_groups_end_before_they_are_large() {
     use parquet::file::reader::{FileReader as _, SerializedFileReader};
 

@@ -57,7 +57,7 @@ impl ClusterConfig {
                 .filter(|server| !server.is_empty())
                 .collect(),
             client_id: "kafka-direct".to_owned(),
-            transport: Arc::new(TcpTransport),
+            transport: Arc::new(TcpTransport::default()),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(60),

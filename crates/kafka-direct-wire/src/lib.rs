@@ -24,6 +24,7 @@
 //! - `connection.rs`: handshake, framing and throttling of one connection
 //! - `transport.rs`, `low_water.rs`: `Transport` opens connections; how many bytes wake a socket's
 //!   reader
+//! - `race.rs`: connects to one of several addresses of a host
 //! - `address.rs`: parses and prints `host:port`
 //! - `versions.rs`: the supported versions of each request
 //! - `guard.rs`: checks each response against its schema before it is decoded
@@ -69,6 +70,7 @@ mod metadata;
 mod offsets;
 mod pool;
 mod queries;
+mod race;
 mod response;
 mod retry;
 mod topology;

@@ -3,14 +3,20 @@
 //! Contract: only the caller of [`Transport::connect`] reads and writes the returned stream.
 //! Encryption, fault injection and the in-memory simulation are transports of their own.
 
-use std::{fmt::Debug, future::Future, io, pin::Pin};
+use std::{
+    collections::HashMap, fmt::Debug, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc,
+};
 
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpStream, lookup_host},
 };
 
-use crate::low_water;
+use crate::{
+    low_water,
+    race::{connect_first, in_order},
+};
 
 /// A connected byte stream of a [`Transport`].
 ///
@@ -63,26 +69,25 @@ pub trait Transport: Send + Sync + Debug {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a>;
 }
 
-/// Plain TCP with `TCP_NODELAY`. Tries every address of the host name in order.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TcpTransport;
+/// Plain TCP with `TCP_NODELAY`.
+///
+/// The addresses that a host name resolves to are tried 250 ms apart (RFC 8305), so that one that
+/// drops packets does not use up the connect timeout. The address that accepted last is tried first.
+#[derive(Debug, Clone, Default)]
+pub struct TcpTransport {
+    preferred: Arc<Mutex<HashMap<(String, u16), SocketAddr>>>,
+}
 
 impl Transport for TcpTransport {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
         Box::pin(async move {
-            let mut failure = None;
-            for address in lookup_host((host, port)).await? {
-                match TcpStream::connect(address).await {
-                    Ok(stream) => {
-                        stream.set_nodelay(true)?;
-                        return Ok(Box::new(stream) as Box<dyn TransportStream>);
-                    }
-                    Err(error) => failure = Some(error),
-                }
-            }
-            Err(failure.unwrap_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, "the host name resolves to no address")
-            }))
+            let name = (host.to_owned(), port);
+            let preferred = self.preferred.lock().get(&name).copied();
+            let addresses = in_order(lookup_host((host, port)).await?, preferred);
+            let (address, stream) = connect_first(addresses, TcpStream::connect).await?;
+            self.preferred.lock().insert(name, address);
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn TransportStream>)
         })
     }
 }

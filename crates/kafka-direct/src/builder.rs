@@ -6,27 +6,32 @@ use std::{
     time::Duration,
 };
 
+use arrow_array::{Array as _, TimestampMillisecondArray};
 use kafka_direct_core::{
-    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, TopicId, TopicPartition,
+    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, PlannedRange, TopicId, TopicPartition,
 };
 use kafka_direct_driver::{
-    EndOffset, Ends, Lookup, Lookups, PartitionState, Selection, Starts, lookups_needed, plan,
-    plan_ranges,
+    DriverError, Ends, Lookup, Lookups, PartitionState, Selection, StartOffset, Starts,
+    lookups_needed, plan, plan_ranges,
 };
 use kafka_direct_wire::{Cluster, LogBounds, TopicMetadata};
-use kafka_direct_worker::{Columns, DecodeOptions};
+use kafka_direct_worker::{Column, Columns, DecodeOptions};
 use regex_lite::Regex;
 use tokio::time::Instant;
 
 use crate::{
-    Error, KafkaRdd, ReadOptions, RunEvent,
+    BatchEnd, EndPosition, Error, KafkaRdd, ReadOptions, RunEvent,
     event::Observer,
     plan_check::{Leaders, check_plan, leaders},
     rdd::Settings,
+    read_range,
 };
 
 /// Default number of attempts that a closure or a sink has at a range.
 const DEFAULT_ATTEMPTS: u32 = 3;
+
+/// How often the ends of logs are asked for while open transactions are waited for.
+const TRANSACTION_POLL: Duration = Duration::from_millis(250);
 
 /// Which topics to read.
 #[derive(Debug, Clone)]
@@ -50,6 +55,9 @@ pub struct KafkaRddBuilder {
     concurrency: Option<NonZeroUsize>,
     attempts: u32,
     deadline: Option<Duration>,
+    wait_for_transactions: Duration,
+    /// The cluster of the batch after which this one starts.
+    expected_cluster: Option<String>,
     observer: Observer,
 }
 
@@ -63,6 +71,8 @@ impl KafkaRddBuilder {
             concurrency: None,
             attempts: DEFAULT_ATTEMPTS,
             deadline: None,
+            wait_for_transactions: Duration::ZERO,
+            expected_cluster: None,
             observer: Observer::default(),
         }
     }
@@ -109,6 +119,22 @@ impl KafkaRddBuilder {
         self
     }
 
+    /// Starts where an earlier batch ended, under its isolation level, and reads its topics unless
+    /// others are named. Partitions that it did not have start at earliest. A topic that was re-created
+    /// since falls under the data-loss policy; another cluster is refused.
+    pub fn after(mut self, end: &BatchEnd) -> Self {
+        let start = |position: &EndPosition| {
+            let (offset, topic_id) = (position.offset, position.topic_id);
+            (position.topic_partition.clone(), StartOffset::After { offset, topic_id })
+        };
+        let starts = Starts::per_partition(end.positions.iter().map(start));
+        self.expected_cluster.clone_from(&end.cluster);
+        if matches!(&self.topics, Topics::Named(names) if names.is_empty()) {
+            self.topics = Topics::Named(end.topics().map(str::to_owned).collect());
+        }
+        self.start(starts.with_default(StartOffset::Earliest)).isolation(end.isolation)
+    }
+
     /// Where to end, exclusive, for all partitions or by partition. Default: latest.
     pub fn end(mut self, ends: impl Into<Ends>) -> Self {
         self.selection = self.selection.ends(ends);
@@ -139,11 +165,30 @@ impl KafkaRddBuilder {
         self
     }
 
-    /// Whether every partition is read up to its readable end.
+    /// What is selected, as names and values: two builders with the same description plan the same
+    /// offsets of the same logs. For settings that a re-run is compared with.
     #[must_use]
-    pub fn ends_at_latest(&self) -> bool {
-        !matches!(self.topics, Topics::Ranges(_))
-            && self.selection.ends == Ends::from(EndOffset::Latest)
+    pub fn description(&self) -> BTreeMap<String, String> {
+        let topics = match &self.topics {
+            Topics::Named(names) => joined(names.iter().collect::<BTreeSet<_>>(), ","),
+            Topics::Pattern(pattern) => format!("pattern {pattern}"),
+            Topics::Ranges(ranges) => joined(ranges, ", "),
+        };
+        let Selection { min_partitions, max_records_per_partition, partitions, .. } =
+            &self.selection;
+        let optional = [
+            ("min_partitions", min_partitions.map(|count| count.to_string())),
+            ("max_records_per_partition", max_records_per_partition.map(|count| count.to_string())),
+            ("partitions", partitions.as_ref().map(|indices| joined(indices, ","))),
+        ];
+        let always = [
+            ("topics", topics),
+            ("start", self.selection.starts.to_string()),
+            ("end", self.selection.ends.to_string()),
+            ("isolation", self.selection.isolation.to_string()),
+        ];
+        let given = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        always.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Which columns to build. Default: all but headers.
@@ -172,6 +217,14 @@ impl KafkaRddBuilder {
         self
     }
 
+    /// The same, unless a number was set before.
+    pub const fn default_concurrency(mut self, ranges: NonZeroUsize) -> Self {
+        if self.concurrency.is_none() {
+            self.concurrency = Some(ranges);
+        }
+        self
+    }
+
     /// How many attempts a closure or a sink has at a range, at least 1. Default: 3. Faults of the
     /// cluster are not attempts: reading resumes inside the same stream.
     pub const fn attempts(mut self, attempts: u32) -> Self {
@@ -183,6 +236,13 @@ impl KafkaRddBuilder {
     /// called. Default: never.
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// Waits up to this long, while planning, for open transactions that withhold records below an
+    /// explicit start or end. Default: not at all, and the plan fails with [`Error::Withheld`].
+    pub const fn wait_for_transactions(mut self, limit: Duration) -> Self {
+        self.wait_for_transactions = limit;
         self
     }
 
@@ -200,7 +260,7 @@ impl KafkaRddBuilder {
     /// Safe: the requests change nothing.
     pub async fn build(self) -> Result<KafkaRdd, Error> {
         let deadline = self.deadline.and_then(|limit| Instant::now().checked_add(limit));
-        let planning = self.plan();
+        let planning = Box::pin(self.plan_when_settled());
         let (plan, leaders) = match deadline {
             None => planning.await?,
             Some(at) => tokio::time::timeout_at(at, planning)
@@ -240,7 +300,49 @@ impl KafkaRddBuilder {
         }
     }
 
+    /// Plans again while open transactions withhold an explicit bound, for as long as allowed.
+    async fn plan_when_settled(&self) -> Result<(BatchPlan, Leaders), Error> {
+        let began = Instant::now();
+        loop {
+            let withheld = match self.plan().await {
+                Err(Error::Driver(withheld @ DriverError::Withheld { .. })) => withheld,
+                other => return other,
+            };
+            let left = self.wait_for_transactions.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                let oldest_millis = self.oldest_withheld(&withheld).await;
+                return Err(Error::Withheld { withheld, oldest_millis });
+            }
+            tracing::info!(reason = %withheld, "waiting for open transactions");
+            tokio::time::sleep(left.min(TRANSACTION_POLL)).await;
+        }
+    }
+
+    /// The timestamp of the first record that open transactions withhold, as far as it can be read:
+    /// since when the oldest of them has been open.
+    async fn oldest_withheld(&self, withheld: &DriverError) -> Option<i64> {
+        let DriverError::Withheld { topic_partition, watermarks, .. } = withheld else {
+            return None;
+        };
+        let from = watermarks.end(IsolationLevel::ReadCommitted);
+        let range = OffsetRange::new(topic_partition.clone(), from, watermarks.high).ok()?;
+        let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
+        let decode = DecodeOptions::default()
+            .with_columns(Columns::none().with(Column::Timestamp))
+            .with_max_rows(1);
+        let options = ReadOptions::new().with_decode(decode);
+        let batch = read_range(&self.cluster, planned, &options).try_next().await.ok()??;
+        let times = batch.column_by_name(Column::Timestamp.as_str())?;
+        let times: &TimestampMillisecondArray = times.as_any().downcast_ref()?;
+        (times.is_valid(0)).then(|| times.value(0))
+    }
+
     async fn plan(&self) -> Result<(BatchPlan, Leaders), Error> {
+        if let (Some(expected), Some(here)) = (&self.expected_cluster, self.cluster.id())
+            && *expected != here
+        {
+            return Err(Error::ForeignBatch { expected: expected.clone(), here });
+        }
         let topics = self.find_topics().await?;
         let leaders = leaders(&topics);
         let selected = self.selected(&topics);
@@ -271,8 +373,7 @@ impl KafkaRddBuilder {
             }),
             Topics::Named(names) => Ok(self.cluster.topics(names).await?),
             Topics::Pattern(pattern) => {
-                let whole = Regex::new(&format!("^(?:{pattern})$"));
-                let whole = whole.map_err(|error| Error::Setting {
+                let whole = whole_name(pattern).map_err(|error| Error::Setting {
                     setting: "topic pattern",
                     reason: format!("`{pattern}` is no regular expression: {error}"),
                 })?;
@@ -333,7 +434,9 @@ impl KafkaRddBuilder {
         }
         let mut lookups = Lookups::new();
         for (millis, partitions) in by_time {
-            let isolation = self.selection.isolation;
+            // Under read_committed ListOffsets by time stops at the last stable offset, so that "none"
+            // may only mean "not yet". The driver compares the offset with both ends of the log.
+            let isolation = IsolationLevel::ReadUncommitted;
             for (tp, offset) in self.cluster.offsets_for_times(&partitions, isolation).await? {
                 lookups.insert_timestamp(tp, millis, offset);
             }
@@ -344,5 +447,40 @@ impl KafkaRddBuilder {
             }
         }
         Ok(lookups)
+    }
+}
+
+fn joined<T: ToString>(all: impl IntoIterator<Item = T>, separator: &str) -> String {
+    all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(separator)
+}
+
+/// A regular expression that matches a whole name. The pattern must be valid alone: inside a group
+/// `a)|(b` would be too, with another meaning.
+fn whole_name(pattern: &str) -> Result<Regex, regex_lite::Error> {
+    Regex::new(pattern)?;
+    // With the flag `x` the pattern may end in a comment, which only a line break ends.
+    Regex::new(&format!("^(?:{pattern})$")).or_else(|_| Regex::new(&format!("^(?:{pattern}\n)$")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_valid_alone_and_matches_whole_names_only() {
+        for broken in ["a)|(b.*", "(", "a)(b", ")"] {
+            assert!(whole_name(broken).is_err(), "{broken}");
+        }
+        for (pattern, name, expected) in [
+            ("a|ab", "ab", true),
+            ("a|b", "ab", false),
+            ("orders-.*", "orders-eu", true),
+            ("orders-.*", "old-orders-eu", false),
+            ("(?x) orders - .* # all of them", "orders-eu", true),
+            ("(?x) orders # all of them", "orders-eu", false),
+            ("(?i)ORDERS", "orders", true),
+        ] {
+            assert_eq!(whole_name(pattern).unwrap().is_match(name), expected, "{pattern} {name}");
+        }
     }
 }

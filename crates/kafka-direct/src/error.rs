@@ -41,6 +41,26 @@ pub enum Error {
         /// was re-created.
         kind: ErrorKind,
     },
+    /// The batch after which this one starts was of another cluster.
+    #[error(
+        "the earlier batch was of cluster {expected}, this is cluster {here}; connect to the first, or choose starts for this one"
+    )]
+    ForeignBatch {
+        /// The cluster of the earlier batch.
+        expected: String,
+        /// The cluster this one would read.
+        here: String,
+    },
+    /// Open transactions withhold records below an explicit start or end, so that the batch would be
+    /// incomplete.
+    #[error("{withheld}{}", since(*oldest_millis))]
+    Withheld {
+        /// Which partition and bound.
+        withheld: DriverError,
+        /// Timestamp of the first record that is withheld, in milliseconds since 1970-01-01 UTC; `None`
+        /// if it has none or could not be read.
+        oldest_millis: Option<i64>,
+    },
     /// The deadline passed before anything was read.
     #[error("the deadline passed while the batch was planned; raise it, or check the brokers")]
     PlanningDeadline,
@@ -103,8 +123,8 @@ impl Error {
             Self::Driver(error) => error.kind(),
             Self::Worker(error) => error.kind(),
             Self::Core(error) => error.kind(),
-            Self::Setting { .. } => ErrorKind::Invalid,
-            Self::PlanningDeadline => ErrorKind::Unavailable,
+            Self::Setting { .. } | Self::ForeignBatch { .. } => ErrorKind::Invalid,
+            Self::Withheld { .. } | Self::PlanningDeadline => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } => *kind,
             Self::Closure { source, .. } | Self::Sink { source, .. } | Self::Commit { source } => {
                 source.downcast_ref::<Self>().map_or(ErrorKind::Internal, Self::kind)
@@ -113,4 +133,10 @@ impl Error {
             Self::Poison { .. } => ErrorKind::Corrupt,
         }
     }
+}
+
+fn since(oldest_millis: Option<i64>) -> String {
+    oldest_millis
+        .map(|millis| format!(" (the first withheld record has timestamp {millis} ms)"))
+        .unwrap_or_default()
 }

@@ -16,7 +16,10 @@ use crate::{BoxError, RangeSummary};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunEvent<'a> {
-    /// The plan is fixed and its ranges are about to run. Reported once per run.
+    /// The plan is fixed and its ranges are about to run. Reported once by each call of
+    /// [`map_partitions`](crate::KafkaRdd::map_partitions), [`write_to`](crate::KafkaRdd::write_to) and
+    /// what builds on them; [`count`](crate::KafkaRdd::count) reports nothing, and the `Batches` of
+    /// [`read_partition`](crate::KafkaRdd::read_partition) report `Advanced` and `Read` only.
     Planned {
         /// The plan.
         plan: &'a BatchPlan,

@@ -38,6 +38,7 @@
 //! - `plan_check.rs`: whether a plan belongs to the cluster and the topics it is read from
 //! - `rdd.rs`: `KafkaRdd`, a plan bound to a cluster, and the ways to read it
 //! - `batches.rs`: `read_range` and `Batches`, one range as a stream of Arrow batches
+//! - `batch_end.rs`: `BatchEnd`, where a batch ended and the next one continues
 //! - `runner.rs`: `Runner`, one task per range, the only place where ranges become tasks
 //! - `sink.rs`: `Sink` and `RangeWriter`, where results go
 //! - `write.rs`: a batch run into a sink, with attempts and one commit
@@ -46,6 +47,7 @@
 //! - `decode.rs`: `Decoder`, typed keys and values
 //! - `error.rs`: `Error`
 
+mod batch_end;
 mod batches;
 mod builder;
 pub mod decode;
@@ -59,6 +61,7 @@ mod summary;
 mod write;
 
 pub use self::{
+    batch_end::{BatchEnd, EndPosition},
     batches::{Batches, ReadOptions, ReadTimes, read_range},
     builder::KafkaRddBuilder,
     error::{BoxError, Error},

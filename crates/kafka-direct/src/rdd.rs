@@ -16,7 +16,7 @@ use kafka_direct_worker::{Columns, DecodeOptions, scan};
 use parking_lot::Mutex;
 
 use crate::{
-    BatchContext, Batches, BoxError, Error, ReadOptions, RunEvent, Sink, WrittenBatch,
+    BatchContext, BatchEnd, Batches, BoxError, Error, ReadOptions, RunEvent, Sink, WrittenBatch,
     builder::KafkaRddBuilder, event::Observer, plan_check::Leaders, read_range, runner::Runner,
     write::BatchWriter,
 };
@@ -190,13 +190,20 @@ impl KafkaRdd {
         let batch = BatchContext { plan: Arc::clone(&self.plan) };
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
-        let written =
-            self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned)).await?;
+        let running = self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned));
+        let written = match running.await {
+            Ok(written) => written,
+            Err(error) => {
+                writer.abort_open().await;
+                return Err(error);
+            }
+        };
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
         committed.map_err(|source| Error::Commit { source })?;
-        Ok(WrittenBatch { receipts, ranges_read })
+        let end = BatchEnd::new(&self.plan, receipts.iter().map(|receipt| &receipt.range));
+        Ok(WrittenBatch { receipts, end, ranges_read })
     }
 
     fn runner(&self) -> Runner<'_> {

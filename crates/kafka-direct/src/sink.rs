@@ -84,7 +84,9 @@ pub trait Sink: Send + Sync + 'static {
         receipts: &[TaskReceipt<Self::Receipt>],
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Discards what an attempt wrote. Its writer was dropped before. Default: nothing.
+    /// Discards what an attempt wrote, after its writer was dropped. It is called for every attempt that
+    /// failed, panicked, or was stopped because another range failed; not where the future of
+    /// [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) was dropped. Default: nothing.
     fn abort(&self, task: &WriteTask) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = task;
         std::future::ready(Ok(()))
@@ -97,7 +99,8 @@ pub trait RangeWriter: Send + 'static {
     /// What [`RangeWriter::finish`] returns.
     type Receipt;
 
-    /// Takes the next records of the range. The batch may be dropped or kept; while it is kept it
+    /// Takes the next records of the range. It must not wait for another range: as many ranges write at
+    /// the same time as there are cores. The batch may be dropped or kept; while it is kept it
     /// holds the memory it points into.
     fn write(&mut self, batch: RecordBatch) -> impl Future<Output = Result<(), BoxError>> + Send;
 

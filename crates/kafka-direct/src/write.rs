@@ -5,15 +5,16 @@
 //! error of the sink starts another attempt; faults of the cluster resume inside the same attempt,
 //! and those that cannot be mended end the batch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kafka_direct_core::PlannedRange;
 use kafka_direct_wire::Cluster;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    BoxError, Error, RangeWriter as _, RunEvent, Sink, TaskReceipt, WriteTask, rdd::Settings,
-    read_range, runner::cores, sink::BatchContext,
+    BatchEnd, BoxError, Error, RangeWriter as _, RunEvent, Sink, TaskReceipt, WriteTask,
+    rdd::Settings, read_range, runner::cores, sink::BatchContext,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
@@ -22,6 +23,8 @@ use crate::{
 pub struct WrittenBatch<R> {
     /// The receipts that were committed, in plan order.
     pub receipts: Vec<TaskReceipt<R>>,
+    /// Where the batch ended, for the next one.
+    pub end: BatchEnd,
     /// How many ranges this run has read; the others were finished by an earlier run.
     pub ranges_read: usize,
 }
@@ -43,6 +46,8 @@ pub(crate) struct BatchWriter<S> {
     pub(crate) cluster: Cluster,
     pub(crate) settings: Settings,
     decode_permits: Semaphore,
+    /// Attempts that have begun and are neither finished nor aborted.
+    open: Mutex<BTreeMap<usize, WriteTask>>,
 }
 
 /// A range's receipt, and whether an earlier run had finished it.
@@ -67,7 +72,14 @@ impl<S: Sink> BatchWriter<S> {
         cluster: Cluster,
         settings: Settings,
     ) -> Self {
-        Self { sink, batch, cluster, settings, decode_permits: Semaphore::new(cores()) }
+        Self {
+            sink,
+            batch,
+            cluster,
+            settings,
+            decode_permits: Semaphore::new(cores()),
+            open: Mutex::default(),
+        }
     }
 
     /// All attempts at one range.
@@ -88,8 +100,10 @@ impl<S: Sink> BatchWriter<S> {
         }
         loop {
             observer.report(&RunEvent::Started { range: &range, attempt: task.attempt });
+            self.open.lock().insert(index, task.clone());
             let source = match Box::pin(self.attempt(&task)).await {
                 Ok(receipt) => {
+                    self.open.lock().remove(&index);
                     observer.report(&RunEvent::Finished { range: &range, resumed: false });
                     return Ok((receipt, false));
                 }
@@ -134,6 +148,20 @@ impl<S: Sink> BatchWriter<S> {
 
     /// An attempt that cannot be discarded must not hide why it failed.
     async fn abort(&self, task: &WriteTask) {
+        self.abort_in_sink(task).await;
+        self.open.lock().remove(&task.index);
+    }
+
+    /// Aborts the attempts that were stopped in the middle, because they panicked or another range
+    /// failed. All tasks of the run must have ended.
+    pub(crate) async fn abort_open(&self) {
+        let open = std::mem::take(&mut *self.open.lock());
+        for task in open.values() {
+            self.abort_in_sink(task).await;
+        }
+    }
+
+    async fn abort_in_sink(&self, task: &WriteTask) {
         if let Err(error) = self.sink.abort(task).await {
             tracing::warn!(range = %task.range.range(), attempt = task.attempt, error = %error, "the sink could not discard a failed attempt");
         }

@@ -19,6 +19,8 @@ use crate::{
 struct Memory {
     /// Partition and attempts that fail after their first batch.
     failing: Option<(i32, u32)>,
+    /// A partition whose writer panics, while those of others never finish.
+    panicking: Option<i32>,
     /// Receipts of an earlier run.
     earlier: Vec<TaskReceipt<Vec<i64>>>,
     log: Arc<Mutex<Log>>,
@@ -36,6 +38,7 @@ struct Log {
 
 struct MemoryWriter {
     fails: bool,
+    panics: Option<i32>,
     partition: i32,
     rows: Vec<Row>,
     log: Arc<Mutex<Log>>,
@@ -62,7 +65,8 @@ impl Sink for Memory {
         let (partition, attempt) = place(task);
         self.log.lock().writers.push((partition, attempt));
         let fails = self.failing.is_some_and(|(at, times)| at == partition && attempt <= times);
-        Ok(MemoryWriter { fails, partition, rows: Vec::new(), log: Arc::clone(&self.log) })
+        let panics = self.panicking;
+        Ok(MemoryWriter { fails, panics, partition, rows: Vec::new(), log: Arc::clone(&self.log) })
     }
 
     async fn commit(
@@ -85,10 +89,20 @@ impl RangeWriter for MemoryWriter {
 
     async fn write(&mut self, batch: RecordBatch) -> Result<(), BoxError> {
         self.rows.extend(rows(&[batch]));
+        if self.panics == Some(self.partition) {
+            // The others have begun by then.
+            while self.log.lock().writers.len() < 3 {
+                tokio::task::yield_now().await;
+            }
+            panic!("on purpose");
+        }
         if self.fails { Err("the sink is full".into()) } else { Ok(()) }
     }
 
     async fn finish(self, range: &RangeSummary) -> Result<Vec<i64>, BoxError> {
+        if self.panics.is_some() {
+            std::future::pending::<()>().await;
+        }
         assert_eq!(u64::try_from(self.rows.len()).unwrap(), range.records);
         let offsets = self.rows.iter().map(|row| row.offset).collect();
         self.log.lock().written.push((self.partition, self.rows));
@@ -151,7 +165,21 @@ pub async fn nothing_is_committed_if_a_range_cannot_be_written(cluster: &impl Te
     assert!(error.to_string().contains(&format!("{topic}-2")), "{error}");
     let log = sink.log.lock();
     assert!(log.commits.is_empty());
-    assert_eq!(log.aborted, [(2, 1), (2, 2)]);
+    let of_2: Vec<_> = log.aborted.iter().filter(|(partition, _)| *partition == 2).collect();
+    assert_eq!(of_2, [&(2, 1), &(2, 2)]);
+}
+
+pub async fn attempts_that_panic_or_are_stopped_by_others_are_aborted(cluster: &impl TestCluster) {
+    let topic = written(cluster, "sink-panics").await;
+    let rdd = all_columns(&connect(cluster).await, &topic).build().await.unwrap();
+    for panicking in [Some(0), Some(1)] {
+        let sink = Arc::new(Memory { panicking, ..Memory::default() });
+        let error = rdd.write_to(&sink).await.unwrap_err();
+        assert!(matches!(error, Error::ClosurePanicked { .. }), "{error:?}");
+        let log = sink.log.lock();
+        assert_eq!(log.aborted, [(0, 1), (1, 1), (2, 1)]);
+        assert!(log.commits.is_empty());
+    }
 }
 
 pub async fn a_range_that_an_earlier_run_finished_is_not_read_again(cluster: &impl TestCluster) {

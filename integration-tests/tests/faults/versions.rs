@@ -30,9 +30,17 @@ async fn a_broker_without_a_common_version_to_plan_with_is_invalid_at_once() {
     broker.cap_versions(ApiKey::ListOffsets, 1..=1);
     let cluster = connect(&broker).await;
     let error = KafkaRdd::builder(&cluster).topic("t").build().await.unwrap_err();
-    assert_names(&error, &broker, "supports ListOffsets in versions 1 to 1, this build in versions 2 to 10");
+    assert_names(
+        &error,
+        &broker,
+        "supports ListOffsets in versions 1 to 1, this build in versions 2 to 10",
+    );
     assert_eq!(broker.requests(ApiKey::ListOffsets), 0);
     broker.cap_versions(ApiKey::Metadata, 0..=3);
     let error = Cluster::connect(ClusterConfig::new(broker.addresses())).await.unwrap_err();
-    assert_names(&error.into(), &broker, "supports Metadata in versions 0 to 3, this build in versions 4 to 13");
+    assert_names(
+        &error.into(),
+        &broker,
+        "supports Metadata in versions 0 to 3, this build in versions 4 to 13",
+    );
 }

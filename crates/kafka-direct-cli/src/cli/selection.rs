@@ -1,9 +1,14 @@
 //! The selection flags, which `read`, `plan` and `bench` share.
 
+use std::{path::PathBuf, time::Duration};
+
 use clap::{Args, ValueEnum};
 use kafka_direct::{DataLossPolicy, IsolationLevel, NoMatch};
 
-use crate::selection::{OffsetSpec, PartitionList};
+use crate::{
+    selection::{OffsetSpec, PartitionList},
+    size,
+};
 
 /// Help text on the syntax of S and E in `--from S` and `--to E`.
 pub(crate) const OFFSETS_HELP: &str = "\
@@ -35,15 +40,19 @@ pub(crate) struct SelectionArgs {
     /// Where to start, inclusive; see below [default: earliest]
     #[arg(short = 'o', long, value_name = "S", allow_negative_numbers = true)]
     pub(crate) from: Option<OffsetSpec>,
+    /// Start where the job in this folder, or of this receipt, ended; partitions it did not have start
+    /// at earliest
+    #[arg(long, conflicts_with = "from", value_name = "DIR|RECEIPT")]
+    pub(crate) after: Option<PathBuf>,
     /// Where to end, exclusive; see below [default: latest]
     #[arg(long, value_name = "E", allow_negative_numbers = true)]
     pub(crate) to: Option<OffsetSpec>,
     /// Only these partitions of each topic: `0,3-5` [default: all]
     #[arg(short, long, value_name = "LIST")]
     pub(crate) partitions: Option<PartitionList>,
-    /// Which records of transactions are read
-    #[arg(long, value_enum, default_value_t = Isolation::ReadCommitted, value_name = "LEVEL")]
-    pub(crate) isolation: Isolation,
+    /// Which records of transactions are read [default: read_committed]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub(crate) isolation: Option<Isolation>,
     /// What to do if offsets do not exist: stop, or read what exists and report what is skipped
     #[arg(long, value_enum, default_value_t = OnDataLoss::Fail, value_name = "POLICY")]
     pub(crate) on_data_loss: OnDataLoss,
@@ -52,6 +61,10 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_enum, default_value_t = OnNoMatch::Error, value_name = "POLICY")]
     #[arg(hide_short_help = true)]
     pub(crate) on_no_match: OnNoMatch,
+    /// Wait up to this long for open transactions that withhold records below --from or --to; without
+    /// it such a run exits with code 7: `30s`, `5m`
+    #[arg(long, value_parser = size::duration, value_name = "D")]
+    pub(crate) wait_for_transactions: Option<Duration>,
     /// Split large ranges until there are about this many ranges [default: one per partition]
     #[arg(long, value_name = "N")]
     pub(crate) min_partitions: Option<u64>,

@@ -69,18 +69,15 @@ fn selected(args: &SelectionArgs) -> Option<BTreeMap<String, String>> {
         ("--topic", (!topics.is_empty()).then(|| topics.join(","))),
         ("--topic-pattern", args.topic_pattern.clone()),
         ("--from", args.from.as_ref().map(ToString::to_string)),
+        ("--after", args.after.as_ref().map(|path| path.display().to_string())),
+        ("--isolation", args.isolation.map(|level| IsolationLevel::from(level).to_string())),
         ("--to", args.to.as_ref().map(ToString::to_string)),
         ("--partitions", args.partitions.as_ref().map(indices)),
         ("--min-partitions", args.min_partitions.map(|count| count.to_string())),
         ("--max-records-per-partition", args.max_records_per_partition.map(|n| n.to_string())),
     ];
     let given = given.into_iter().filter_map(|(flag, value)| Some((flag.to_owned(), value?)));
-    let mut flags: BTreeMap<String, String> = given.collect();
-    if flags.is_empty() {
-        return None;
-    }
-    flags.insert("--isolation".to_owned(), IsolationLevel::from(args.isolation).to_string());
-    Some(flags)
+    Some(given.collect()).filter(|flags: &BTreeMap<_, _>| !flags.is_empty())
 }
 
 fn indices(list: &PartitionList) -> String {

@@ -52,11 +52,10 @@ pub(super) fn builder(cluster: &Cluster, args: &ReadArgs) -> Result<KafkaRddBuil
 
 /// Checks that a plan does not contradict the flags.
 pub(super) fn fits(plan: &BatchPlan, args: &SelectionArgs) -> Result<(), String> {
-    let isolation = IsolationLevel::from(args.isolation);
-    if plan.isolation() != isolation {
+    let isolation = args.isolation.map(IsolationLevel::from);
+    if let Some(flag) = isolation.filter(|isolation| *isolation != plan.isolation()) {
         return Err(format!(
-            "the plan has isolation level {}, but the flags request {isolation}; pass --isolation {}, or another plan file",
-            plan.isolation(),
+            "the plan has isolation level {}, but --isolation is {flag}; leave --isolation out, or name another plan file",
             plan.isolation()
         ));
     }

@@ -1,6 +1,6 @@
 //! Selection flags: `--from`, `--to`, maps, partitions, patterns, isolation.
 
-use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Marker, RawOffsets, Record};
 
 use crate::driven::{at, broker, fill, values};
 
@@ -103,6 +103,66 @@ async fn open_transactions_are_withheld_and_reported() {
     assert_eq!(at(&broker, &["read", "-t", "t", "-f", "raw", "--quiet"]).await.ok(), "plain\n");
     let all = at(&broker, &["read", "-t", "t", "-f", "raw", "--isolation", "read_uncommitted"]);
     assert_eq!(all.await.ok(), "plain\naborted\nopen\nafter\n");
+}
+
+/// Three records of day 1, a transaction of day 1 that stays open, five more records of day 1, and one
+/// of day 2. A day is 1000 ms.
+fn two_days(broker: &Broker) {
+    let day_1 = |text: &str| Record::new(text.to_owned()).with_timestamp(1);
+    let open = BatchWriter::new().transaction(8, 0).write(&[day_1("open")]).unwrap();
+    broker.append("t", 0, ["a", "b", "c"].map(day_1)).unwrap();
+    broker.append_raw("t", 0, open, RawOffsets::Assign).unwrap();
+    broker.append("t", 0, ["d", "e", "f", "g", "h"].map(day_1)).unwrap();
+    broker.append("t", 0, [Record::new("next day").with_timestamp(1000)]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_whose_records_open_transactions_withhold_is_not_complete() {
+    let broker = broker("t", 1).await;
+    two_days(&broker);
+    let day_1 = ["read", "-t", "t", "-f", "raw", "--from", "@0", "--to", "@1000"];
+    for policy in ["fail", "resume"] {
+        let args = [&day_1[..], &["--on-data-loss", policy]].concat();
+        let failed = at(&broker, &args).await.failed(7);
+        for word in
+            ["t-0", "[3, 10)", "end is offset 9", "timestamp 1 ms", "--wait-for-transactions"]
+        {
+            assert!(failed.contains(word), "{word} in {failed}");
+        }
+    }
+    let by_offset = ["read", "-t", "t", "-f", "raw", "--to", "9"];
+    assert!(at(&broker, &by_offset).await.failed(7).contains("end is offset 9"));
+    let day_2 = ["read", "-t", "t", "-f", "raw", "--from", "@1000"];
+    assert!(at(&broker, &day_2).await.failed(7).contains("start is offset 9"));
+    // `latest` ends where the transaction begins, and says so.
+    let latest = at(&broker, &["read", "-t", "t", "-f", "raw"]).await;
+    assert_eq!((latest.code, &latest.stdout[..]), (Some(0), &b"a\nb\nc\n"[..]));
+    // A bounded wait is not longer than allowed, and ends when the transaction does.
+    let short = [&day_1[..], &["--wait-for-transactions", "300ms"]].concat();
+    at(&broker, &short).await.failed(7);
+    let long = [&day_1[..], &["--wait-for-transactions", "60s"]].concat();
+    let asked = broker.requests(ApiKey::ListOffsets);
+    let waiting = at(&broker, &long);
+    let ended = async {
+        while broker.requests(ApiKey::ListOffsets) < asked + 8 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let commit = BatchWriter::new().transaction(8, 0).marker(Marker::Commit).unwrap();
+        broker.append_raw("t", 0, commit, RawOffsets::Assign).unwrap();
+    };
+    let (read, ()) = tokio::join!(waiting, ended);
+    assert_eq!(read.ok(), "a\nb\nc\nopen\nd\ne\nf\ng\nh\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn withheld_offsets_begin_at_the_log_start_if_it_is_above_the_last_stable_offset() {
+    let broker = broker("t", 1).await;
+    two_days(&broker);
+    broker.trim("t", 0, 5).unwrap();
+    let read = at(&broker, &["read", "-t", "t", "-f", "raw"]).await;
+    assert_eq!(read.stderr, "t-0: open transactions withhold 5 offsets, [5, 10)\n");
+    let plan = at(&broker, &["plan", "-t", "t"]).await.ok();
+    assert!(plan.contains("open transactions withhold 5 offsets, [5, 10)"), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
     reason = "functions shared by tests may panic"
 )]
 
+mod chain;
 mod demo;
 mod docs;
 mod full_disk;

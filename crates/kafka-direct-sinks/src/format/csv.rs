@@ -139,10 +139,14 @@ fn text(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn not_text(rows: &Rows<'_>, row: usize, part: &str) -> Error {
-    let topic = rows.topic.as_ref().map_or("", |topics| topics.name(row));
-    let partition = rows.partition.map_or(-1, |partition| partition.value(row));
-    let offset = rows.offset.map_or(-1, |offset| offset.value(row));
+    let place = match (&rows.topic, rows.partition, rows.offset) {
+        (Some(topics), Some(partition), Some(offset)) => {
+            let (partition, offset) = (partition.value(row), offset.value(row));
+            format!("{}-{partition} offset {offset}: the {part}", topics.name(row))
+        }
+        _ => format!("a {part}, which the columns topic, partition and offset would name,"),
+    };
     Error::invalid(format!(
-        "{topic}-{partition} offset {offset}: the {part} is not UTF-8, which CSV cannot carry; write JSON lines or Parquet, or leave the column out"
+        "{place} is not UTF-8, which CSV cannot carry; write JSON lines or Parquet, or leave the column out"
     ))
 }

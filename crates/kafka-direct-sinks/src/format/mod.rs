@@ -47,7 +47,8 @@ pub enum Format {
     /// An Arrow IPC stream. Needs the feature `arrow-ipc`.
     Arrow,
     /// Parquet, compressed with zstd: keys and values are binary, timestamps milliseconds in UTC.
-    /// A row group ends at 1,048,576 rows or 16 MiB of encoded data. Needs the feature `parquet`.
+    /// A row group ends at 1,048,576 rows or 16 MiB of encoded data, and every open file holds one: a
+    /// job writes 8 files at once unless told otherwise. Needs the feature `parquet`.
     Parquet,
 }
 
@@ -78,6 +79,11 @@ impl Format {
             Self::JsonLines | Self::Csv | Self::Arrow | Self::Parquet => Columns::all(),
             Self::Raw => Columns::none().with(Column::Value),
         }
+    }
+
+    /// Whether an open file holds a row group in memory.
+    pub(crate) const fn holds_row_groups(self) -> bool {
+        matches!(self, Self::Parquet)
     }
 
     /// Whether this build can write it.
@@ -127,6 +133,9 @@ impl Encoder {
             }
             #[cfg(feature = "arrow-ipc")]
             Format::Arrow => Inner::Arrow(Box::new(arrow::Stream::new(columns)?)),
+            Format::Parquet if columns == Columns::none() => {
+                return Err(Error::invalid("Parquet needs at least one column"));
+            }
             #[cfg(feature = "parquet")]
             Format::Parquet => Inner::Parquet(Box::new(parquet::File::new(columns)?)),
             #[cfg(not(all(feature = "arrow-ipc", feature = "parquet")))]

@@ -28,6 +28,9 @@ const STATE_FOLDER: &str = ".kafka-direct";
 /// The name of the plan in a job's folder.
 pub const PLAN_FILE: &str = "plan.json";
 
+/// The name of the receipt in the folder of a finished job.
+pub const RECEIPT_FILE: &str = "receipt.json";
+
 /// A locked job folder.
 #[derive(Debug)]
 pub(crate) struct JobFolder {
@@ -96,25 +99,17 @@ impl JobFolder {
         }
     }
 
-    /// Claims the folder for a job with these settings and this plan. Returns the settings the folder
-    /// was begun with, which are `settings` for a new one, and the text of its plan.
-    pub(crate) fn claim(
-        &self,
-        settings: &JobSettings,
-        plan: &BatchPlan,
-    ) -> Result<(JobSettings, String), Error> {
+    /// Claims the folder for a job with these settings and this plan; returns the text of the plan
+    /// that is in the folder then.
+    pub(crate) fn claim(&self, settings: &JobSettings, plan: &BatchPlan) -> Result<String, Error> {
         let path = self.settings_path();
         let here = plan_file::read(&self.plan_path())?;
-        let begun = match (&here, durable::read(&path)?) {
-            (Some(_), Some(text)) => JobSettings::from_json(&text, &path)?,
-            _ => {
-                durable::replace(&path, receipt::to_json(settings).as_bytes(), &self.crash)?;
-                settings.clone()
-            }
-        };
+        if here.is_none() || durable::read(&path)?.is_none() {
+            durable::replace(&path, receipt::to_json(settings).as_bytes(), &self.crash)?;
+        }
         match here {
-            Some((_, text)) => Ok((begun, text)),
-            None => Ok((begun, plan_file::create(&self.plan_path(), plan, &self.crash)?.1)),
+            Some((_, text)) => Ok(text),
+            None => Ok(plan_file::create(&self.plan_path(), plan, &self.crash)?.1),
         }
     }
 
@@ -157,7 +152,7 @@ impl JobFolder {
     }
 
     fn receipt_path(&self) -> PathBuf {
-        self.path.join("receipt.json")
+        self.path.join(RECEIPT_FILE)
     }
 
     /// Removes all receipts, so that no range counts as finished. Files stay until they are replaced.
@@ -167,12 +162,16 @@ impl JobFolder {
         self.remove_range_receipts()
     }
 
-    /// The receipt of a range whose file is finished.
-    pub(crate) fn finished(&self, file: &str) -> Option<RangeReceipt> {
-        let text = fs::read_to_string(self.range_receipt_path(file)).ok()?;
-        let receipt: RangeReceipt = serde_json::from_str(&text).ok()?;
-        (receipt.file.name == file && receipt.file.matches(&self.path.join(file)))
-            .then_some(receipt)
+    /// The receipt of a range whose file is finished. A receipt that is torn, or a file that is missing
+    /// or differs, is an unfinished range; a file that cannot be read is an error.
+    pub(crate) fn finished(&self, file: &str) -> Result<Option<RangeReceipt>, Error> {
+        let path = self.range_receipt_path(file);
+        let Some(bytes) = durable::read_bytes(&path)? else { return Ok(None) };
+        let Ok(receipt) = serde_json::from_slice::<RangeReceipt>(&bytes) else { return Ok(None) };
+        if receipt.file.name != file {
+            return Ok(None);
+        }
+        Ok(receipt.file.matches(&self.path.join(file))?.then_some(receipt))
     }
 
     fn range_receipt_path(&self, file: &str) -> PathBuf {

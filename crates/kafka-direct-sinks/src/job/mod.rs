@@ -26,7 +26,7 @@ use kafka_direct::{BatchPlan, Columns};
 
 use self::crash_point::CrashPoint;
 pub use self::{
-    folder::PLAN_FILE,
+    folder::{PLAN_FILE, RECEIPT_FILE},
     receipt::{FileReceipt, RangeReceipt, Receipt, Totals},
     run::JobOutcome,
 };
@@ -87,8 +87,9 @@ impl BatchJob {
     }
 
     /// Describes the selection by names and values, for example `from` and `earliest`. A later run
-    /// with another description is refused by what differs. Default: a later run continues with the
-    /// plan in the folder, whatever it selects.
+    /// with another description is refused by what differs. Default: the description of the selection
+    /// with [`BatchJob::run`], none with [`BatchJob::run_with`]. Without a description a later run
+    /// continues with the plan in the folder, whatever it selects.
     pub fn selected_by(mut self, words: BTreeMap<String, String>) -> Self {
         self.selection = Some(words);
         self

@@ -3,20 +3,13 @@
 //! Contract: a receipt does not depend on when, where or in how many attempts the job ran. For text
 //! formats, two runs of one plan over one log write the same receipt.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 use crc_fast::{CrcAlgorithm, Digest};
-use kafka_direct::{
-    BatchPlan, IsolationLevel, Offset, PlannedPartition, RangeSummary, TopicPartition,
-};
+use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary};
 use serde::{Deserialize, Serialize};
 
-use super::settings::JobSettings;
+use super::durable;
 use crate::Error;
 
 /// The version of the receipt's JSON.
@@ -81,9 +74,15 @@ pub struct FileReceipt {
 impl FileReceipt {
     /// Whether the file at `path` is the one this receipt was written for. This decides that a
     /// range's file is complete.
-    pub(crate) fn matches(&self, path: &Path) -> bool {
-        Content::of(path)
-            .is_ok_and(|found| found.bytes() == self.bytes && found.crc32() == self.crc32)
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be read; a missing one does not match.
+    pub(crate) fn matches(&self, path: &Path) -> Result<bool, Error> {
+        match Content::of(path) {
+            Ok(found) => Ok(found.bytes() == self.bytes && found.crc32() == self.crc32),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(durable::failed("checking", path)(error)),
+        }
     }
 }
 
@@ -127,9 +126,9 @@ pub struct Receipt {
     format: String,
     /// CRC-32 of `plan.json`.
     plan_crc32: String,
-    /// The value of `--from` for a batch that continues where this one ended. `None` if the plan does
-    /// not say: a partition has records, no range, and an end that was not `latest`.
-    next_from: Option<String>,
+    /// Where every partition ended: the next batch continues there.
+    #[serde(default)]
+    positions: Vec<EndPosition>,
     /// Sums over all ranges.
     pub totals: Totals,
     /// One entry per planned range, in plan order.
@@ -137,13 +136,12 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The receipt of a job that was begun with `settings`; `plan_text` is the content of
+    /// The receipt of a job that was done; `plan_text` is the content of
     /// `plan.json`.
     pub(crate) fn new(
         plan: &BatchPlan,
         plan_text: &str,
         format: &str,
-        settings: &JobSettings,
         ranges: Vec<RangeReceipt>,
     ) -> Self {
         let mut content = Content::new();
@@ -165,41 +163,33 @@ impl Receipt {
             isolation: plan.isolation(),
             format: format.to_owned(),
             plan_crc32: content.crc32(),
-            next_from: next_from(plan, &ranges, settings.ends_at_latest),
+            positions: BatchEnd::new(plan, ranges.iter().map(|range| &range.range)).positions,
             totals,
             ranges,
         }
     }
 
-    pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Error> {
-        parse(text, path, "a job's receipt")
+    /// Reads the text of the receipt in `path`, which errors name.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for text that is not a receipt, or one of a newer version.
+    pub fn from_json(text: &str, path: &Path) -> Result<Self, Error> {
+        let receipt: Self = parse(text, path, "a job's receipt")?;
+        if receipt.version > RECEIPT_VERSION {
+            return Err(Error::invalid(format!(
+                "{} has version {}, newer than {RECEIPT_VERSION}; read it with a newer kafka-direct",
+                path.display(),
+                receipt.version
+            )));
+        }
+        Ok(receipt)
     }
-}
 
-/// A map for `--from` with every partition of the plan; new partitions start at earliest.
-fn next_from(plan: &BatchPlan, ranges: &[RangeReceipt], ended_at_latest: bool) -> Option<String> {
-    let mut ends: BTreeMap<TopicPartition, Option<Offset>> = BTreeMap::new();
-    for PlannedPartition { topic_partition, watermarks } in plan.partitions() {
-        let end = watermarks.end(plan.isolation());
-        let known = ended_at_latest || end == watermarks.log_start;
-        ends.insert(topic_partition.clone(), known.then_some(end));
+    /// Where the job's batch ended: what the next one continues from.
+    #[must_use]
+    pub fn end(&self) -> BatchEnd {
+        BatchEnd::restored(self.cluster.clone(), self.isolation, self.positions.clone())
     }
-    let mut cut_short = BTreeSet::new();
-    for RangeReceipt { range, .. } in ranges {
-        // Pieces after one that ended early have no records.
-        if !cut_short.contains(&range.topic_partition) {
-            ends.insert(range.topic_partition.clone(), Some(range.reached));
-        }
-        if range.reached < range.until {
-            cut_short.insert(&range.topic_partition);
-        }
-    }
-    let entry = |(partition, end): (TopicPartition, Option<Offset>)| {
-        Some(format!("{}:{}:{}", partition.topic(), partition.partition(), end?))
-    };
-    let mut entries = ends.into_iter().map(entry).collect::<Option<Vec<_>>>()?;
-    entries.push("*:earliest".to_owned());
-    Some(entries.join(","))
 }
 
 /// A value as one JSON object, indented, ending in a line feed.
@@ -221,62 +211,7 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(
 
 #[cfg(test)]
 mod tests {
-    use kafka_direct::{OffsetRange, PlannedRange, Watermarks};
-
     use super::*;
-
-    const ISOLATION: IsolationLevel = IsolationLevel::ReadCommitted;
-
-    /// A plan over `t` with the readable end 100 everywhere, and receipts of its ranges.
-    fn job(ranges: &[(i32, i64, i64, i64)]) -> (BatchPlan, Vec<RangeReceipt>) {
-        let partition = |partition| TopicPartition::new("t", partition);
-        let planned = ranges.iter().map(|(index, from, until, _)| {
-            PlannedRange::new(
-                OffsetRange::new(partition(*index), *from, *until).unwrap(),
-                ISOLATION,
-            )
-        });
-        let watermarks =
-            Watermarks { log_start: 0.into(), last_stable: 100.into(), high: 120.into() };
-        let looked_at =
-            (0..2).map(|index| PlannedPartition { topic_partition: partition(index), watermarks });
-        let plan = BatchPlan::new(None, ISOLATION, planned.collect(), looked_at.collect(), vec![]);
-        let plan = plan.unwrap();
-        let receipts = plan.ranges().iter().zip(ranges).map(|(planned, (.., reached))| {
-            let mut range = RangeSummary::new(planned);
-            range.reached = (*reached).into();
-            let file = FileReceipt { name: String::new(), bytes: 0, crc32: String::new() };
-            RangeReceipt { file, range }
-        });
-        let receipts = receipts.collect();
-        (plan, receipts)
-    }
-
-    fn check_next(ranges: &[(i32, i64, i64, i64)], ended_at_latest: bool, expected: Option<&str>) {
-        let (plan, receipts) = job(ranges);
-        assert_eq!(next_from(&plan, &receipts, ended_at_latest).as_deref(), expected);
-    }
-
-    #[test]
-    fn next_batch_starts_where_every_partition_ended() {
-        check_next(
-            &[(0, 5, 9, 9), (0, 9, 50, 50), (1, 0, 7, 7)],
-            false,
-            Some("t:0:50,t:1:7,*:earliest"),
-        );
-        check_next(&[(0, 5, 50, 50)], true, Some("t:0:50,t:1:100,*:earliest"));
-    }
-
-    #[test]
-    fn next_start_is_not_guessed_for_a_partition_that_has_records_and_no_range() {
-        check_next(&[(0, 5, 50, 50)], false, None);
-    }
-
-    #[test]
-    fn next_batch_starts_at_the_end_that_an_election_left() {
-        let cut_short = [(0, 5, 50, 30), (0, 50, 90, 50), (1, 0, 100, 100)];
-        check_next(&cut_short, true, Some("t:0:30,t:1:100,*:earliest"));
-    }
 
     #[test]
     fn checksum_is_the_one_of_gzip_and_of_pythons_zlib() {

@@ -4,7 +4,7 @@
 //! pieces before second ones, so that a killed job has finished as many as it could; the receipt is
 //! written last.
 
-use std::{fmt, future::Future, path::PathBuf, sync::Arc};
+use std::{fmt, future::Future, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use kafka_direct::{BatchPlan, KafkaRddBuilder, PlannedRange};
 
@@ -17,6 +17,9 @@ use super::{
     sink::FolderSink,
 };
 use crate::{Error, format::Encoder};
+
+/// How many files are written at once in a format whose files hold a row group each.
+const ROW_GROUPS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// A job that is done. It displays as one sentence for people.
 #[derive(Debug, Clone)]
@@ -72,7 +75,9 @@ impl<F> Lazy<F> {
 }
 
 impl BatchJob {
-    /// Runs the job on `selection`. Its columns are replaced by those of the job.
+    /// Runs the job on `selection`. Its columns are replaced by those of the job, and a range has one
+    /// attempt: what failed is read by the next run. Unless [`BatchJob::selected_by`] was called, a
+    /// folder that was begun with another selection is refused.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a folder of another job or a plan that does not fit;
@@ -80,8 +85,12 @@ impl BatchJob {
     /// [`Error::Read`] for what the engine could not plan or read.
     ///
     /// # Cancel safety
-    /// Dropping the future stops the job as a kill would: another run continues.
-    pub async fn run(self, selection: KafkaRddBuilder) -> Result<JobOutcome, Error> {
+    /// Dropping the future stops the job as a kill would: another run continues. Writes to files that
+    /// have begun end first, and until then another run in this process is [`Error::Busy`].
+    pub async fn run(mut self, selection: KafkaRddBuilder) -> Result<JobOutcome, Error> {
+        if self.plan_file.is_none() && self.selection.is_none() {
+            self.selection = Some(selection.description());
+        }
         self.run_with(|| std::future::ready(Ok(selection))).await
     }
 
@@ -102,7 +111,7 @@ impl BatchJob {
         // A format that cannot be written is refused before anything is made.
         Encoder::new(self.format, self.columns)?;
         let mut lazy = Lazy { connect: Some(connect), builder: None };
-        let mut settings = self.settings();
+        let settings = self.settings();
         let given = match &self.plan_file {
             Some(file) => Some(self.plan_from(file, &mut lazy).await?),
             None => None,
@@ -120,8 +129,12 @@ impl BatchJob {
             folder.remove_range_receipts()?;
             return Ok(JobOutcome { receipt, folder: self.folder, ranges_read: 0 });
         }
-        let builder = lazy.get::<E, Fut>().await?.columns(self.columns);
-        settings.ends_at_latest = known.is_none() && builder.ends_at_latest();
+        let mut builder = lazy.get::<E, Fut>().await?.columns(self.columns);
+        if self.format.holds_row_groups() {
+            builder = builder.default_concurrency(ROW_GROUPS_AT_ONCE);
+        }
+        // A file that cannot be written now cannot be written a moment later either.
+        let builder = builder.attempts(1);
         let rdd = match known {
             Some(plan) => builder.build_from_plan(plan).await,
             None => builder.build().await,
@@ -129,8 +142,8 @@ impl BatchJob {
         let rdd = rdd.map_err(Error::from)?;
         let files = self.files(rdd.partitions())?;
         folder.refuse_foreign_ranges(&files)?;
-        let (settings, plan_text) = folder.claim(&settings, rdd.plan())?;
-        let sink = FolderSink::new(folder, files, self.format, self.columns, settings, plan_text);
+        let plan_text = folder.claim(&settings, rdd.plan())?;
+        let sink = FolderSink::new(folder, files, self.format, self.columns, plan_text);
         let sink = Arc::new(sink);
         let written = Box::pin(rdd.write_to(&sink)).await;
         // Tasks that were stopped may still write to a file for a moment.

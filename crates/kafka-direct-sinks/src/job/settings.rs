@@ -24,13 +24,11 @@ pub(crate) struct JobSettings {
     output: Words,
     /// What the plan was resolved from; `None` if it came from a file, or if the caller did not say.
     selection: Option<Words>,
-    /// Whether the plan was resolved up to the readable end of every partition.
-    pub(super) ends_at_latest: bool,
 }
 
 impl JobSettings {
     pub(crate) const fn new(output: Words, selection: Option<Words>) -> Self {
-        Self { version: SETTINGS_VERSION, output, selection, ends_at_latest: false }
+        Self { version: SETTINGS_VERSION, output, selection }
     }
 
     pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Error> {

@@ -17,7 +17,6 @@ use super::{
     folder::JobFolder,
     range_file::RangeFile,
     receipt::{FileReceipt, RangeReceipt, Receipt},
-    settings::JobSettings,
 };
 use crate::{
     Error, Format,
@@ -35,7 +34,6 @@ pub(super) struct FolderSink {
     files: Vec<String>,
     format: Format,
     columns: Columns,
-    settings: JobSettings,
     plan_text: String,
     shared: Arc<Shared>,
     receipt: OnceLock<Receipt>,
@@ -58,13 +56,13 @@ impl Shared {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
         let permit = Arc::clone(&self.work).acquire_owned().await;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await.map_err(|_| Error::Internal {
+        // The permit leaves with the result, so that it is released after the result is dropped: files
+        // and the folder's lock may be in it.
+        let done = tokio::task::spawn_blocking(move || (work(), permit)).await;
+        let (result, _permit) = done.map_err(|_| Error::Internal {
             message: "a thread that writes a range panicked".to_owned(),
-        })
+        })?;
+        Ok(result)
     }
 }
 
@@ -74,7 +72,6 @@ impl FolderSink {
         files: Vec<String>,
         format: Format,
         columns: Columns,
-        settings: JobSettings,
         plan_text: String,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -84,7 +81,7 @@ impl FolderSink {
             work: Arc::new(Semaphore::new(usize::try_from(MAX_WORK).unwrap_or(usize::MAX))),
         });
         let receipt = OnceLock::new();
-        Self { files, format, columns, settings, plan_text, shared, receipt }
+        Self { files, format, columns, plan_text, shared, receipt }
     }
 
     /// Waits until no file work runs.
@@ -112,7 +109,9 @@ impl Sink for FolderSink {
         task: &WriteTask,
     ) -> Result<Option<TaskReceipt<FileReceipt>>, BoxError> {
         let (folder, file) = (Arc::clone(&self.shared.folder), self.file(task)?);
-        let found = self.shared.off_the_runtime(move || folder.finished(&file)).await?;
+        // A file is open while it is checked, and descriptors are few.
+        let _permit = self.shared.finish_permits.acquire().await;
+        let found = self.shared.off_the_runtime(move || folder.finished(&file)).await??;
         Ok(found.map(|RangeReceipt { file, range }| TaskReceipt::new(range, file)))
     }
 
@@ -135,7 +134,7 @@ impl Sink for FolderSink {
         });
         let format = self.format.extension();
         let (plan, text) = (&batch.plan, &self.plan_text);
-        let receipt = Receipt::new(plan, text, format, &self.settings, ranges.collect());
+        let receipt = Receipt::new(plan, text, format, ranges.collect());
         let (folder, finished) = (Arc::clone(&self.shared.folder), receipt.clone());
         self.shared.off_the_runtime(move || folder.finish(&finished)).await??;
         drop(self.receipt.set(receipt));

@@ -368,3 +368,61 @@ async fn processes_that_race_for_a_plan_file_read_the_same_ranges() {
     assert_eq!(BatchPlan::from_json(&fs::read_to_string(&plan).unwrap()).unwrap(), plans[0]);
     assert_eq!(files(root.path()).len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_a_description_of_its_own_is_compared_by_its_selection() {
+    let broker = filled().await;
+    let root = tempfile::tempdir().unwrap();
+    let cluster = Cluster::connect(ClusterConfig::new([broker.bootstrap()])).await.unwrap();
+    let job = || BatchJob::new(root.path(), Format::JsonLines);
+    let selection = || KafkaRdd::builder(&cluster).topic(TOPIC);
+    job().run(selection()).await.unwrap();
+    let again = job().run(selection()).await.unwrap();
+    assert_eq!(again.ranges_read, 0);
+    for (other, named) in [
+        (
+            selection().start(StartOffset::At(3.into())),
+            "start was `earliest` and is now `offset 3`",
+        ),
+        (selection().partitions([0]), "partitions was not given and is now `0`"),
+        (KafkaRdd::builder(&cluster).topic("t"), "topics was `orders.v1-eu` and is now `t`"),
+    ] {
+        let error = job().run(other).await.unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_job_has_released_its_folder_and_its_files_when_it_returns() {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic(TOPIC, 2).unwrap();
+    for _ in 0..20 {
+        broker.append(TOPIC, 0, [Record::new(vec![b'x'; 1 << 19])]).unwrap();
+        broker.append(TOPIC, 1, [Record::new(vec![b'x'; 1 << 19])]).unwrap();
+    }
+    broker.append(TOPIC, 1, [Record::new(vec![0xff])]).unwrap();
+    let cluster = Cluster::connect(ClusterConfig::new([broker.bootstrap()])).await.unwrap();
+    for _ in 0..10 {
+        let root = tempfile::tempdir().unwrap();
+        let job = BatchJob::new(root.path(), Format::Csv);
+        let error = job.run(KafkaRdd::builder(&cluster).topic(TOPIC)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let lock = fs::File::open(root.path().join(".kafka-direct/lock")).unwrap();
+        lock.try_lock().unwrap();
+        assert!(files(root.path()).keys().all(|name| !name.contains("tmp")));
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_file_that_cannot_be_read_ends_the_job_and_is_not_read_again() {
+    let broker = filled().await;
+    let root = killed_with_files(&broker, 1).await;
+    let run = Run::new(&broker, root.path());
+    let path = &data_files(&run.folder())[0];
+    // A folder in the place of the file: opening works, reading does not.
+    fs::remove_file(path).unwrap();
+    fs::create_dir(path).unwrap();
+    let error = run.run_when_free().await.unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
