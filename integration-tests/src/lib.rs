@@ -3,7 +3,7 @@
 //! **Promises:** every function of [`suite`] states one property, needs only a [`cluster::TestCluster`]
 //! and passes on the embedded broker and on real Apache Kafka alike.
 //!
-//! **Does not know:** which of the two it runs on.
+//! **Out of scope:** which of the two it runs on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

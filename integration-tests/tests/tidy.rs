@@ -209,7 +209,7 @@ fn a_crates_folder_is_its_name_and_its_root_says_what_it_promises() {
         }
         let text = read(&crate_root(&folder));
         let opening: Vec<&str> = text.lines().take_while(|line| line.starts_with("//!")).collect();
-        for promise in ["Promises", "Does not know"] {
+        for promise in ["Promises", "Out of scope"] {
             if !opening.iter().any(|line| line.contains(promise)) {
                 broken.push(format!("{}: no `{promise}`", shown(&crate_root(&folder))));
             }

@@ -28,7 +28,7 @@
 //! is long, times a constant. Its only clock is tokio's and it draws no random numbers, so under
 //! paused time and in memory it does the same in every run.
 //!
-//! **Does not know:** group membership, transactions (batches of transactions can be appended by
+//! **Out of scope:** group membership, transactions (batches of transactions can be appended by
 //! the owner and are then served rightly), idempotence, configurations, quotas, ACLs, TLS, SASL,
 //! compression (a compressed batch is stored and served as it is), message formats before v2, wall
 //! clocks (timestamps come from whoever writes).

@@ -4,7 +4,7 @@
 //! exits with the code of its kind (see [`exit`]). Only `produce` and `bench --generate` write to a
 //! broker that this process did not start.
 //!
-//! **Does not know:** the wire protocol, the layout of a Kafka batch, how ranges are planned, file
+//! **Out of scope:** the wire protocol, the layout of a Kafka batch, how ranges are planned, file
 //! formats.
 //!
 //! # Map

@@ -7,7 +7,7 @@
 //! - A [`BatchPlan`] is self-contained, versioned and holds no secret.
 //! - Walking Kafka batch headers and messages never panics and never reads past the input's end.
 //!
-//! **Does not know:** sockets, files, clocks, async runtimes, Arrow, or how a record is encoded
+//! **Out of scope:** sockets, files, clocks, async runtimes, Arrow, or how a record is encoded
 //! after the 61-byte batch header.
 //!
 //! # Map

@@ -5,7 +5,7 @@
 //! killed at any moment and run again leaves one complete file per planned range, each record once;
 //! a job that is done reads nothing and asks no broker.
 //!
-//! **Does not know:** terminals, flags, schedules.
+//! **Out of scope:** terminals, flags, schedules.
 //!
 //! ```no_run
 //! use kafka_direct::{Cluster, ClusterConfig, KafkaRdd};

@@ -10,7 +10,7 @@
 //!   compressed batch claims (INV-8).
 //! - Keys and values are views over the fetched or the decompressed bytes, never copies.
 //!
-//! **Does not know:** sockets, files, clocks, async runtimes, plans of more than one range, or what
+//! **Out of scope:** sockets, files, clocks, async runtimes, plans of more than one range, or what
 //! keys and values mean.
 //!
 //! ```

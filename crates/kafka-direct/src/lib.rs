@@ -6,7 +6,7 @@
 //! stream. Bytes in flight and queued stay within the cluster's budget plus one oversize batch per
 //! fetch connection. Dropping a future or a stream cancels its work.
 //!
-//! **Does not know:** file formats, where results are stored, consumer groups beyond reading what they
+//! **Out of scope:** file formats, where results are stored, consumer groups beyond reading what they
 //! committed, and order between partitions.
 //!
 //! ```no_run

@@ -5,7 +5,7 @@
 //! moment and run again leaves the same records in the same files as an undisturbed one, and for
 //! JSON lines, CSV and raw the same bytes; a job that is done reads nothing and asks no broker.
 //!
-//! **Does not know:** schedules, other machines' jobs, how a record is formatted.
+//! **Out of scope:** schedules, other machines' jobs, how a record is formatted.
 
 mod crash_point;
 mod durable;
