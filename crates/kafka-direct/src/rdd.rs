@@ -70,8 +70,8 @@ impl KafkaRdd {
     ///
     /// # Errors
     /// [`Error::ForeignPlan`] if the plan is of another cluster or a topic was re-created since;
-    /// [`Invalid`](ErrorKind::Invalid) for a topic or partition that does not exist;
-    /// [`Unavailable`](ErrorKind::Unavailable).
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a topic or partition that does not exist;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn from_plan(cluster: &Cluster, plan: BatchPlan) -> Result<Self, Error> {
         Self::builder(cluster).build_from_plan(plan).await
     }
