@@ -10,9 +10,9 @@ use divan::{
 use kafka_direct_core::Codec;
 use kafka_direct_driver::Selection;
 use kafka_direct_kernels::{
-    responses::Response,
     batches::Recipe,
     partitions::{partitions, plan_all},
+    responses::Response,
     values::Values,
 };
 use kafka_direct_worker::{Column, Columns, DecodeOptions};

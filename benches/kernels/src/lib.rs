@@ -3,7 +3,7 @@
 //! Nothing here talks to a broker. Whoever wants to know what a change costs on a wire asks
 //! `benches/compare`.
 
-pub mod responses;
 pub mod batches;
 pub mod partitions;
+pub mod responses;
 pub mod values;

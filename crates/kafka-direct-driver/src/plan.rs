@@ -1,10 +1,6 @@
 //! Builds a batch plan from a selection, the results of lookups and the state of partitions.
 
-use std::collections::BTreeMap;
-
-use kafka_direct_core::{
-    BatchPlan, Offset, OffsetRange, PlannedPartition, PlannedRange, Reset, TopicPartition,
-};
+use kafka_direct_core::{BatchPlan, Offset, OffsetRange, PlannedPartition, PlannedRange, Reset};
 
 use crate::{
     DriverError, Lookups, PartitionState, Selection, Side,
@@ -121,23 +117,33 @@ fn finish(
     ranges: Vec<PlannedRange>,
     resets: Vec<Reset>,
 ) -> Result<BatchPlan, DriverError> {
-    let mut ends: BTreeMap<TopicPartition, Offset> = BTreeMap::new();
-    for planned in &ranges {
-        let until = planned.range().until();
-        ends.entry(planned.topic_partition().clone())
-            .and_modify(|end| *end = (*end).max(until))
-            .or_insert(until);
-    }
+    let ends = ends(&states, &ranges);
     let (min, max) = (selection.min_partitions, selection.max_records_per_partition);
     let ranges = try_split(ranges, min, max)?;
     let partitions = states
         .into_iter()
-        .map(|state| PlannedPartition {
-            until: ends.get(&state.topic_partition).copied(),
+        .zip(ends)
+        .map(|(state, until)| PlannedPartition {
+            until,
             topic_partition: state.topic_partition,
             watermarks: state.watermarks,
             topic_id: state.topic_id,
         })
         .collect();
     Ok(BatchPlan::new(cluster, selection.isolation, ranges, partitions, resets)?)
+}
+
+/// The planned end of each partition: the end of its last range. Both are in the order of partitions.
+fn ends(states: &[PartitionState], ranges: &[PlannedRange]) -> Vec<Option<Offset>> {
+    let mut rest = ranges.iter().peekable();
+    let end = |state: &PartitionState| {
+        let mut end: Option<Offset> = None;
+        while let Some(planned) =
+            rest.next_if(|planned| planned.topic_partition() == &state.topic_partition)
+        {
+            end = end.max(Some(planned.range().until()));
+        }
+        end
+    };
+    states.iter().map(end).collect()
 }

@@ -112,3 +112,12 @@ fn explicit_ranges_of_unknown_partitions_are_refused_and_named() {
     let unknown = vec![tp(8), tp(9)];
     assert_eq!(error, Err(DriverError::NotSelected { side: Side::Range, partitions: unknown }));
 }
+
+#[test]
+fn the_planned_end_of_a_partition_is_that_of_its_last_range() {
+    let states = vec![state(2, 0, 50, 50), log(), state(1, 0, 50, 50)];
+    let spans = explicit(&[(0, 10, 20), (0, 40, 60), (2, 0, 5)]);
+    let plan = plan_ranges(spans, &Selection::new(), None, states).unwrap();
+    let ends: Vec<_> = plan.partitions().iter().map(|planned| planned.until).collect();
+    assert_eq!(ends, [Some(60.into()), None, Some(5.into())]);
+}

@@ -3,9 +3,9 @@
 use kafka_direct_core::Codec;
 use kafka_direct_driver::{PartitionState, Selection};
 use kafka_direct_kernels::{
-    responses::Response,
     batches::Recipe,
     partitions::{partitions, plan_all},
+    responses::Response,
     values::Values,
 };
 use kafka_direct_worker::{Column, Columns, DecodeOptions};
@@ -47,7 +47,9 @@ impl Case {
     /// processor, and the copy of the partitions that a plan uses up.
     pub(crate) fn run_uncounted(&self) {
         std::hint::black_box(match &self.work {
-            Work::Decode(responses, _) => responses.iter().fold(0, |all, one| all ^ one.checksums()),
+            Work::Decode(responses, _) => {
+                responses.iter().fold(0, |all, one| all ^ one.checksums())
+            }
             Work::Count(response) => response.checksums(),
             Work::Plan(states) => states.clone().len() as u32,
         });
