@@ -5,6 +5,7 @@
 
 mod offset_spec;
 mod partition_list;
+mod time;
 
 use std::path::Path;
 
@@ -98,8 +99,8 @@ fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, Failure> {
         Word::Latest => StartOffset::Latest,
         Word::At(offset) => StartOffset::At(Offset::new(*offset)),
         Word::FromEnd(back) => StartOffset::FromEnd(*back),
-        Word::Timestamp(millis) => {
-            StartOffset::Timestamp { millis: *millis, no_match: args.on_no_match.into() }
+        Word::Time(time) => {
+            StartOffset::Timestamp { millis: time.millis(), no_match: args.on_no_match.into() }
         }
         Word::Group(group) => StartOffset::GroupCommitted {
             group: group.clone(),
@@ -121,7 +122,7 @@ fn ends(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Ends, Failure> {
         Word::Latest => Ok(EndOffset::Latest),
         Word::At(offset) => Ok(EndOffset::At(Offset::new(*offset))),
         Word::FromEnd(back) => Ok(EndOffset::FromEnd(*back)),
-        Word::Timestamp(millis) => Ok(EndOffset::Timestamp { millis: *millis }),
+        Word::Time(time) => Ok(EndOffset::Timestamp { millis: time.millis() }),
         Word::Group(_) => Err(Failure::usage(format!(
             "--to {spec}: a range cannot end at a group; use group:NAME only with --from"
         ))),

@@ -44,7 +44,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
     pub(crate) columns: Vec<Column>,
     /// Stop after this many records; partitions are read one after the other
-    #[arg(short = 'c', long, value_name = "N")]
+    #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
     /// Write to this file, which appears only when it is complete. With a trailing slash, or if it
     /// is a folder: write one file per planned range, and skip files that are complete

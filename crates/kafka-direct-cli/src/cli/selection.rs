@@ -16,15 +16,18 @@ Starts and ends (S and E):
   earliest, latest         the first existing offset; the readable end
   1500                     an offset: the first one read, or the first one not read
   -1500                    this many offsets before the readable end
-  @1735689600000           the first record at or after this time, in milliseconds since 1970
-  @2025-01-01T00:00:00Z    the same, written as RFC 3339
+  @2025-01-01T00:00:00Z    the first offset whose record has this time or a later one; also without
+                           the @, as a date (2025-01-01, midnight UTC) or as a time before now (@-1h)
+  @1735689600000           the same in milliseconds since 1970
   group:NAME               the committed offset of a consumer group (starts only); earliest for
                            partitions without a committed offset
   0:100,1:earliest,*:-10   by partition; `*` is for all other partitions
   orders:0:100,logs:3:-5   by topic and partition
 
 The readable end is the last stable offset, or the high watermark with read_uncommitted.
-An end given as a time is converted to an offset: older records after that offset are not read.";
+A time is converted to an offset. Records after it may be older, and are not read where it is an end;
+it may also be the offset of a transaction marker. An end that open transactions withhold exits with
+code 7, see --wait-for-transactions.";
 
 /// Flags that select topics, offsets and visible records, and that split ranges.
 #[derive(Debug, Clone, Default, Args)]
@@ -38,17 +41,17 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_name = "RE")]
     pub(crate) topic_pattern: Option<String>,
     /// Where to start, inclusive; see below [default: earliest]
-    #[arg(short = 'o', long, value_name = "S", allow_negative_numbers = true)]
+    #[arg(short = 'o', long, value_name = "S", allow_hyphen_values = true)]
     pub(crate) from: Option<OffsetSpec>,
     /// Start where the job in this folder, or of this receipt, ended; partitions it did not have start
     /// at earliest
     #[arg(long, conflicts_with = "from", value_name = "DIR|RECEIPT")]
     pub(crate) after: Option<PathBuf>,
     /// Where to end, exclusive; see below [default: latest]
-    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
     pub(crate) to: Option<OffsetSpec>,
     /// Only these partitions of each topic: `0,3-5` [default: all]
-    #[arg(short, long, value_name = "LIST")]
+    #[arg(short, long, value_name = "LIST", allow_hyphen_values = true)]
     pub(crate) partitions: Option<PartitionList>,
     /// Which records of transactions are read [default: read_committed]
     #[arg(long, value_enum, value_name = "LEVEL")]

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use chrono::DateTime;
+use super::time::Time;
 
 /// A parsed word, which names an offset of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Word {
     Latest,
     At(i64),
     FromEnd(i64),
-    Timestamp(i64),
+    Time(Time),
     Group(String),
 }
 
@@ -56,7 +56,8 @@ impl FromStr for OffsetSpec {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut spec = Self { default: None, entries: BTreeMap::new() };
-        if text.starts_with('@') || text.starts_with("group:") || !text.contains(':') {
+        let is_word = text.starts_with('@') || text.starts_with("group:") || !text.contains(':');
+        if is_word || Time::parse(text).is_some() {
             spec.default = Some(text.parse()?);
             return Ok(spec);
         }
@@ -106,7 +107,7 @@ impl FromStr for Word {
         };
         let wrong = || {
             format!(
-                "invalid offset `{text}`; write earliest, latest, 1500, -1500, @MILLISECONDS, @2025-01-01T00:00:00Z or group:NAME"
+                "invalid offset `{text}`; write earliest, latest, 1500, -1500, @2025-01-01T00:00:00Z, @2025-01-01, @-1h, @MILLISECONDS or group:NAME"
             )
         };
         match text {
@@ -120,16 +121,13 @@ impl FromStr for Word {
             }
             return Ok(Self::Group(group.to_owned()));
         }
-        if let Some(time) = text.strip_prefix('@') {
-            let millis = number(time)
-                .or_else(|| Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis()));
-            return match millis {
-                Some(millis) if millis >= 0 => Ok(Self::Timestamp(millis)),
-                Some(_) => Err(format!("time `{text}` is before 1970")),
-                None => Err(format!(
-                    "invalid time `{text}`; write @1735689600000 (milliseconds) or @2025-01-01T00:00:00Z"
-                )),
-            };
+        if let Some(time) = Time::parse(text) {
+            return time.map(Self::Time);
+        }
+        if text.starts_with('-')
+            && Time::parse(&format!("@{text}")).is_some_and(|time| time.is_ok())
+        {
+            return Err(format!("invalid offset `{text}`; a time before now is written @{text}"));
         }
         match text.strip_prefix('-') {
             Some(back) => number(back).map(Self::FromEnd),
@@ -146,7 +144,7 @@ impl fmt::Display for Word {
             Self::Latest => f.write_str("latest"),
             Self::At(offset) => write!(f, "{offset}"),
             Self::FromEnd(back) => write!(f, "-{back}"),
-            Self::Timestamp(millis) => write!(f, "@{millis}"),
+            Self::Time(time) => time.fmt(f),
             Self::Group(group) => write!(f, "group:{group}"),
         }
     }
@@ -192,7 +190,8 @@ mod tests {
             Just(Word::Latest),
             (0..=i64::MAX).prop_map(Word::At),
             (0..=i64::MAX).prop_map(Word::FromEnd),
-            (0..=i64::MAX).prop_map(Word::Timestamp),
+            (0..=i64::MAX).prop_map(|millis| Word::Time(Time::At(millis))),
+            Just(Word::Time(Time::Ago("1h30m".to_owned()))),
             "[a-z0-9.:-]{1,12}".prop_map(Word::Group),
         ]
     }
@@ -235,13 +234,21 @@ mod tests {
     }
 
     #[test]
-    fn times_are_milliseconds_or_rfc_3339() {
-        for text in ["@1735689600000", "@2025-01-01T00:00:00Z", "@2025-01-01T01:00:00+01:00"] {
-            assert_eq!(text.parse::<Word>(), Ok(Word::Timestamp(1_735_689_600_000)), "{text}");
+    fn times_are_words_alone_and_in_maps() {
+        let at = |millis| Word::Time(Time::At(millis));
+        for text in ["@2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "2025-01-01"] {
+            let spec: OffsetSpec = text.parse().unwrap();
+            assert_eq!(spec.default_word(), Some(&at(1_735_689_600_000)), "{text}");
         }
-        let in_map: OffsetSpec = "0:@2025-01-01T00:00:00.5Z,t:1:@7".parse().unwrap();
-        assert_eq!(in_map.entries[&(None, 0)], Word::Timestamp(1_735_689_600_500));
-        assert_eq!(in_map.entries[&(Some("t".to_owned()), 1)], Word::Timestamp(7));
+        let in_map: OffsetSpec =
+            "0:@2025-01-01T00:00:00.5Z,t:1:@7,2:2025-01-01T00:00:00Z,t:3:@-1h".parse().unwrap();
+        assert_eq!(in_map.entries[&(None, 0)], at(1_735_689_600_500));
+        assert_eq!(in_map.entries[&(None, 2)], at(1_735_689_600_000));
+        assert_eq!(in_map.entries[&(Some("t".to_owned()), 1)], at(7));
+        let ago = Word::Time(Time::Ago("1h".to_owned()));
+        assert_eq!(in_map.entries[&(Some("t".to_owned()), 3)], ago);
+        let hint = "-1h".parse::<OffsetSpec>().unwrap_err();
+        assert!(hint.contains("@-1h"), "{hint}");
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! Parses the times of `--from` and `--to`: milliseconds, RFC 3339, a date, or a time before now.
+//!
+//! Contract: a bound finer than a millisecond is rounded up, as a start and as an end, since a record
+//! with an earlier timestamp is before the bound. A number that is plausible as seconds and as
+//! milliseconds is refused.
+
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+
+use crate::size;
+
+/// Numbers from 1970-01-02 to 1973 in milliseconds, which are 1973 to 5138 in seconds.
+const AMBIGUOUS: std::ops::Range<i64> = 100_000_000..100_000_000_000;
+
+/// A time as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Time {
+    /// Milliseconds since 1970-01-01 UTC, at least 0.
+    At(i64),
+    /// This long before the plan is made, as text that [`size::duration`] parses.
+    Ago(String),
+}
+
+impl Time {
+    /// Parses a time; `None` if the text does not look like one.
+    pub(crate) fn parse(text: &str) -> Option<Result<Self, String>> {
+        let (has_at, rest) = match text.strip_prefix('@') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        if has_at && let Some(ago) = rest.strip_prefix('-') {
+            let valid = ago.ends_with(|c: char| c.is_ascii_alphabetic());
+            return Some(match size::duration(ago) {
+                Ok(_) if valid => Ok(Self::Ago(ago.to_owned())),
+                _ => Err(format!("invalid time `{text}`; write @-90s, @-30m, @-1h or @-2d")),
+            });
+        }
+        let digits = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+        if has_at && digits {
+            return Some(match rest.parse() {
+                Ok(millis) if AMBIGUOUS.contains(&millis) => Err(two_readings(millis)),
+                Ok(millis) => Ok(Self::At(millis)),
+                Err(_) => Err(format!("time `{text}` is too large")),
+            });
+        }
+        let time = DateTime::parse_from_rfc3339(rest).map(|time| time.to_utc()).ok();
+        let midnight = || Some(rest.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
+        match time.or_else(midnight) {
+            Some(time) => Some(at(text, time)),
+            None if has_at => Some(Err(format!(
+                "invalid time `{text}`; write @2025-01-01T00:00:00Z, @2025-01-01, @1735689600000 (milliseconds) or @-1h"
+            ))),
+            None => None,
+        }
+    }
+
+    /// The time in milliseconds since 1970-01-01 UTC, at least 0.
+    pub(crate) fn millis(&self) -> i64 {
+        match self {
+            Self::At(millis) => *millis,
+            Self::Ago(text) => {
+                let ago = size::duration(text).unwrap_or(Duration::ZERO);
+                let ago = TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
+                let time = Utc::now().checked_sub_signed(ago);
+                time.map_or(0, |time| rounded_up(time).max(0))
+            }
+        }
+    }
+}
+
+fn at(text: &str, time: DateTime<Utc>) -> Result<Time, String> {
+    match rounded_up(time) {
+        millis if millis >= 0 => Ok(Time::At(millis)),
+        _ => Err(format!("time `{text}` is before 1970")),
+    }
+}
+
+fn rounded_up(time: DateTime<Utc>) -> i64 {
+    let has_rest = !time.timestamp_subsec_nanos().is_multiple_of(1_000_000);
+    time.timestamp_millis().saturating_add(i64::from(has_rest))
+}
+
+fn two_readings(number: i64) -> String {
+    let shown = |millis: i64| {
+        let time = DateTime::from_timestamp_millis(millis);
+        time.map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    };
+    let as_seconds = number.saturating_mul(1000);
+    format!(
+        "`@{number}` is {} in milliseconds and {} in seconds; write the one that is meant, or @{as_seconds}",
+        shown(number),
+        shown(as_seconds)
+    )
+}
+
+/// Prints text that parses to the same time.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(millis) => match DateTime::from_timestamp_millis(*millis) {
+                Some(time) if AMBIGUOUS.contains(millis) => {
+                    write!(f, "@{}", time.to_rfc3339_opts(SecondsFormat::Millis, true))
+                }
+                _ => write!(f, "@{millis}"),
+            },
+            Self::Ago(text) => write!(f, "@-{text}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Time, String> {
+        Time::parse(text).unwrap_or_else(|| Err("not a time".to_owned()))
+    }
+
+    #[test]
+    fn times_may_be_milliseconds_rfc_3339_or_dates() {
+        for text in [
+            "@1735689600000",
+            "@2025-01-01T00:00:00Z",
+            "@2025-01-01T01:00:00+01:00",
+            "2025-01-01T00:00:00Z",
+            "@2025-01-01",
+            "2025-01-01",
+        ] {
+            assert_eq!(parsed(text), Ok(Time::At(1_735_689_600_000)), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_finer_than_a_millisecond_are_rounded_up() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00.001Z", 1),
+            ("1970-01-01T00:00:00.001000001Z", 2),
+            ("1970-01-01T00:00:00.001999999Z", 2),
+            ("1970-01-01T00:00:00.000000001Z", 1),
+        ] {
+            assert_eq!(parsed(text), Ok(Time::At(millis)), "{text}");
+        }
+        assert!(parsed("1969-12-31T23:59:59Z").unwrap_err().contains("before 1970"));
+    }
+
+    #[test]
+    fn a_number_that_may_be_seconds_is_refused_with_both_readings() {
+        let error = parsed("@1796000535").unwrap_err();
+        for word in ["1970-01-21T18:53:20Z", "2026-11-30T01:02:15Z", "@1796000535000"] {
+            assert!(error.contains(word), "{word} in {error}");
+        }
+        for text in ["@0", "@99999999", "@100000000000"] {
+            assert!(parsed(text).is_ok(), "{text}");
+        }
+        let same = Time::At(1_796_000_535).to_string();
+        assert_eq!(parsed(&same), Ok(Time::At(1_796_000_535)));
+    }
+
+    #[test]
+    fn relative_times_are_resolved_when_they_are_used() {
+        for (text, seconds) in [("@-90s", 90), ("@-1h30m", 5_400), ("@-2d", 172_800)] {
+            let time = parsed(text).unwrap();
+            assert_eq!(time.to_string(), text);
+            let expected = Utc::now().timestamp_millis() - seconds * 1000;
+            assert!((time.millis() - expected).abs() < 60_000, "{text}");
+        }
+        for text in ["@-", "@-5", "@-x", "@-h"] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_time() {
+        for text in ["earliest", "1500", "-1500", "-1h", "0:5", "2025", "orders:0:1"] {
+            assert_eq!(Time::parse(text), None, "{text}");
+        }
+    }
+}
