@@ -1,6 +1,7 @@
 //! `completions`: prints the completion script of a shell.
 
 use clap::CommandFactory as _;
+use clap_complete::Shell;
 
 use crate::{
     cli::{Cli, CompletionsArgs},
@@ -12,5 +13,11 @@ use crate::{
 pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "kafka-direct", &mut script);
+    if args.shell == Shell::Bash {
+        // clap_complete 4.6 takes the dash of the name for a subcommand in half of the script, so that
+        // nothing is completed after a subcommand.
+        let text = String::from_utf8_lossy(&script);
+        script = text.replace("kafka__subcmd__direct", "kafka__direct").into_bytes();
+    }
     output::block(&script)
 }

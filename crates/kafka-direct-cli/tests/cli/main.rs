@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod bench;
+mod completion;
 mod connection;
 mod driven;
 mod metadata;
