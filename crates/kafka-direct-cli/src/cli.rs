@@ -155,7 +155,8 @@ pub(crate) struct ProduceArgs {
     /// Topic to write to; it must exist
     #[arg(short, long, value_name = "T")]
     pub(crate) topic: String,
-    /// Partition to write to [default: round robin, or the `partition` of a JSON line]
+    /// Partition to write to [default: the `partition` of a JSON line; else by the key, as Kafka's Java
+    /// producer chooses it; else round robin]
     #[arg(short, long, value_name = "P")]
     pub(crate) partition: Option<i32>,
     /// Text between the key and the value of a line; `\t` is a tab
@@ -164,6 +165,9 @@ pub(crate) struct ProduceArgs {
     /// Lines are JSON objects as `read` prints them
     #[arg(long)]
     pub(crate) json: bool,
+    /// Drop fields of JSON lines that `read` does not print; without it they are an error
+    #[arg(long, requires = "json")]
+    pub(crate) ignore_unknown: bool,
     /// Compression codec of the batches
     #[arg(short = 'z', long, value_enum, default_value_t = Codec::None, value_name = "CODEC")]
     pub(crate) compression: Codec,

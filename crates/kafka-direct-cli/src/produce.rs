@@ -6,6 +6,7 @@
 
 mod batches;
 mod line;
+mod partitioner;
 mod stdin;
 
 use std::time::Duration;
@@ -36,12 +37,31 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs `produce`.
 pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
-    let form = LineForm::new(args.json, args.key_separator.as_deref())?;
+    let form = LineForm::new(&args)?;
     let connection = connect::merged(&args.connection)?;
     let partitions = partitions(&connection, &args.topic).await?;
     check(&args, partitions)?;
     let client = client(&connection, &args.topic).await?;
     let mut batches = Batches::new(client, &args.topic, partitions, compression(args.compression));
+    let written = match write_lines(&form, &args, &mut batches).await {
+        Ok(()) => batches.finish().await?,
+        Err(failure) => {
+            // What was buffered is not sent; what was sent may be confirmed still.
+            let written = batches.stop().await;
+            output::note(&format!("{written} records were written to {} before", args.topic));
+            return Err(failure);
+        }
+    };
+    output::note(&format!("{written} records written to {}", args.topic));
+    Ok(())
+}
+
+/// Reads stdin to its end and adds its lines to the batches.
+async fn write_lines(
+    form: &LineForm,
+    args: &ProduceArgs,
+    batches: &mut Batches,
+) -> Result<(), Failure> {
     let mut lines = stdin::lines();
     let mut number: u64 = 0;
     loop {
@@ -50,21 +70,16 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
             batches.send_all().await?;
             // The buffers are empty until the next line.
             match lines.recv().await {
-                Some(block) => take(block?, &mut number, &form, &args, &mut batches).await?,
-                None => break,
+                Some(block) => take(block?, &mut number, form, args, batches).await?,
+                None => return Ok(()),
             }
             continue;
         };
         match next {
-            Some(block) => take(block?, &mut number, &form, &args, &mut batches).await?,
-            None => break,
+            Some(block) => take(block?, &mut number, form, args, batches).await?,
+            None => return Ok(()),
         }
     }
-    let written = batches.finish().await?;
-    if output::stderr_is_terminal() {
-        output::note(&format!("{written} records written to {}", args.topic));
-    }
-    Ok(())
 }
 
 /// Creates the producing client; `connection` is already merged with the config file.

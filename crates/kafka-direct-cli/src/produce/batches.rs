@@ -12,6 +12,7 @@ use rskafka::{
 };
 use tokio::task::JoinHandle;
 
+use super::partitioner::partition_of;
 use crate::exit::Failure;
 
 /// Maximum bytes of a batch of several records; by default brokers accept 1 MiB.
@@ -72,14 +73,18 @@ impl Batches {
         }
     }
 
-    /// Adds the record of line `number`; without a partition it chooses one round robin.
+    /// Adds the record of line `number`; without a partition it chooses one by the key, or round robin.
     pub(crate) async fn add(
         &mut self,
         record: Record,
         partition: Option<i32>,
         number: u64,
     ) -> Result<(), Failure> {
-        let partition = partition.unwrap_or_else(|| self.next_partition());
+        let partition = match (partition, &record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_of(key, self.count),
+            (None, None) => self.next_partition(),
+        };
         if !(0..self.count).contains(&partition) {
             return Err(Failure::usage(format!(
                 "line {number} names partition {partition}, but topic `{}` has only {}; correct the line, or pass --partition",
@@ -171,6 +176,16 @@ impl Batches {
                 "the task that writes to {target} panicked; report this"
             ))),
         }
+    }
+
+    /// Waits for the batches in flight, drops what is buffered and returns the number of written
+    /// records. For a run that has failed already.
+    pub(crate) async fn stop(mut self) -> usize {
+        let partitions: Vec<i32> = self.partitions.keys().copied().collect();
+        for partition in partitions {
+            drop(self.wait_for_confirmation(partition).await);
+        }
+        self.written
     }
 
     /// Sends all buffered records, waits for all batches and returns the number of written records.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use rskafka::record::Record;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use crate::exit::Failure;
+use crate::{cli::ProduceArgs, exit::Failure};
 
 /// The format of the input lines.
 #[derive(Debug)]
@@ -17,7 +17,10 @@ pub(super) enum LineForm {
     /// The line is a key and a value, with this separator between them.
     KeyValue(Vec<u8>),
     /// The line is a JSON object as `read` prints it.
-    Json,
+    Json {
+        /// Whether fields that `read` does not print are allowed and dropped.
+        ignore_unknown: bool,
+    },
 }
 
 /// A record, and the partition that its line names.
@@ -35,10 +38,38 @@ struct JsonLine {
     timestamp: Option<i64>,
     key: Option<String>,
     key_base64: Option<String>,
-    value: Option<String>,
+    /// `None` if the field is missing, `Some(None)` if it is null.
+    #[serde(default, deserialize_with = "present")]
+    value: Option<Option<String>>,
     value_base64: Option<String>,
     #[serde(default)]
-    headers: Vec<JsonHeader>,
+    headers: JsonHeaders,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
+}
+
+/// Fields that `read` prints and that cannot be written.
+const NOT_WRITTEN: [&str; 3] = ["topic", "offset", "timestamp_type"];
+
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(field).map(Some)
+}
+
+/// Headers as `read` prints them, or as one object of names and values.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "headers must be a list as `read` prints it, or an object of strings"
+)]
+enum JsonHeaders {
+    List(Vec<JsonHeader>),
+    Object(BTreeMap<String, Option<String>>),
+}
+
+impl Default for JsonHeaders {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,9 +80,9 @@ struct JsonHeader {
 }
 
 impl LineForm {
-    pub(super) fn new(json: bool, separator: Option<&str>) -> Result<Self, Failure> {
-        match (json, separator) {
-            (true, _) => Ok(Self::Json),
+    pub(super) fn new(args: &ProduceArgs) -> Result<Self, Failure> {
+        match (args.json, args.key_separator.as_deref()) {
+            (true, _) => Ok(Self::Json { ignore_unknown: args.ignore_unknown }),
             (false, None) => Ok(Self::Value),
             (false, Some("")) => {
                 Err(Failure::usage("--key-separator is empty; pass at least one character"))
@@ -78,18 +109,34 @@ impl LineForm {
                     None => plain(None, text),
                 }
             }
-            Self::Json if text.iter().all(u8::is_ascii_whitespace) => Ok(None),
-            Self::Json => json(&text).map(Some).map_err(|reason| {
-                Failure::usage(format!("line {number} cannot be written: {reason}"))
-            }),
+            Self::Json { .. } if text.iter().all(u8::is_ascii_whitespace) => Ok(None),
+            Self::Json { ignore_unknown } => {
+                json(&text, *ignore_unknown).map(Some).map_err(|reason| {
+                    Failure::usage(format!("line {number} cannot be written: {reason}"))
+                })
+            }
         }
     }
 }
 
-fn json(text: &[u8]) -> Result<Line, String> {
+fn json(text: &[u8], ignore_unknown: bool) -> Result<Line, String> {
     let line: JsonLine = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let is_unknown = |name: &&String| !NOT_WRITTEN.contains(&name.as_str());
+    if let Some(name) = line.others.keys().find(is_unknown).filter(|_| !ignore_unknown) {
+        return Err(format!("unknown field `{name}`; correct it, or pass --ignore-unknown"));
+    }
+    if line.value.is_none() && line.value_base64.is_none() {
+        return Err("field `value` is missing; write \"value\":null for a tombstone".to_owned());
+    }
+    let list = match line.headers {
+        JsonHeaders::List(list) => list,
+        JsonHeaders::Object(object) => object
+            .into_iter()
+            .map(|(key, value)| JsonHeader { key, value, value_base64: None })
+            .collect(),
+    };
     let mut headers = BTreeMap::new();
-    for JsonHeader { key, value, value_base64 } in line.headers {
+    for JsonHeader { key, value, value_base64 } in list {
         let value = bytes("header value", value, value_base64)?.ok_or_else(|| {
             format!("header `{key}` has a null value, which the producer cannot write")
         })?;
@@ -105,7 +152,7 @@ fn json(text: &[u8]) -> Result<Line, String> {
     };
     let record = Record {
         key: bytes("key", line.key, line.key_base64)?,
-        value: bytes("value", line.value, line.value_base64)?,
+        value: bytes("value", line.value.flatten(), line.value_base64)?,
         headers,
         timestamp,
     };
@@ -131,13 +178,15 @@ fn bytes(
 mod tests {
     use super::*;
 
+    const JSON: LineForm = LineForm::Json { ignore_unknown: false };
+
     fn record(form: &LineForm, text: &str) -> Record {
         form.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap().record
     }
 
     #[test]
     fn lines_split_at_the_first_separator_or_have_no_key() {
-        let form = LineForm::new(false, Some("\\t")).unwrap();
+        let form = LineForm::KeyValue(b"\t".to_vec());
         let kept = record(&form, "k\tv\tw");
         assert_eq!((kept.key, kept.value), (Some(b"k".to_vec()), Some(b"v\tw".to_vec())));
         let bare = record(&form, "v");
@@ -149,14 +198,23 @@ mod tests {
     #[test]
     fn a_line_printed_by_read_is_parsed() {
         let text = r#"{"topic":"t","partition":2,"offset":9,"timestamp":1700000000123,"timestamp_type":0,"key":null,"key_base64":"/w==","value":"é","headers":[{"key":"h","value":null,"value_base64":"gA=="}]}"#;
-        let line = LineForm::Json.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap();
+        let line = JSON.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap();
         assert_eq!(line.partition, Some(2));
         assert_eq!(line.record.key, Some(vec![0xff]));
         assert_eq!(line.record.value, Some("é".into()));
         assert_eq!(line.record.headers["h"], vec![0x80]);
         assert_eq!(line.record.timestamp.timestamp_millis(), 1_700_000_000_123);
-        let tombstone = record(&LineForm::Json, r#"{"key":"k","value":null}"#);
+        let tombstone = record(&JSON, r#"{"key":"k","value":null}"#);
         assert_eq!(tombstone.value, None);
+    }
+
+    #[test]
+    fn headers_may_be_an_object_and_unknown_fields_are_ignored_on_request() {
+        let text = r#"{"value":"v","headers":{"b":"2","a":"1"},"note":[1]}"#;
+        let form = LineForm::Json { ignore_unknown: true };
+        let headers = record(&form, text).headers;
+        assert_eq!((&headers["a"][..], &headers["b"][..]), (&b"1"[..], &b"2"[..]));
+        assert!(JSON.parse(text.as_bytes().to_vec(), 1).is_err());
     }
 
     #[test]
@@ -166,14 +224,21 @@ mod tests {
             ("[]", "line 7"),
             (r#"{"value":5}"#, "line 7"),
             (r#"{"value_base64":"%"}"#, "value_base64"),
-            (r#"{"key":"a","key_base64":"YQ=="}"#, "both"),
-            (r#"{"headers":[{"key":"h","value":null}]}"#, "`h` has a null value"),
-            (r#"{"headers":[{"key":"h","value":""},{"key":"h","value":""}]}"#, "`h` occurs twice"),
+            (r#"{"value":"","key":"a","key_base64":"YQ=="}"#, "both"),
+            (r#"{"value":"","headers":[{"key":"h","value":null}]}"#, "`h` has a null value"),
+            (r#"{"value":"","headers":{"h":null}}"#, "`h` has a null value"),
+            (r#"{"value":"","headers":7}"#, "headers must be"),
+            (
+                r#"{"value":"","headers":[{"key":"h","value":""},{"key":"h","value":""}]}"#,
+                "`h` occurs twice",
+            ),
+            (r#"{"key":"k"}"#, "`value` is missing"),
+            (r#"{"key":"k","valeu":"v"}"#, "unknown field `valeu`"),
         ] {
-            let error = LineForm::Json.parse(text.as_bytes().to_vec(), 7).unwrap_err();
+            let error = JSON.parse(text.as_bytes().to_vec(), 7).unwrap_err();
             assert_eq!(error.code(), 2);
             assert!(error.to_string().contains(named), "{text}: {error}");
         }
-        assert!(LineForm::Json.parse(b" ".to_vec(), 1).unwrap().is_none());
+        assert!(JSON.parse(b" ".to_vec(), 1).unwrap().is_none());
     }
 }

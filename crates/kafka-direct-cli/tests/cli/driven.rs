@@ -31,6 +31,12 @@ impl Outcome {
         String::from_utf8(self.stdout).unwrap()
     }
 
+    /// Checks that `produce` succeeded and reported how much it wrote.
+    pub(crate) fn wrote(self) {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        assert!(self.stderr.contains(" records written to "), "{}", self.stderr);
+    }
+
     /// Returns the lines of stdout of a successful command, sorted.
     pub(crate) fn sorted_lines(self) -> Vec<String> {
         let mut lines: Vec<String> = self.ok().lines().map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use crate::driven::{at, broker, fed};
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_become_values_round_robin_over_the_partitions() {
     let broker = broker("t", 3).await;
-    fed(&broker, &["produce", "-t", "t"], b"a\nb\n\nd\n\xff").await.ok();
+    fed(&broker, &["produce", "-t", "t"], b"a\nb\n\nd\n\xff").await.wrote();
     let read = async |partition: &str| {
         at(&broker, &["read", "-t", "t", "-f", "raw", "-p", partition]).await.stdout
     };
@@ -21,7 +21,7 @@ async fn lines_become_values_round_robin_over_the_partitions() {
 async fn keys_are_split_off_and_one_partition_keeps_the_order() {
     let broker = broker("t", 3).await;
     let args = ["produce", "-t", "t", "-p", "1", "-K", "\\t"];
-    fed(&broker, &args, b"k\tv\nbare\n\tno key bytes\n").await.ok();
+    fed(&broker, &args, b"k\tv\nbare\n\tno key bytes\n").await.wrote();
     let read = at(&broker, &["read", "-t", "t", "--columns", "partition,key,value"]).await.ok();
     let expected = "{\"partition\":1,\"key\":\"k\",\"value\":\"v\"}
 {\"partition\":1,\"key\":null,\"value\":\"bare\"}
@@ -55,7 +55,7 @@ async fn the_output_of_read_can_be_written_back_with_every_codec() {
     for codec in ["none", "gzip", "lz4", "snappy", "zstd"] {
         broker.create_topic(codec, 2).unwrap();
         let args = ["produce", "-t", codec, "--json", "--compression", codec];
-        fed(&broker, &args, printed.as_bytes()).await.ok();
+        fed(&broker, &args, printed.as_bytes()).await.wrote();
         let written = at(&broker, &[&read[..], &[codec]].concat()).await.sorted_lines();
         assert_eq!(written, expected, "{codec}");
     }
@@ -65,9 +65,33 @@ async fn the_output_of_read_can_be_written_back_with_every_codec() {
 async fn many_lines_arrive_whole_and_in_order() {
     let broker = broker("t", 1).await;
     let lines: String = (0..50_000).map(|n| format!("line {n} {}\n", "x".repeat(60))).collect();
-    fed(&broker, &["produce", "-t", "t"], lines.as_bytes()).await.ok();
+    fed(&broker, &["produce", "-t", "t"], lines.as_bytes()).await.wrote();
     let read = at(&broker, &["read", "-t", "t", "-f", "raw"]).await.ok();
     assert!(read == lines, "{} bytes in, {} bytes out", lines.len(), read.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_value_is_an_error_and_no_tombstone() {
+    let broker = broker("t", 1).await;
+    let input = b"{\"key\":\"a\",\"value\":null}\n{\"key\":\"b\",\"valeu\":\"v\"}\n";
+    let failed = fed(&broker, &["produce", "-t", "t", "--json"], input).await.failed(2);
+    assert!(failed.contains("line 2") && failed.contains("`valeu`"), "{failed}");
+    assert!(failed.contains("records were written to t before"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_one_key_are_in_the_partition_that_the_java_producer_chooses() {
+    let broker = broker("t", 7).await;
+    fed(&broker, &["produce", "-t", "t", "-K", ":"], b"foobar:1\nabc:2\nfoobar:3\n").await.wrote();
+    let read =
+        at(&broker, &["read", "-t", "t", "--columns", "partition,value"]).await.sorted_lines();
+    // (murmur2 & 0x7fffffff) % 7, with the hashes of Kafka's own tests.
+    let expected = [(-790_332_482_i32, "1"), (479_470_107, "2"), (-790_332_482, "3")]
+        .map(|(hash, value)| (hash & 0x7fff_ffff).rem_euclid(7).to_string() + value);
+    let mut found: Vec<String> =
+        read.iter().map(|line| line.chars().filter(char::is_ascii_digit).collect()).collect();
+    found.sort_by_key(|text| text.chars().last());
+    assert_eq!(found, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,7 +99,7 @@ async fn an_error_names_the_line_that_cannot_be_written() {
     let broker = broker("t", 2).await;
     for (args, input, named) in [
         (&["--json"][..], "{\"value\":\"ok\"}\nnonsense\n", "line 2"),
-        (&["--json"], "{\"partition\":7}\n", "partition 7"),
+        (&["--json"], "{\"value\":\"v\",\"partition\":7}\n", "partition 7"),
         (&["-p", "2"], "x\n", "partitions 0 to 1"),
         (&["-K", ""], "x\n", "--key-separator"),
         (&["-z", "brotli"], "x\n", "brotli"),
