@@ -1,7 +1,7 @@
 //! Checks one partition's response and decides: bytes to queue, a stop, or nothing.
 //!
-//! The batch headers move the fetch position (INV-6). A header's base offset is outside the checksum
-//! of its batch, so each response is checked against itself:
+//! The batch headers move the fetch position (INV-6). A header's base offset is outside the
+//! checksum of its batch, so each response is checked against itself:
 //!
 //! - Base offsets increase.
 //! - A batch ends at or below the base offset of the next batch.

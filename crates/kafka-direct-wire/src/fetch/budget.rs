@@ -1,17 +1,17 @@
 //! The byte budget of a cluster: it bounds fetches in flight and record sets in queues (INV-8).
 //!
-//! A lane takes a [`Grant`] before it sends a request. It splits the grant into one [`Lease`] for each
-//! record set that arrived and releases the rest. A lease ends when the caller gets its bytes.
+//! A lane takes a [`Grant`] before it sends a request. It splits the grant into one [`Lease`] for
+//! each record set that arrived and releases the rest. A lease ends when the caller gets its bytes.
 //! Delivered bytes are counted ([`FetchMetrics::held_bytes`](super::FetchMetrics)), but they block
 //! nothing. So a caller may keep every batch without stopping other readers.
 //!
-//! A lane may exceed the budget by one oversize batch, because the broker ignores the limits for the
-//! first batch of a response.
+//! A lane may exceed the budget by one oversize batch, because the broker ignores the limits for
+//! the first batch of a response.
 //!
 //! Readers that are not polled may hold the whole budget. If a reader is blocked on the budget and
 //! nothing is released for a while, the lane *evicts* the largest queue (see
-//! [`partition_cursor`](super::partition_cursor)). Its bytes are dropped, and fetched again when the
-//! reader is polled.
+//! [`partition_cursor`](super::partition_cursor)). Its bytes are dropped, and fetched again when
+//! the reader is polled.
 
 use std::sync::{
     Arc,
@@ -126,8 +126,8 @@ impl Grant {
         usize::try_from(self.bytes).unwrap_or(0)
     }
 
-    /// Splits off the bytes that arrived for one partition. Takes more from the budget if the broker
-    /// sent more than was granted; the budget may then fall below zero.
+    /// Splits off the bytes that arrived for one partition. Takes more from the budget if the
+    /// broker sent more than was granted; the budget may then fall below zero.
     pub(crate) fn lease(&mut self, bytes: usize) -> Lease {
         let bytes = signed(bytes);
         let over = bytes.saturating_sub(self.bytes);

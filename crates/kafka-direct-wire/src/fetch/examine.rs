@@ -1,4 +1,5 @@
-//! Queries the cluster about a stop: the log's bounds, or whether the topic was recreated or is missing.
+//! Queries the cluster about a stop: the log's bounds, or whether the topic was recreated or is
+//! missing.
 
 use kafka_direct_core::{IsolationLevel, Offset, TopicId};
 
@@ -35,8 +36,8 @@ pub(super) struct Bounds {
 
 /// Queries the cluster for the facts that a decision on `stop` needs. Changes nothing.
 ///
-/// `refresh` is how fresh the leader's metadata must be. `is_last_empty` is whether this empty response
-/// is the last one before the rest of the range counts as a hole.
+/// `refresh` is how fresh the leader's metadata must be. `is_last_empty` is whether this empty
+/// response is the last one before the rest of the range counts as a hole.
 pub(super) async fn examine(
     stop: &Stop,
     range: &RangeState,

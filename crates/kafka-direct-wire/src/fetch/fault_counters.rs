@@ -1,7 +1,7 @@
 //! Counts the consecutive faults of one range, without progress between them.
 //!
-//! There are two kinds. A passing fault is retried until the retry timeout ([`Retry`]). A response that
-//! may be wrong is requested a fixed number of times and then trusted ([`Repeatable`]).
+//! There are two kinds. A passing fault is retried until the retry timeout ([`Retry`]). A response
+//! that may be wrong is requested a fixed number of times and then trusted ([`Repeatable`]).
 
 use std::time::Duration;
 

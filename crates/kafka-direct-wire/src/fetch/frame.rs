@@ -2,8 +2,8 @@
 //! directly into their own buffers.
 //!
 //! A length field is checked against the rest of the frame before memory is allocated for it. The
-//! frame's size is checked against a limit. A read that gets no byte for the idle timeout fails, and
-//! the connection is closed. A slow but steady stream does not fail.
+//! frame's size is checked against a limit. A read that gets no byte for the idle timeout fails,
+//! and the connection is closed. A slow but steady stream does not fail.
 //!
 //! Inside a response the task waits until many bytes have arrived, which saves wake-ups. It never
 //! waits for bytes after the end of the frame. Between responses one byte wakes the task.
@@ -16,8 +16,8 @@ use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::transport::TransportStream;
 
-/// The size of the field buffer. It has room for the fields of some dozen partitions. It is small, so
-/// that most of a record set is read directly into its own buffer.
+/// The size of the field buffer. It has room for the fields of some dozen partitions. It is small,
+/// so that most of a record set is read directly into its own buffer.
 const BUFFER_BYTES: usize = 4 << 10;
 /// The highest receive low watermark, a power of two. A lower one costs more CPU time, and a higher
 /// one saves none; see docs/adr/0014-low-water-mark.md.
@@ -209,12 +209,12 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
 
     /// Reads at least one byte of the frame.
     ///
-    /// If the low watermark is not reached within [`LONGEST_SLEEP`] or half the idle timeout, whichever
-    /// is less, this takes the bytes that have arrived. All later reads of the frame then wait for
-    /// one byte. So a slow stream does not time out.
+    /// If the low watermark is not reached within [`LONGEST_SLEEP`] or half the idle timeout,
+    /// whichever is less, this takes the bytes that have arrived. All later reads of the frame then
+    /// wait for one byte. So a slow stream does not time out.
     async fn read_some(&mut self, into: &mut (impl BufMut + Send)) -> Result<(), io::Error> {
-        // Set before the read, although the read may not wait. Set on a socket that was just emptied,
-        // it made the broker pause for milliseconds in each response.
+        // Set before the read, although the read may not wait. Set on a socket that was just
+        // emptied, it made the broker pause for milliseconds in each response.
         let wanted = self.choose_low_watermark();
         match self.set_receive_low_watermark(wanted) {
             Err(error) if wanted < self.low_watermark => return Err(error),
@@ -285,8 +285,8 @@ impl<'a, S: TransportStream + ?Sized> FrameReader<'a, S> {
         Ok(())
     }
 
-    /// Checks that no bytes are left and resets the low watermark to 1. The next response must start at
-    /// its first byte.
+    /// Checks that no bytes are left and resets the low watermark to 1. The next response must
+    /// start at its first byte.
     pub(super) fn close(mut self) -> Result<(), FrameError> {
         if self.left() > 0 {
             return Err(FrameError::Malformed("bytes remain after the last field of the response"));

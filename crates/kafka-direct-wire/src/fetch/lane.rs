@@ -4,7 +4,8 @@
 //! request. It sends the next request when the last response is in the queues, before any of it is
 //! decoded.
 //!
-//! Lock order: a cursor's state, then the budget. The inbox lock is never held together with either.
+//! Lock order: a cursor's state, then the budget. The inbox lock is never held together with
+//! either.
 
 use std::{sync::Arc, task::Poll, time::Duration};
 
@@ -225,8 +226,8 @@ impl LaneTask {
         }
     }
 
-    /// Takes budget for a selection. Returns `None` after a wait, because the selection may have changed
-    /// meanwhile.
+    /// Takes budget for a selection. Returns `None` after a wait, because the selection may have
+    /// changed meanwhile.
     ///
     /// If a reader is blocked on the budget and nothing is released for [`STALL`], the queues that
     /// hold the budget are not being read. The largest of them is evicted.
@@ -363,12 +364,12 @@ impl LaneTask {
 
     /// Stops all cursors of the lane after a fault of the connection, because all of them use it.
     ///
-    /// After a response that is too large, only a cursor that was alone in its request is stopped. Of
-    /// several, the first is requested alone next.
+    /// After a response that is too large, only a cursor that was alone in its request is stopped.
+    /// Of several, the first is requested alone next.
     fn stop_cursors(&mut self, selection: &FetchSelection, stop: &Stop) {
         if let Stop::TooLarge { bytes } = stop {
-            // Only the first partition of a request can exceed the requested bytes, unless the broker
-            // fills responses in another order.
+            // Only the first partition of a request can exceed the requested bytes, unless the
+            // broker fills responses in another order.
             match selection.listed.as_slice() {
                 [only] => only.cursor.stop(Stop::TooLarge { bytes: *bytes }),
                 [first, ..] => first.cursor.set_priority(FetchPriority::Alone),
@@ -384,11 +385,11 @@ impl LaneTask {
 
 /// Yields so that another worker thread can run the current task.
 ///
-/// A tokio worker thread runs the task that it woke last next, and no other thread can take that task.
-/// So the reader of the bytes that were just queued decodes on this thread. Meanwhile the other
-/// threads sleep and the socket is not read. A task that wakes itself enters the queue that other
-/// threads take from, and tokio wakes one of them. `tokio::task::yield_now` does not help: it waits
-/// until this thread has no other task to run.
+/// A tokio worker thread runs the task that it woke last next, and no other thread can take that
+/// task. So the reader of the bytes that were just queued decodes on this thread. Meanwhile the
+/// other threads sleep and the socket is not read. A task that wakes itself enters the queue that
+/// other threads take from, and tokio wakes one of them. `tokio::task::yield_now` does not help: it
+/// waits until this thread has no other task to run.
 pub(super) async fn reschedule() {
     let mut has_yielded = false;
     std::future::poll_fn(|context| {

@@ -8,10 +8,10 @@
 //! With the default settings 512 KiB to 2 MiB are requested of a partition. The fewer partitions a
 //! request has, the more bytes each gets.
 //!
-//! If 16 batches of a partition are larger than that, up to 4 MiB are requested. The condition is that
-//! the budget has room for as much of every cursor. The reason is that the end of a response cuts a
-//! batch, whose beginning is then fetched twice. A request always has room for one batch of each
-//! partition, up to `partition_max_bytes`.
+//! If 16 batches of a partition are larger than that, up to 4 MiB are requested. The condition is
+//! that the budget has room for as much of every cursor. The reason is that the end of a response
+//! cuts a batch, whose beginning is then fetched twice. A request always has room for one batch of
+//! each partition, up to `partition_max_bytes`.
 
 use super::partition_cursor::QUEUE_LENGTH;
 use crate::config::ClusterConfig;
@@ -21,21 +21,21 @@ const MIN_PARTITION_BYTES: usize = 512 << 10;
 /// Fewest bytes requested under a quota. The broker sends a first batch whole in any case, and
 /// requests have quotas too.
 const MIN_QUOTA_BYTES: usize = 256 << 10;
-/// How many partitions are listed per partition that the response has room for. Most partitions have
-/// fewer bytes left than requested. More would cost both sides work for partitions that the response
-/// has no room for.
+/// How many partitions are listed per partition that the response has room for. Most partitions
+/// have fewer bytes left than requested. More would cost both sides work for partitions that the
+/// response has no room for.
 const LISTED_PER_SERVED: usize = 4;
 /// The most responses of one cursor that hold budget: those in its queue, and one in flight.
 const RESPONSES_PER_CURSOR: usize = QUEUE_LENGTH + 1;
-/// How many batches of a partition a response has room for, if there is memory. The end of a response
-/// cuts a batch, of which half is fetched again on average. That is a quarter of two batches, but
-/// 3 % of sixteen.
+/// How many batches of a partition a response has room for, if there is memory. The end of a
+/// response cuts a batch, of which half is fetched again on average. That is a quarter of two
+/// batches, but 3 % of sixteen.
 const BATCHES: usize = 16;
-/// Room for fewer batches than this is not rounded down to whole batches. The rounding would lose too
-/// much of it.
+/// Room for fewer batches than this is not rounded down to whole batches. The rounding would lose
+/// too much of it.
 const MIN_ROUNDED_BATCHES: usize = 3;
-/// Room after each batch for the marker that ends a transaction, a batch of 78 bytes. Without this room
-/// the markers would cut the last batch.
+/// Room after each batch for the marker that ends a transaction, a batch of 78 bytes. Without this
+/// room the markers would cut the last batch.
 const MARKER_BYTES: usize = 128;
 /// Room in a response for the fields of one partition.
 const PARTITION_FIELDS_BYTES: usize = 1 << 10;
@@ -99,8 +99,8 @@ impl FetchLimits {
         PartitionLimits { request: usize::MAX, budget, max: self.partition_max }
     }
 
-    /// How much budget to take for a request. `largest_batches` has the largest batch of each partition,
-    /// in bytes; 0 if it is not known.
+    /// How much budget to take for a request. `largest_batches` has the largest batch of each
+    /// partition, in bytes; 0 if it is not known.
     pub(super) fn grant(
         self,
         partition: PartitionLimits,
@@ -131,8 +131,8 @@ impl PartitionLimits {
 
     /// How many bytes to request if the largest batch has `largest_batch` bytes, 0 if unknown.
     ///
-    /// There is room for at least one batch, up to `partition_max_bytes`. A batch that does not fit is
-    /// sent only as the first of a response.
+    /// There is room for at least one batch, up to `partition_max_bytes`. A batch that does not fit
+    /// is sent only as the first of a response.
     pub(super) fn bytes(self, largest_batch: usize) -> usize {
         let Self { request, budget, max } = self;
         let for_batches = largest_batch.saturating_mul(BATCHES).min(budget).max(largest_batch);

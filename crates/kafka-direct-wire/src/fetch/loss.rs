@@ -1,7 +1,8 @@
 //! Detects lost offsets of a range by leader epochs, and applies the data-loss policy.
 //!
-//! Only an election truncates a log. So no query is necessary while the leader's epoch is the one under
-//! which the range was planned or read. After a change, two queries detect a truncation (KIP-320):
+//! Only an election truncates a log. So no query is necessary while the leader's epoch is the one
+//! under which the range was planned or read. After a change, two queries detect a truncation
+//! (KIP-320):
 //!
 //! - For the bytes that were read: does their last epoch still end at or after the position?
 //! - For the records that were planned: do the epochs up to the planned one still reach the range's
@@ -39,7 +40,8 @@ impl Loss {
         Self { new_topic_id: Some(id), ..loss }
     }
 
-    /// Returns the part of the range that `leader` has lost. Queries only if the leader's epoch is new.
+    /// Returns the part of the range that `leader` has lost. Queries only if the leader's epoch is
+    /// new.
     pub(super) async fn under(
         leader: &Leader,
         range: &RangeState,
@@ -59,9 +61,9 @@ impl Loss {
 
     /// Applies the data-loss policy.
     ///
-    /// Under `resume`, reading continues at the log start offset of a trimmed log. In all other cases
-    /// the range is shortened to its remaining offsets. The next plan begins at the new end, because
-    /// the offsets after it hold other records.
+    /// Under `resume`, reading continues at the log start offset of a trimmed log. In all other
+    /// cases the range is shortened to its remaining offsets. The next plan begins at the new end,
+    /// because the offsets after it hold other records.
     ///
     /// # Errors
     /// [`WireError::OffsetLost`] under `fail`.

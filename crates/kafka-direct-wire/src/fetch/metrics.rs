@@ -13,8 +13,8 @@ use super::budget::Budget;
 /// The number of buckets per power of two of the latency. It is a power of two itself.
 const PARTS: u64 = 8;
 const PARTS_LOG2: u32 = PARTS.ilog2();
-/// The number of buckets of the latency histogram. They hold latencies below `2^32` microseconds, over
-/// an hour; the last bucket also holds longer ones.
+/// The number of buckets of the latency histogram. They hold latencies below `2^32` microseconds,
+/// over an hour; the last bucket also holds longer ones.
 const BUCKETS: usize = 240;
 
 /// Returns the bucket of a latency in microseconds. Buckets are exact below [`PARTS`] and span an
@@ -111,7 +111,8 @@ pub struct FetchMetrics {
     pub peak_queued_bytes: i64,
     /// Bytes of buffers that are in use now. Queues, readers that decode, and Arrow batches, whose
     /// values point into buffers, use them. The budget bounds only those in queues, so that kept
-    /// batches block no reader. Not counted are buffers under 32 KiB and buffers that Arrow allocates.
+    /// batches block no reader. Not counted are buffers under 32 KiB and buffers that Arrow
+    /// allocates.
     pub held_bytes: u64,
     /// Histogram of the times from a request to the end of its response.
     pub latency: Latency,
@@ -122,8 +123,8 @@ pub struct FetchMetrics {
 pub struct Latency(Vec<u64>);
 
 impl Latency {
-    /// Returns an upper bound of the given percentile (0 to 100); `None` before the first response. The
-    /// bound is at most an eighth above the measured latency.
+    /// Returns an upper bound of the given percentile (0 to 100); `None` before the first response.
+    /// The bound is at most an eighth above the measured latency.
     #[must_use]
     pub fn percentile(&self, percent: u32) -> Option<Duration> {
         let total: u64 = self.0.iter().sum();
@@ -142,8 +143,8 @@ impl Latency {
         Self(self.0.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect())
     }
 
-    /// Returns the buckets that are not empty, in order: the range of their latencies, and the number
-    /// of responses.
+    /// Returns the buckets that are not empty, in order: the range of their latencies, and the
+    /// number of responses.
     pub fn buckets(&self) -> impl Iterator<Item = (Range<Duration>, u64)> + '_ {
         let buckets = (0u64..).map(|index| {
             let Range { start, end } = bucket_range(index);

@@ -1,9 +1,9 @@
 //! The fetch state of one range, shared by its reader and the lane that serves it.
 //!
-//! The lane fills the queue and moves the fetch position. The reader empties the queue. After an error
-//! or an unusual response the lane *stops* the cursor and removes it. The reader gets the stop after
-//! the last queued bytes and decides what to do (see [`recover`](super::recover)). Then it registers
-//! a new cursor at its position.
+//! The lane fills the queue and moves the fetch position. The reader empties the queue. After an
+//! error or an unusual response the lane *stops* the cursor and removes it. The reader gets the
+//! stop after the last queued bytes and decides what to do (see [`recover`](super::recover)). Then
+//! it registers a new cursor at its position.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -16,7 +16,8 @@ use tokio::{
 
 use super::{budget::Lease, stop::Stop};
 
-/// The most record sets that a cursor queues. While one is decoded, one is ready and one is in flight.
+/// The most record sets that a cursor queues. While one is decoded, one is ready and one is in
+/// flight.
 pub(super) const QUEUE_LENGTH: usize = 2;
 
 /// The priority of a cursor in the next request, by the result of its last requests.
@@ -24,10 +25,11 @@ pub(super) const QUEUE_LENGTH: usize = 2;
 pub(crate) enum FetchPriority {
     /// The usual order: the cursor that was served longest ago is first.
     Normal,
-    /// Before the other cursors. Its last response was empty, perhaps because of the request's limits.
+    /// Before the other cursors. Its last response was empty, perhaps because of the request's
+    /// limits.
     First,
-    /// Alone in a request. It was first, and the response had bytes for other partitions only, or more
-    /// bytes than allowed.
+    /// Alone in a request. It was first, and the response had bytes for other partitions only, or
+    /// more bytes than allowed.
     ///
     /// Ends when a response names it. An empty response under a throttle makes it
     /// [`First`](Self::First) again.
@@ -78,8 +80,8 @@ pub(crate) struct Wanted {
     pub(crate) position: Offset,
     pub(crate) blocked_on_budget: bool,
     pub(crate) priority: FetchPriority,
-    /// The number of the lane's request that served the cursor last, or of the last request before it
-    /// was registered.
+    /// The number of the lane's request that served the cursor last, or of the last request before
+    /// it was registered.
     pub(crate) served: u64,
     /// The largest batch of the last response, in bytes; 0 before the first.
     pub(crate) largest_batch: usize,
@@ -164,8 +166,8 @@ impl PartitionCursor {
         !state.queue.is_empty() || state.stop.is_some()
     }
 
-    /// Records whether the reader waits. It is blocked on the budget if it waits and the queue is empty.
-    /// Returns whether it is blocked now.
+    /// Records whether the reader waits. It is blocked on the budget if it waits and the queue is
+    /// empty. Returns whether it is blocked now.
     pub(crate) fn set_blocked_on_budget(&self, waits: bool) -> bool {
         let mut state = self.state.lock();
         state.blocked_on_budget = waits && state.queue.is_empty();
@@ -192,7 +194,8 @@ impl PartitionCursor {
         state.closed || state.stop.is_some()
     }
 
-    /// Returns what a request needs, if the queue has room and the cursor is neither closed nor stopped.
+    /// Returns what a request needs, if the queue has room and the cursor is neither closed nor
+    /// stopped.
     pub(crate) fn wanted(&self) -> Option<Wanted> {
         let state = self.state.lock();
         let open = !state.closed && state.stop.is_none() && state.queue.len() < QUEUE_LENGTH;
@@ -205,14 +208,14 @@ impl PartitionCursor {
         })
     }
 
-    /// Orders the cursor as if the lane's request `number` had served it: after all cursors that were
-    /// served before.
+    /// Orders the cursor as if the lane's request `number` had served it: after all cursors that
+    /// were served before.
     pub(crate) fn set_served(&self, number: u64) {
         self.state.lock().served = number;
     }
 
-    /// Queues bytes and moves the fetch position. Stops the cursor if the position reaches the range's
-    /// end. `number` is the number of the lane's request that fetched the bytes.
+    /// Queues bytes and moves the fetch position. Stops the cursor if the position reaches the
+    /// range's end. `number` is the number of the lane's request that fetched the bytes.
     pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease, number: u64) {
         let mut state = self.state.lock();
         state.served = number;
@@ -236,8 +239,8 @@ impl PartitionCursor {
         state.queue.iter().map(|queued| queued.lease.bytes()).sum()
     }
 
-    /// Drops the queued bytes and stops the cursor. The reader then registers a new cursor at the first
-    /// dropped offset. Does nothing if the queue is empty.
+    /// Drops the queued bytes and stops the cursor. The reader then registers a new cursor at the
+    /// first dropped offset. Does nothing if the queue is empty.
     pub(crate) fn evict(&self) {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {

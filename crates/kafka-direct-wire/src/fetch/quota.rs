@@ -1,10 +1,12 @@
 //! Counts the responses that a broker's quota refuses, to make the next requests smaller.
 //!
-//! A broker refuses a response that would exceed a quota. The response then has a throttle time and no
-//! record, and does not count towards the quota. A large response may be refused forever in two cases:
+//! A broker refuses a response that would exceed a quota. The response then has a throttle time and
+//! no record, and does not count towards the quota. A large response may be refused forever in two
+//! cases:
 //!
 //! - Other clients use the same quota.
-//! - The broker does not shorten a response to the bytes that its window allows (before KAFKA-9677).
+//! - The broker does not shorten a response to the bytes that its window allows (before
+//!   KAFKA-9677).
 //!
 //! So after a refusal the next request asks for fewer bytes. It never asks for very few, because
 //! requests have quotas too.
@@ -13,8 +15,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The most refusals that are counted: the halvings from the default 16 MiB to the minimum of 256 KiB.
-/// More would delay the return, because each refusal takes one successful response to undo.
+/// The most refusals that are counted: the halvings from the default 16 MiB to the minimum of 256
+/// KiB. More would delay the return, because each refusal takes one successful response to undo.
 const MAX_REFUSALS: u32 = 6;
 /// A warning is logged after refusals for this long. Brokers measure quotas over some ten seconds.
 const WARN_AFTER: Duration = Duration::from_secs(60);

@@ -85,8 +85,8 @@ impl Drop for BlockedOnBudget<'_> {
 /// Reads the bytes of one planned range once, from its start to its end.
 ///
 /// It sends nothing to the cluster before the first call. After a transport fault it resumes at the
-/// fetch position without the caller. Only a fault that retries cannot fix is an error. After an error
-/// the next call tries again from the position.
+/// fetch position without the caller. Only a fault that retries cannot fix is an error. After an
+/// error the next call tries again from the position.
 #[derive(Debug)]
 pub struct RangeFetch {
     queries: Arc<dyn PartitionQueries>,
@@ -131,8 +131,8 @@ impl RangeFetch {
         self.lanes.pool()
     }
 
-    /// The fetch position: the next offset to return. After the end of the range, the offset up to which
-    /// it was read, exclusive.
+    /// The fetch position: the next offset to return. After the end of the range, the offset up to
+    /// which it was read, exclusive.
     #[must_use]
     pub fn position(&self) -> Offset {
         self.range.position().min(self.range.until())
@@ -153,8 +153,8 @@ impl RangeFetch {
         self.range.seek(position);
     }
 
-    /// Returns bytes that have already arrived, without waiting. Returns `None` if there are none or the
-    /// deadline has passed.
+    /// Returns bytes that have already arrived, without waiting. Returns `None` if there are none
+    /// or the deadline has passed.
     pub fn try_next(&mut self) -> Option<Fetched> {
         if self.is_past_deadline() {
             return None;
@@ -170,8 +170,8 @@ impl RangeFetch {
 
     /// Yields to the fetching task if bytes were taken since the last call.
     ///
-    /// A reader calls it before it decodes for long without waiting. Otherwise, with as many readers as
-    /// threads, nothing would be fetched meanwhile.
+    /// A reader calls it before it decodes for long without waiting. Otherwise, with as many
+    /// readers as threads, nothing would be fetched meanwhile.
     ///
     /// # Cancel safety
     /// Safe: dropping the future only skips the yield.
@@ -185,14 +185,14 @@ impl RangeFetch {
     /// (`false`).
     ///
     /// # Errors
-    /// - [`Unavailable`](kafka_direct_core::ErrorKind::Unavailable) if faults did not pass within the
-    ///   retry timeout, or if the deadline passed
-    /// - [`OffsetLost`](kafka_direct_core::ErrorKind::OffsetLost) if offsets are lost and the policy is
-    ///   `fail`
-    /// - [`Corrupt`](kafka_direct_core::ErrorKind::Corrupt) for invalid responses or batch headers three
-    ///   times in a row
-    /// - [`Invalid`](kafka_direct_core::ErrorKind::Invalid) for an old message format or a batch over
-    ///   `max_batch_bytes`
+    /// - [`Unavailable`](kafka_direct_core::ErrorKind::Unavailable) if faults did not pass within
+    ///   the retry timeout, or if the deadline passed
+    /// - [`OffsetLost`](kafka_direct_core::ErrorKind::OffsetLost) if offsets are lost and the
+    ///   policy is `fail`
+    /// - [`Corrupt`](kafka_direct_core::ErrorKind::Corrupt) for invalid responses or batch headers
+    ///   three times in a row
+    /// - [`Invalid`](kafka_direct_core::ErrorKind::Invalid) for an old message format or a batch
+    ///   over `max_batch_bytes`
     /// - [`Unauthorized`](kafka_direct_core::ErrorKind::Unauthorized) if the broker denies access
     ///
     /// # Cancel safety

@@ -1,7 +1,7 @@
 //! Records how far one range was read, and under which topic id and leader epochs.
 //!
-//! [`RangeState`] is the only owner of the fetch position. Bytes that are returned to the caller move
-//! it. A declared loss moves it or shortens the range. A seek sets it.
+//! [`RangeState`] is the only owner of the fetch position. Bytes that are returned to the caller
+//! move it. A declared loss moves it or shortens the range. A seek sets it.
 
 use kafka_direct_core::{
     ErrorKind, Fetched, IsolationLevel, Offset, OffsetRange, PlannedRange, Reset, TopicId,
@@ -83,7 +83,8 @@ impl RangeState {
         self.has_ended
     }
 
-    /// Returns the leader's topic id if it differs from the id under which the range was planned or read.
+    /// Returns the leader's topic id if it differs from the id under which the range was planned or
+    /// read.
     pub(super) fn other_topic_id(&self, leader: &Leader) -> Option<TopicId> {
         leader.topic_id.filter(|id| self.topic_id.is_some_and(|own| own != *id))
     }
@@ -137,8 +138,8 @@ impl RangeState {
     /// Skips `reset`, a trimmed part of the log. The range continues at its end.
     pub(super) fn skip(&mut self, reset: Reset) {
         self.position = reset.to;
-        // The epoch of earlier records does not apply here. A leader that still has that epoch may end
-        // it before this position.
+        // The epoch of earlier records does not apply here. A leader that still has that epoch may
+        // end it before this position.
         self.read_epoch = None;
         self.has_ended = self.position >= self.until;
         self.resets.push(reset);

@@ -1,19 +1,20 @@
 //! Decides after a stop where to continue: the rules of reading one range.
 //!
-//! - A passing fault (connection, leader change, epoch) is retried with fresh metadata and a growing
-//!   backoff, until the retry timeout passes without progress.
-//! - **One empty response never ends a range.** Several in a row end it only if the log's readable end
-//!   reaches the range's end when queried again. The rest of the range is then a hole.
-//! - If the log ends earlier, it was truncated, or a new leader has an old high watermark (KIP-207).
+//! - A passing fault (connection, leader change, epoch) is retried with fresh metadata and a
+//!   growing backoff, until the retry timeout passes without progress.
+//! - **One empty response never ends a range.** Several in a row end it only if the log's readable
+//!   end reaches the range's end when queried again. The rest of the range is then a hole.
+//! - If the log ends earlier, it was truncated, or a new leader has an old high watermark
+//!   (KIP-207).
 //! - Records in remote storage are not a hole, because remote storage may be slow (KIP-405).
 //! - The data-loss policy applies to lost offsets: see [`loss`](super::loss).
 //!
 //! [`Recovery`] queries the cluster through [`PartitionQueries`] and registers no cursor itself. So
 //! `recover_tests.rs` tests these rules without a cluster.
 //!
-//! Cancel safety: a future that is dropped at any point counts no fault twice and restarts no pause.
-//! A step first queries the cluster ([`examine`], which changes nothing). Then it decides without
-//! waiting (`decide`). The end of a pause is a point in time in [`Recovery`].
+//! Cancel safety: a future that is dropped at any point counts no fault twice and restarts no
+//! pause. A step first queries the cluster ([`examine`], which changes nothing). Then it decides
+//! without waiting (`decide`). The end of a pause is a point in time in [`Recovery`].
 //!
 //! # References
 //! - KIP-207 (offsets after an election), KIP-405 (remote storage), KIP-516 (topic ids)
@@ -48,8 +49,8 @@ pub(super) struct Recovery {
     pending: Option<Stop>,
     /// When the reader got the last stop.
     stopped_at: Instant,
-    /// Time that does not count towards the retry timeout: a cursor waited for its lane, or the reader
-    /// was not polled.
+    /// Time that does not count towards the retry timeout: a cursor waited for its lane, or the
+    /// reader was not polled.
     uncounted: Duration,
     /// How fresh metadata must be for the next registration.
     refresh: Refresh,
@@ -76,8 +77,8 @@ impl Recovery {
         }
     }
 
-    /// Records why a cursor stopped. `waited` is how long the cursor waited for its lane before; it does
-    /// not count towards the retry timeout.
+    /// Records why a cursor stopped. `waited` is how long the cursor waited for its lane before; it
+    /// does not count towards the retry timeout.
     pub(super) fn stopped(&mut self, stop: Stop, waited: Duration) {
         self.pending = Some(stop);
         self.stopped_at = Instant::now();
@@ -103,13 +104,15 @@ impl Recovery {
         if self.faults.empty() > 0 { FetchPriority::First } else { FetchPriority::Normal }
     }
 
-    /// Takes one step: waits until a pause ends, then decides on the pending stop or looks up the leader.
+    /// Takes one step: waits until a pause ends, then decides on the pending stop or looks up the
+    /// leader.
     ///
-    /// Returns the leader if the range continues there. Returns `None` if another step is necessary or
-    /// the range has ended.
+    /// Returns the leader if the range continues there. Returns `None` if another step is necessary
+    /// or the range has ended.
     ///
     /// # Errors
-    /// Faults that retries cannot fix. An error resets the fault counters, so the next call starts over.
+    /// Faults that retries cannot fix. An error resets the fault counters, so the next call starts
+    /// over.
     pub(super) async fn step(
         &mut self,
         range: &mut RangeState,
@@ -189,9 +192,9 @@ impl Recovery {
         }
     }
 
-    /// Decides about an empty response: no batch at the position, although the request listed the range
-    /// first, no other range got bytes, and there was no throttle. `response_end` is the readable end
-    /// in the response, exclusive.
+    /// Decides about an empty response: no batch at the position, although the request listed the
+    /// range first, no other range got bytes, and there was no throttle. `response_end` is the
+    /// readable end in the response, exclusive.
     fn decide_empty(
         &mut self,
         range: &mut RangeState,
@@ -276,7 +279,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Counts an invalid response and starts a pause. Returns `error` if there were too many in a row.
+    /// Counts an invalid response and starts a pause. Returns `error` if there were too many in a
+    /// row.
     fn repeat_invalid(&mut self, range: &RangeState, error: WireError) -> Result<(), WireError> {
         if !self.pause_before_next(Repeatable::Invalid) {
             return Err(error);
@@ -285,7 +289,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Counts `fault` and starts a pause. Returns `false`, without a pause, if its limit is reached.
+    /// Counts `fault` and starts a pause. Returns `false`, without a pause, if its limit is
+    /// reached.
     fn pause_before_next(&mut self, fault: Repeatable) -> bool {
         let backoff = self.faults.count(fault);
         if let Some(backoff) = backoff {

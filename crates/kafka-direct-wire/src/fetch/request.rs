@@ -1,14 +1,15 @@
-//! Builds one Fetch request: which cursors it lists, in which order, and how many bytes each may get.
+//! Builds one Fetch request: which cursors it lists, in which order, and how many bytes each may
+//! get.
 //!
-//! A broker fills a response in request order up to the byte limit. Only the first partition with data
-//! is sure to get a batch that is larger than its limits. This leads to these rules:
+//! A broker fills a response in request order up to the byte limit. Only the first partition with
+//! data is sure to get a batch that is larger than its limits. This leads to these rules:
 //!
 //! - The cursor that was served longest ago comes first.
 //! - A cursor whose last response was empty comes before all others. Another empty response is then
 //!   not caused by the limits.
 //! - If the broker serves other partitions before the first, that cursor is requested alone.
-//! - A request lists each partition once, because a broker responds once per partition. Pieces of one
-//!   partition go into separate requests.
+//! - A request lists each partition once, because a broker responds once per partition. Pieces of
+//!   one partition go into separate requests.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -157,8 +158,8 @@ impl FetchSelection {
         self.listed.iter().all(|listed| listed.cursor.topic_id().is_some())
     }
 
-    /// Returns the index of a response's partition in the request. Searches from index `from` first,
-    /// because partitions usually arrive in request order.
+    /// Returns the index of a response's partition in the request. Searches from index `from`
+    /// first, because partitions usually arrive in request order.
     pub(super) fn find(
         &self,
         topic: &TopicKey,

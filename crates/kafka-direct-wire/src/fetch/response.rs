@@ -59,8 +59,8 @@ pub(super) struct Expected {
 }
 
 impl<'a, S: TransportStream + ?Sized> FetchResponse<'a, S> {
-    /// Waits for a response and reads up to its list of topics. Record sets are read into buffers of
-    /// `pool`.
+    /// Waits for a response and reads up to its list of topics. Record sets are read into buffers
+    /// of `pool`.
     pub(super) async fn open(
         stream: &'a mut S,
         buffer: &'a mut Vec<u8>,

@@ -23,7 +23,8 @@ pub(super) struct ResponseHandler<'a> {
     address: &'a Arc<str>,
     metrics: &'a Metrics,
     pub(super) throttled: bool,
-    /// When the lane's previous response was complete, or when its throttle ends, whichever is later.
+    /// When the lane's previous response was complete, or when its throttle ends, whichever is
+    /// later.
     pub(super) before: Option<Instant>,
     /// The index in the request at which the next partition of the response is expected.
     pub(super) next: usize,
@@ -59,8 +60,8 @@ impl<'a> ResponseHandler<'a> {
         }
     }
 
-    /// Applies the response of the partition at index `at` of the request. Ignores a second response for
-    /// the same partition.
+    /// Applies the response of the partition at index `at` of the request. Ignores a second
+    /// response for the same partition.
     pub(super) fn take(&mut self, at: usize, response: PartitionResponse, grant: &mut Grant) {
         self.next = at.saturating_add(1);
         let Some(listed) = self.selection.listed.get(at) else { return };
@@ -104,11 +105,13 @@ impl<'a> ResponseHandler<'a> {
         }
     }
 
-    /// Handles a first partition that stayed empty and the partitions that the response does not name.
+    /// Handles a first partition that stayed empty and the partitions that the response does not
+    /// name.
     ///
-    /// - Kafka fills responses in request order, but another broker may not. If the first partition is
-    ///   empty and others have bytes, it is requested again, alone.
-    /// - Under a quota Kafka names no partition. All of them are requested again after the throttle.
+    /// - Kafka fills responses in request order, but another broker may not. If the first partition
+    ///   is empty and others have bytes, it is requested again, alone.
+    /// - Under a quota Kafka names no partition. All of them are requested again after the
+    ///   throttle.
     /// - Otherwise a partition that is not named stops its cursor.
     pub(super) fn finish(self, code: i16) {
         if let (Some(stop), Some(first)) = (self.first, self.selection.listed.first()) {

@@ -1,4 +1,5 @@
-//! A scripted cluster with one partition that responds to the queries of recovery, and a range to read.
+//! A scripted cluster with one partition that responds to the queries of recovery, and a range to
+//! read.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
