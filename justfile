@@ -1,25 +1,25 @@
-# `just` alone lists what there is. CI runs `.ci/run`; the steps named here are its steps.
+# `just` alone lists the commands. CI runs `.ci/run`; the steps named here are its steps.
 _list:
     @just --list --unsorted
 
-# All that can be said without running anything: format, lints, docs, spelling, dependencies
+# All checks that run no test: format, lints, docs, spelling, dependencies
 check:
     .ci/run format typos deny clippy doc fences
 
-# Everything that runs without a Kafka
+# All tests that need no Kafka
 test:
     cargo test --workspace
 
-# The repository's own rules only
+# Check only the repository's own rules
 tidy:
     .ci/run tidy
 
-# Mend what a tool can mend
+# Fix what a tool can fix
 fix:
     cargo clippy --workspace --all-targets --all-features --fix --allow-dirty --allow-staged
     cargo fmt --all
 
-# The guarantee suite and the fixtures on a real Apache Kafka, which it starts and stops
+# Run the guarantee suite and the fixtures on a real Apache Kafka, which it starts and stops
 test-kafka:
     .ci/run kafka
 
@@ -27,38 +27,38 @@ test-kafka:
 demo *args:
     cargo run --release -- demo {{ args }}
 
-# Build and open the pages of the library
+# Build and open the documentation of the library
 doc:
     cargo doc --no-deps -p kafka-direct --open
 
-# Licences, banned crates, sources; and advisories, which need the network
+# Check licences, banned crates, sources, and advisories, which need the network
 deny:
     cargo deny --all-features check
 
 typos:
     .ci/run typos
 
-# What each crate must not depend on
+# Check what each crate must not depend on
 fences:
     .ci/run fences
 
-# Our own kernels by time: just bench plan
+# Time our own kernels: just bench plan
 bench *args:
     CARGO_TARGET_DIR=target/bench cargo bench --locked --manifest-path benches/kernels/Cargo.toml {{ args }}
 
-# Our own kernels by counted work, against what was accepted: just guard --accept
+# Compare the counted work of our own kernels with the baseline: just guard --accept
 guard *args:
     benches/kernels/guard.sh {{ args }}
 
-# Our reader and other clients on a cluster: just compare -b localhost:9092 -t orders
+# Compare our reader with other clients on a cluster: just compare -b localhost:9092 -t orders
 compare *args:
     benches/compare/run.sh {{ args }}
 
-# The packages as they would be published, and a crate outside that uses them
+# Build the packages as they would be published, and a crate outside that uses them
 package:
     cargo package --workspace
     .ci/run consumer
 
-# All of it, as CI does
+# Run all steps, as CI does
 ci:
     .ci/run

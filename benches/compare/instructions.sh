@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Instructions a record of kafka-direct and floor, each reading the whole of the same topics once, as a table in
-# Markdown: what a busy machine does not change. One thread, user mode; instructions are not time.
+# Prints the instructions per record of kafka-direct and floor as a table in Markdown. Each reads the same topics once,
+# on one thread; user mode only. A busy machine does not change the counts, but instructions are not time.
 #
 #   instructions.sh HOST:PORT TOPIC...
 #
@@ -14,7 +14,7 @@ bootstrap=$1 && shift
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# "RECORDS INSTRUCTIONS" of a client that prints its round as JSON.
+# Prints "RECORDS INSTRUCTIONS" of a client that prints its round as JSON.
 count() {
   TOKIO_WORKER_THREADS=1 valgrind --tool=callgrind --callgrind-out-file="$scratch/out" "$@" >"$scratch/round" 2>"$scratch/log" ||
     { cat "$scratch/log" >&2 && return 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Where floor and kafka-direct, with one thread and with two, spend their CPU on a topic: µs a record by what is done,
-# as a table in Markdown for each topic. The mean of so many interleaved runs under perf; a run under perf costs some
-# more than another, so what counts is how the parts compare within a table.
+# Profiles the CPU time of floor and kafka-direct (one and two threads): µs per record by activity, as one table in
+# Markdown for each topic. Figures are means of RUNS interleaved runs under perf. The cost of perf differs between
+# runs, so compare only parts within one table.
 #
 #   profile.sh HOST:PORT RUNS TOPIC...
 #
@@ -15,7 +15,7 @@ bootstrap=$1 runs=$2 && shift 2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# Adds "CLIENT<tab>SYMBOL<tab>µs a record" of one run to what is known.
+# Appends the lines "CLIENT<tab>SYMBOL<tab>µs a record" of one run.
 profile() { # CLIENT COMMAND...
   local client=$1 && shift
   perf record -q -e cpu-clock -F 5000 -o "$scratch/perf" -- "$@" >"$scratch/round" 2>"$scratch/log" ||
@@ -36,7 +36,7 @@ table() { # TOPIC
     function kind(symbol) {
       if (symbol ~ /_copy_to_iter|check_object_size|skb_datagram_iter|skb_copy_datagram|virt_addr_valid|check_heap_object|copy_user|rep_movs_alternative/) return 1
       if (symbol ~ /LZ4_|lz4_flex|snap::|ZSTD_|HUF_|FSE_|inflate|zlib_rs|libdeflate|flate2/) return 2
-      # What has no name is assembly of zstd: its Huffman loops have no size.
+      # Samples without a symbol are in zstd's assembly, whose Huffman loops have no symbol size.
       if (symbol ~ /^0x/) return 2
       if (symbol ~ /crc_fast|crc32/) return 3
       if (symbol ~ /floor::|kafka_direct_worker|kafka_direct_core::(batch|header|walk|varint)/) return 4

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# kafka-direct, floor and other clients on the same topics in interleaved rounds; tables in Markdown on standard output.
+# Measures kafka-direct, floor and other clients on the same topics in interleaved rounds; prints tables in Markdown.
 #
 #   run.sh [--write] [OPTION...]                  on an Apache Kafka that is started, filled and stopped here
-#   run.sh [--write] -b HOST:PORT -t TOPIC[,..]   on a cluster and topics of yours, which are only read
+#   run.sh [--write] -b HOST:PORT -t TOPIC[,..]   on your own cluster and topics, which are only read
 #
-# --write puts the tables into docs/benchmarks.md, between its two `compare` comments, instead, and a plot beside it.
+# --write writes the tables into docs/benchmarks.md, between its two `compare` comments, and a plot next to it.
 # --peers all adds the slow clients. The other options are those of the program `compare`: run.sh --help.
-# All is built into target/bench. A client whose toolchain is missing is left out, and the output says why.
+# Everything is built into target/bench. A client whose toolchain is missing is left out, and the output says why.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -39,7 +39,7 @@ for argument; do
 done
 
 if [[ $starts_kafka == yes && $names_topics == yes ]]; then
-  echo "run.sh: --topics are of a cluster of yours: name it with --bootstrap HOST:PORT" >&2
+  echo "run.sh: --topics needs your cluster: add --bootstrap HOST:PORT" >&2
   exit 2
 fi
 
@@ -53,7 +53,7 @@ lacks() { # TOOLCHAIN REASON
 
 has() { command -v "$1" >/dev/null; }
 
-# The first of the programs that is not here, as a reason; nothing if all are.
+# Prints the first missing program as a reason, or nothing.
 no() {
   local program
   for program; do has "$program" || { echo "no $program on this machine" && return; }; done
@@ -80,7 +80,7 @@ build_franz_go() {
   (cd "$clients/franz-go" && go build -o "$built/franz-go" .) >&2 || lacks franz-go "its build failed"
 }
 
-# Kafka's jars, and what is compiled against them: clients, and the writer of some loads.
+# Kafka's jars, and the Java clients and writer of some loads, which are compiled against them.
 build_java() {
   local home=${KAFKA_DIRECT_KAFKA_HOME:-$repo/target/kafka}
   mkdir -p "$built/java"
@@ -111,7 +111,7 @@ build_spark() {
       "$home/venv/bin/pip" install --quiet --disable-pip-version-check "pyspark==$version" &&
       mvn -B -q -f "$clients/spark/pom.xml" dependency:copy-dependencies -DoutputDirectory="$home/jars" \
         -DincludeArtifactIds=spark-sql-kafka-0-10_2.13,spark-token-provider-kafka-0-10_2.13,kafka-clients,commons-pool2 &&
-      cp "$clients/spark/pom.xml" "$home/stamp" # last: what was interrupted starts over
+      cp "$clients/spark/pom.xml" "$home/stamp" # last: an interrupted installation starts again
   } >&2 || lacks spark "pyspark $version and its jars could not be installed"
 }
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Fails if instructions or allocations per record of a kernel grew by more than 5 % over
-# benches/kernels/counted.json. Counts are not times: a busy machine does not change them.
+# Fails if a kernel's instructions or allocations per record are more than 5 % over
+# benches/kernels/counted.json. It compares counts, not times, so a busy machine does not change them.
 #
 #   guard.sh            compares
-#   guard.sh --accept   writes the present figures into counted.json
+#   guard.sh --accept   writes the current counts into counted.json
 #
-# Needs valgrind, which it installs with apt-get where it may. What is counted, and why it is the same
-# on other machines: benches/README.md.
+# Needs valgrind, which it installs with apt-get if it has the permission. benches/README.md says what is
+# counted, and why the counts are the same on other machines.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)

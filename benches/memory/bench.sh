@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Peak resident memory of `kafka-direct bench`, each time in a process of its own, on an Apache Kafka that is started,
-# filled and stopped here; a table in Markdown on standard output.
+# Measures the peak resident memory of `kafka-direct bench`, one process per measurement, on an Apache Kafka that is
+# started, filled and stopped here. Prints a table in Markdown.
 #
 #   bench.sh [CODEC...]     default: none lz4 zstd, each with batches of 1 MiB in 1, 4, 64 and 1,000 partitions and of
 #                           10 MiB in 1, 4 and 64, with zstd in 1,000 too, which writes 9 GB of logs
 #
-# Needs what ../../integration-tests/kafka/README.md says, and Python 3.
+# Needs Python 3 and the programs listed in ../../integration-tests/kafka/README.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,7 +19,7 @@ fi
 shift
 (($#)) || set -- none lz4 zstd
 
-# Records of 1,000 bytes in batches of MIB mebibytes, BATCHES of them in each partition.
+# Measures records of 1,000 bytes in batches of MIB mebibytes, with BATCHES batches in each partition.
 measure() { # CODEC MIB PARTITIONS BATCHES
   local codec=$1 mib=$2 partitions=$3 batches=$4 topic=memory-$1-$2-$3
   java -Xmx1g -XX:+UseSerialGC -cp "$KAFKA_DIRECT_KAFKA_CP" "$here/Topics.java" \
@@ -48,6 +48,6 @@ for codec; do
   measure "$codec" 10 1 40
   measure "$codec" 10 4 10
   measure "$codec" 10 64 2
-  # Of 10 GB the other codecs leave too much on a disk.
+  # Compressed with other codecs, the 10 GB would need too much disk space.
   [[ $codec != zstd ]] || measure "$codec" 10 1000 1
 done

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Peak resident memory of `kafka-direct read` into a file and into a folder, on an Apache Kafka that is started, filled
-# and stopped here; a table in Markdown on standard output.
+# Measures the peak resident memory of `kafka-direct read` into a file and into a folder, on an Apache Kafka that is
+# started, filled and stopped here. Prints a table in Markdown.
 #
 #   run.sh [PARTITIONS...]     default: 1 64 1000, which writes 2.5 GB of logs and needs 15 GB for the outputs
 #
-# Needs what ../../integration-tests/kafka/README.md says, and GNU time at /usr/bin/time.
+# Needs GNU time at /usr/bin/time and the programs listed in ../../integration-tests/kafka/README.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 binary=${CARGO_TARGET_DIR:-$repo/target}/release/kafka-direct
 
-# What a load's topic is made of: codec, records of a batch, bytes of a value; and how it is called in the table.
+# Prints the codec, records per batch and bytes per value of a load; title() prints its name in the table.
 shape() { # LOAD
   case $1 in
   tiny) echo none 500 40 ;;
@@ -26,7 +26,7 @@ title() { # LOAD
   zstd) echo 'batches of 4 MiB, zstd' ;;
   esac
 }
-batches() { # LOAD PARTITIONS: enough to be reading for a while, one of 4 MiB in each of a thousand
+batches() { # LOAD PARTITIONS: batches per partition, enough to read for some time, or one of 4 MiB in each of 1,000
   local all
   case $1 in
   tiny) all=1000 && (($2 == 1)) || all=$((40 * $2)) ;;

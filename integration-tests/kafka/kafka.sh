@@ -3,8 +3,8 @@
 #
 #   kafka.sh install                 fetch the jars and compile the oracle, once
 #   kafka.sh start [1|3]             start a cluster; prints one line: BOOTSTRAP=host:port[,..] DIR=<dir>
-#   kafka.sh stop DIR                end its brokers and delete DIR
-#   kafka.sh kill DIR N [SIGNAL]     end broker N (1-based) at once (KILL) or in order (TERM), and wait for it
+#   kafka.sh stop DIR                stop its brokers and delete DIR
+#   kafka.sh kill DIR N [SIGNAL]     stop broker N (1-based) at once (KILL, the default) or cleanly (TERM), and wait
 #   kafka.sh restart DIR N           start broker N again on its old ports and data
 #   kafka.sh run CMD... | run3 CMD.. start 1 or 3 brokers, run CMD, stop them, exit with CMD's code
 #   kafka.sh java Class args...      run an oracle class: Fixtures, Dump, Admin
@@ -13,13 +13,13 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 self=$here/$(basename "${BASH_SOURCE[0]}")
 repo=$(cd "$here/../.." && pwd)
-version=${KAFKA_VERSION:-} # of Kafka; that of pom.xml if empty
+version=${KAFKA_VERSION:-} # Kafka version; pom.xml's if empty
 home=${KAFKA_DIRECT_KAFKA_HOME:-$repo/target/kafka${version:+-$version}}
 libs=$home/libs
 classes=$home/classes
 broker_cp="$libs/*"
-cp="$classes:$libs/*" # classes first: it holds the simplelogger.properties that keeps clients quiet
-# Short-lived clients: the C1 compiler and the serial collector start fastest and leave the other core alone.
+cp="$classes:$libs/*" # classes first: its simplelogger.properties limits the clients' logs to errors
+# Clients run briefly: the C1 compiler and the serial collector start fastest and use the fewest threads.
 client_jvm=(-Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
 boot_seconds=${KAFKA_DIRECT_KAFKA_BOOT_SECONDS:-90}
 
@@ -39,17 +39,17 @@ ensure_tools() {
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     say "installing a JDK and Maven"
     {
-      apt-get update -q || true # stale lists may still do
+      apt-get update -q || true # stale package lists may be sufficient
       export DEBIAN_FRONTEND=noninteractive
       apt-get install -q -y --no-install-recommends openjdk-17-jdk-headless maven ||
-        apt-get install -q -y --no-install-recommends default-jdk-headless maven # newer releases have no 17
+        apt-get install -q -y --no-install-recommends default-jdk-headless maven # newer distributions have no package of JDK 17
     } >&2 || true
   fi
   have_java || die "needs a JDK of Java 17 or newer (java and javac), for example the package openjdk-17-jdk-headless"
   command -v mvn >/dev/null || die "needs Maven (mvn), for example the package maven"
 }
 
-pom() { # our pom.xml, for the wanted version
+pom() { # prints our pom.xml with the requested version
   if [[ -z $version ]]; then cat "$here/pom.xml"; else
     sed "s|<kafka.version>[^<]*|<kafka.version>$version|" "$here/pom.xml"
   fi
@@ -57,7 +57,7 @@ pom() { # our pom.xml, for the wanted version
 libs_ready() { [[ -f $home/libs.stamp ]] && pom | cmp -s "$home/libs.stamp" -; }
 classes_ready() { [[ -f $home/classes.stamp && -z $(find "$here/oracle" -name '*.java' -newer "$home/classes.stamp") ]]; }
 
-# Tests call this from several processes at once, hence the lock; when all is in place it costs nothing.
+# Tests call this from several processes at once, so it takes a lock, except when everything is installed.
 install() {
   libs_ready && classes_ready && have_java && return
   if ! { command -v setsid && command -v flock; } >/dev/null; then die "needs setsid and flock (package util-linux)"; fi
@@ -70,14 +70,14 @@ install() {
       rm -rf "$libs"
       pom >"$home/pom.xml"
       mvn -B -q -f "$home/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs" >&2
-      rm -f "$libs"/slf4j-reload4j-*.jar # of Kafka 3: it would swallow what the broker says, by which we see it start
-      mv "$home/pom.xml" "$home/libs.stamp" # last: an interrupted download starts over; another version too
+      rm -f "$libs"/slf4j-reload4j-*.jar # of Kafka 3: it would discard the log line by which booted() detects the start
+      mv "$home/pom.xml" "$home/libs.stamp" # last: an interrupted download, or another version, starts again
     fi
     have_java || ensure_tools
     if ! classes_ready; then
       rm -rf "$classes"
       mkdir -p "$classes"
-      touch "$home/classes.new" # before reading the sources, so that an edit during javac is not lost
+      touch "$home/classes.new" # before javac reads the sources, so that an edit meanwhile causes a new build
       javac -Xlint:all,-processing,-classfile -proc:none -cp "$libs/*" -d "$classes" "$here"/oracle/*.java >&2
       echo 'org.slf4j.simpleLogger.defaultLogLevel=error' >"$classes/simplelogger.properties"
       mv "$home/classes.new" "$home/classes.stamp"
@@ -87,7 +87,7 @@ install() {
 
 # ---- one broker ----------------------------------------------------------------------------------------------
 
-# The command line is compared, not only the id: ids are reused, and a zombie (whose command line is empty) is dead.
+# Compares the command line, not only the process ID: IDs are reused, and a zombie has an empty command line.
 alive() { # DIR N
   local pid
   pid=$(cat "$1/$2.pid" 2>/dev/null) && [[ -n $pid ]] || return 1
@@ -97,21 +97,21 @@ alive() { # DIR N
 launch() { # DIR N: start broker N and return at once
   local dir=$1 n=$2 jvm
   alive "$dir" "$n" && die "broker $n of $dir is running"
-  [[ -f $dir/$n.log ]] && mv "$dir/$n.log" "$dir/$n.log.$(date +%s%N)" # so that booted() looks at this run only
+  [[ -f $dir/$n.log ]] && mv "$dir/$n.log" "$dir/$n.log.$(date +%s%N)" # so that booted() reads the log of this run only
   read -ra jvm <"$dir/jvm"
-  # A session of its own: neither the end of this shell nor Ctrl-C in its terminal reaches the broker.
-  # The inner shell writes its own id and becomes java, so that the id is right whether or not setsid forks.
-  # Should DIR be gone by then (a start that was interrupted), nothing is started.
+  # A new session: neither the end of this shell nor Ctrl-C in its terminal reaches the broker.
+  # The inner shell writes its process ID and then executes java, so the ID is right whether or not setsid forks.
+  # If DIR is missing by then (after an interrupted start), nothing is started.
   # shellcheck disable=SC2016
   setsid bash -c 'echo $$ >"$0" && exec java "$@"' "$dir/$n.pid" "${jvm[@]}" -cp "$broker_cp" \
     kafka.Kafka "$dir/$n.properties" </dev/null >"$dir/$n.log" 2>&1 &
-  disown # or bash reports its end by signal
+  disown # otherwise bash prints a message when a signal ends it
 }
 
-# Printed after the broker has caught up with the metadata, is unfenced and accepts requests.
+# The broker logs this line after it has read the metadata log, is unfenced and accepts requests.
 booted() { grep -q 'Kafka Server started' "$1/$2.log" 2>/dev/null; } # DIR N
 
-await_boot() { # DIR N: 0 = up, 1 = died or too slow
+await_boot() { # DIR N: 0 = started, 1 = exited or timed out
   local end=$((SECONDS + boot_seconds)) born=0
   until booted "$1" "$2"; do
     if alive "$1" "$2"; then born=1; elif ((born || SECONDS > end - boot_seconds + 5)); then return 1; fi
@@ -120,7 +120,7 @@ await_boot() { # DIR N: 0 = up, 1 = died or too slow
   done
 }
 
-end_broker() { # DIR N SIGNAL: and wait for its end; KILL if the signal is not obeyed within 30 s
+end_broker() { # DIR N SIGNAL: stop broker N and wait for its end; after 30 s send KILL
   local pid signal=$3
   pid=$(cat "$1/$2.pid" 2>/dev/null) || return 0
   while alive "$1" "$2"; do
@@ -131,7 +131,7 @@ end_broker() { # DIR N SIGNAL: and wait for its end; KILL if the signal is not o
     done
     signal=KILL
   done
-  # The command line goes first, the sockets a moment later.
+  # The command line becomes empty before the sockets are closed, so wait for the end of the process.
   for _ in {1..50}; do
     grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$pid/status" || break
     sleep 0.1
@@ -139,7 +139,7 @@ end_broker() { # DIR N SIGNAL: and wait for its end; KILL if the signal is not o
   rm -f "$1/$2.pid"
 }
 
-cluster_dir() { # DIR: its absolute path; refuses a directory that start did not make, since stop deletes it
+cluster_dir() { # DIR: print its absolute path; fail if `start` did not create it, because `stop` deletes it
   [[ -f $1/cluster ]] || die "$1 is not a cluster of kafka.sh start"
   (cd "$1" && pwd)
 }
@@ -150,8 +150,8 @@ broker_number() { # DIR N
 
 # ---- a cluster -----------------------------------------------------------------------------------------------
 
-# Below the range from which outgoing connections get theirs (32768 and up), so that none is taken in between.
-# Two starts may still choose alike: the loser's broker dies on the bind and start tries again.
+# Ports are below the range of outgoing connections (32768 and up), which could take one before the broker binds it.
+# Two starts may still choose the same port: then one broker fails to bind, and start_cluster tries again.
 free_port() {
   local port
   for _ in {1..200}; do
@@ -165,7 +165,7 @@ free_port() {
   die "no free port"
 }
 
-properties() { # N BROKERS: the configuration of broker N
+properties() { # N BROKERS: print the configuration of broker N
   local n=$1 count=$2 i voters='' isr=1
   for ((i = 1; i <= count; i++)); do voters+=${voters:+,}$i@127.0.0.1:${ports[$((2 * i - 1))]}; done
   ((count == 1)) || isr=2
@@ -176,7 +176,7 @@ controller.quorum.voters=$voters
 listeners=PLAINTEXT://127.0.0.1:${ports[$((2 * n - 2))]},CONTROLLER://127.0.0.1:${ports[$((2 * n - 1))]}
 controller.listener.names=CONTROLLER
 log.dirs=$dir/data-$n
-# on, because we test that a reader never creates a topic
+# enabled, because a test checks that a reader never creates a topic
 auto.create.topics.enable=true
 delete.topic.enable=true
 num.partitions=1
@@ -186,31 +186,31 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=$count
 transaction.state.log.min.isr=$isr
 transaction.state.log.num.partitions=4
-# so that a fixture can leave a transaction open
+# long enough for the fixture with an open transaction
 transaction.max.timeout.ms=86400000
 group.initial.rebalance.delay.ms=0
 message.max.bytes=67108864
 replica.fetch.max.bytes=67108864
-# fixtures hold records of 1970: nothing may expire
+# fixtures have records of 1970, which must not expire
 log.retention.ms=-1
 log.cleaner.enable=true
 log.cleaner.threads=1
 log.cleaner.backoff.ms=500
 # the default, 128 MB, would be a third of a small broker's heap
 log.cleaner.dedupe.buffer.size=16777216
-# two preallocated files a partition; 10 MB each, the default, is much for a topic of 1,000 partitions
+# two preallocated files per partition; the default of 10 MB each is too much for a topic of 1,000 partitions
 log.index.size.max.bytes=1048576
-# a killed broker is noticed, and may register again, after this time
+# a killed broker is fenced, and may register again, after this time
 broker.session.timeout.ms=6000
 broker.heartbeat.interval.ms=1000
-# each broker a rack: a consumer that names one is sent to that follower (KIP-392)
+# one rack per broker: a consumer with a rack is redirected to the follower in it (KIP-392)
 broker.rack=rack-$n
 replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 ${KAFKA_DIRECT_KAFKA_PROPERTIES:-}
 P
 }
 
-boot_cluster() { # BROKERS: one attempt; sets dir and bootstrap
+boot_cluster() { # BROKERS: try once to start a cluster; sets dir and bootstrap
   local count=$1 n id formats=()
   ports=()
   bootstrap=''
@@ -235,7 +235,7 @@ boot_cluster() { # BROKERS: one attempt; sets dir and bootstrap
   for ((n = 1; n <= count; n++)); do
     await_boot "$dir" "$n" || { say "broker $n did not start:"; tail -n 30 "$dir/$n.log" >&2; return 1; }
   done
-  # Each has started; now each must also know of the others.
+  # Each broker has started. Wait until each also lists the others.
   ((count == 1)) || java "${client_jvm[@]}" -cp "$cp" Admin "$bootstrap" ready "$count" >&2
 }
 
@@ -253,7 +253,7 @@ start_cluster() { # BROKERS
 stop_cluster() { # DIR
   local file n
   [[ -n $1 && -f $1/cluster ]] || return 0
-  # KILL, since the data goes too: in order, a quorum whose majority has left would wait for minutes.
+  # KILL, because the data is deleted too: with TERM, the last brokers would wait minutes for a quorum.
   for file in "$1"/*.pid; do
     n=$(basename "$file" .pid)
     if alive "$1" "$n"; then kill -KILL "$(cat "$file")" 2>/dev/null || true; fi
@@ -275,15 +275,15 @@ run() { # BROKERS CMD...
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
   start_cluster "$count"
-  # This script may be killed where no trap helps (a CI time-out); then the watcher stops the brokers.
-  set -m # gives each job a process group of its own, by which it is ended whole
+  # If this script is killed without running its traps (a CI timeout), the watcher stops the brokers.
+  set -m # gives each job its own process group, so that a signal reaches the whole job
   "$self" --watch "$$" "$dir" </dev/null >/dev/null 2>&1 &
   watch=$!
   disown
   KAFKA_DIRECT_BOOTSTRAP=$bootstrap KAFKA_DIRECT_KAFKA_DIR=$dir KAFKA_DIRECT_KAFKA_CP=$cp "$@" </dev/null &
   child=$!
   set +m
-  # A foreground command would hold our traps back until it ends by itself: so it runs behind, and signals are passed on.
+  # Bash runs traps only after a foreground command ends, so the command runs in the background and gets our signals.
   trap 'kill "-$signal" -- "-$child" 2>/dev/null || true; signal=KILL' INT TERM HUP
   while
     rc=0
@@ -304,14 +304,14 @@ install) install ;;
 start)
   count=$(brokers "${1:-1}")
   dir=''
-  trap '[[ -z $dir ]] || stop_cluster "$dir"' EXIT # a start that fails or is interrupted leaves nothing behind
+  trap '[[ -z $dir ]] || stop_cluster "$dir"' EXIT # a start that fails or is interrupted is cleaned up
   trap 'exit 143' INT TERM HUP
   start_cluster "$count"
   trap - EXIT
   echo "BOOTSTRAP=$bootstrap DIR=$dir"
   ;;
 stop)
-  [[ -d ${1:?DIR} ]] || exit 0 # gone already: fine
+  [[ -d ${1:?DIR} ]] || exit 0 # already stopped
   dir=$(cluster_dir "$1")
   stop_cluster "$dir"
   ;;

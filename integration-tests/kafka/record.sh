@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Records small fixtures from a real Kafka into integration-tests/recorded, for the tests that run without one:
-# the batches of each partition as they lie in the broker's log, which is what a Fetch answers, and what the reference
-# Java consumer reads of them. See README.md next to this file.
+# Records small fixtures from a real Kafka into integration-tests/recorded, for the tests that run without one.
+# It stores the batches of each partition from the broker's log, which are the bytes of a Fetch response, and the
+# records that the reference Java consumer reads from them. See README.md next to this file.
 #
-#   record.sh        records everything anew; look at the difference before committing it
+#   record.sh        records everything again; review the difference before you commit it
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,7 +21,7 @@ rm -rf "$out"
 mkdir -p "$out"
 for name in "${fixtures[@]}"; do
   topic=recorded-$name
-  partitions=1 # of the codecs one partition is enough
+  partitions=1 # one partition is enough for a codec fixture
   [[ $name != tx* ]] || partitions=2
   for isolation in read_uncommitted read_committed; do
     "$kafka" java Dump "$BOOTSTRAP" "$isolation" "$DIR/dump" "$topic"
@@ -29,7 +29,7 @@ for name in "${fixtures[@]}"; do
       "$DIR/dump" >"$out/$name.$isolation.jsonl"
   done
   for ((p = 0; p < partitions; p++)); do
-    cat "$DIR/data-1/$topic-$p"/*.log >"$out/$name-$p.batches" # segments sort by their first offset
+    cat "$DIR/data-1/$topic-$p"/*.log >"$out/$name-$p.batches" # segment files are named by their first offset
   done
 done
 du -b --max-depth=0 "$out"

@@ -1,4 +1,4 @@
-//! What a test needs of a cluster beyond reading it: topics, records and commits.
+//! Helpers that change a cluster for a test: create topics, write records, commit offsets.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ pub trait TestCluster: Sync {
 
 /// Commits `offset` for `group` without being its member, as tools do (OffsetCommit version 2).
 pub async fn commit(cluster: &impl TestCluster, group: &str, topic: &str, p: i32, offset: i64) {
-    // Asking for the group's offsets first makes the broker create the topic that keeps them.
+    // This request makes the broker create the topic that stores committed offsets.
     let partition = [TopicPartition::new(topic, p)];
     connect(cluster).await.committed_offsets(group, &partition).await.unwrap();
     let string = |text: &str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
@@ -56,19 +56,19 @@ pub async fn commit(cluster: &impl TestCluster, group: &str, topic: &str, p: i32
         stream.read_exact(&mut response).await.unwrap();
         match *response.last_chunk::<2>().unwrap() {
             [0, 0] => return,
-            // The coordinator loads.
+            // The coordinator is loading, not available or not this broker.
             [0, 14..=16] => tokio::time::sleep(Duration::from_millis(50)).await,
-            code => panic!("OffsetCommit answered {code:?}"),
+            code => panic!("OffsetCommit failed with error code {code:?}"),
         }
     }
 }
 
-/// A connection under test. Its first bootstrap server is dead, on purpose.
+/// Connects with default settings. The first bootstrap server is unreachable on purpose.
 pub async fn connect(cluster: &impl TestCluster) -> Cluster {
     connect_with(cluster, |config| config).await
 }
 
-/// A connection under test with settings of its own.
+/// Connects with `settings` applied. The first bootstrap server is unreachable on purpose.
 pub async fn connect_with(
     cluster: &impl TestCluster,
     settings: impl FnOnce(ClusterConfig) -> ClusterConfig,
@@ -78,7 +78,7 @@ pub async fn connect_with(
     Cluster::connect(settings(ClusterConfig::new(servers))).await.unwrap()
 }
 
-/// A topic's name that no other test uses, in this run or an earlier one on the same cluster.
+/// Returns a topic name that no other test uses, in this run or an earlier one on the same cluster.
 #[must_use]
 pub fn unique(name: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -95,7 +95,7 @@ pub struct Written {
 }
 
 impl Written {
-    /// A record whose key, value and timestamp follow from `number`.
+    /// Returns the record whose key, value and timestamp are derived from `number`.
     #[must_use]
     pub fn numbered(number: i64) -> Self {
         let key = (number % 3 != 0).then(|| format!("key-{number}").into_bytes());
@@ -110,7 +110,7 @@ impl Written {
     }
 }
 
-/// The writing side, through an independent client.
+/// Writes to a cluster through an independent client (rskafka).
 #[derive(Debug)]
 pub struct Writer(Client);
 
@@ -160,7 +160,7 @@ impl Writer {
         }
     }
 
-    /// Writes records `numbers`, in batches of `size`.
+    /// Writes the numbered records of the range `numbers`, in batches of `size` records.
     pub async fn write_numbered(
         &self,
         topic: &str,
@@ -173,7 +173,7 @@ impl Writer {
         self.write(topic, partition, &batches, Compression::NoCompression).await;
     }
 
-    /// Moves the log start, as `kafka-delete-records` does.
+    /// Moves the log start offset to `offset`, as `kafka-delete-records` does.
     pub async fn trim(&self, topic: &str, partition: i32, offset: i64) {
         self.partition(topic, partition).await.delete_records(offset, 10_000).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! What the reference Java client reads, as `Dump` of the oracle writes it: to compare with.
+//! Parses the output of the oracle class `Dump`: the records that the reference Java client reads.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::rows::{Header, Row};
 
-/// What the Java consumer read of one topic.
+/// The records that the Java consumer read from one topic.
 #[derive(Debug, Default)]
 pub struct Dump {
     pub rows: Vec<Row>,
-    /// Size and SHA-256 of values that are too large to be printed, by partition and offset.
+    /// Size in bytes and SHA-256 of values too large to be printed, by partition and offset.
     pub large: BTreeMap<(i32, i64), (usize, String)>,
-    /// Log start and readable end of each partition.
+    /// Log start offset and readable end (exclusive) of each partition.
     pub bounds: BTreeMap<i32, (i64, i64)>,
 }
 
@@ -42,7 +42,7 @@ fn bytes(text: &str) -> Vec<u8> {
     STANDARD.decode(text).unwrap()
 }
 
-/// The dump of each topic in `text`.
+/// Parses `text`, one JSON object a line, into one dump per topic.
 #[must_use]
 pub fn parse(text: &str) -> BTreeMap<String, Dump> {
     let mut dumps: BTreeMap<String, Dump> = BTreeMap::new();
@@ -82,7 +82,7 @@ fn header((key, value): (String, Option<String>)) -> Header {
     (String::from_utf8_lossy(&bytes(&key)).into_owned(), value.as_deref().map(bytes))
 }
 
-/// Compares what we read of a topic with what the Java consumer read.
+/// Asserts that the records we read from a topic equal those that the Java consumer read.
 pub fn assert_same(name: &str, mut ours: Vec<Row>, theirs: &Dump) {
     ours.sort();
     assert_eq!(ours.len(), theirs.rows.len(), "{name}: number of records");

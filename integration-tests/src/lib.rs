@@ -1,9 +1,9 @@
-//! One guarantee suite, two kinds of cluster.
+//! A test suite of the engine's guarantees, for the embedded broker and for real Apache Kafka.
 //!
-//! **Promises:** every function of [`suite`] states one property, needs only a [`cluster::TestCluster`]
-//! and passes on the embedded broker and on real Apache Kafka alike.
+//! **Promises:** every function of [`suite`] tests one property and needs only a
+//! [`cluster::TestCluster`]. It passes on the embedded broker and on real Apache Kafka.
 //!
-//! **Out of scope:** which of the two it runs on.
+//! **Out of scope:** the kind of the cluster. No function depends on it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,8 +22,9 @@ pub mod dump;
 pub mod rows;
 pub mod suite;
 
-/// Runs every property of the suite against a cluster: `guarantees!(expression)`, where the
-/// expression is awaited to a [`cluster::TestCluster`].
+/// Declares one test per property of the suite.
+///
+/// In `guarantees!(expression)`, the expression is a future of a [`cluster::TestCluster`].
 #[macro_export]
 macro_rules! guarantees {
     ($cluster:expr) => {

@@ -1,4 +1,4 @@
-//! Arrow batches as plain rows, for comparing.
+//! Converts Arrow batches to plain rows, which tests compare.
 
 use kafka_direct::arrow::array::{
     Array, RecordBatch,
@@ -8,10 +8,10 @@ use kafka_direct::arrow::array::{
 
 use crate::cluster::Written;
 
-/// A header: key and value.
+/// Key and value of a record header.
 pub type Header = (String, Option<Vec<u8>>);
 
-/// One record, every column of it.
+/// One record with all of its columns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row {
     pub topic: String,
@@ -25,7 +25,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether this is `written`, wherever it was written.
+    /// Whether the row has the key, value and timestamp of `written`; its offset does not matter.
     #[must_use]
     pub fn is(&self, written: &Written) -> bool {
         self.key == written.key
@@ -34,7 +34,7 @@ impl Row {
     }
 }
 
-/// The rows of batches read with all columns.
+/// Converts batches that were read with all columns to rows.
 #[must_use]
 pub fn rows(batches: &[RecordBatch]) -> Vec<Row> {
     batches.iter().flat_map(rows_of).collect()

@@ -1,4 +1,4 @@
-//! The guarantee suite on the embedded broker, and what only a broker with faults can show.
+//! The guarantee suite on the embedded broker, and tests of broker faults.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use kafka_direct_integration_tests::{cluster::TestCluster, guarantees};
 mod faults;
 mod recorded;
 
-/// A broker of the test's own. It creates topics that metadata requests name, if they let it.
+/// A broker for one test, which creates the topics of a Metadata request that allows it.
 struct Embedded(Broker);
 
 impl TestCluster for Embedded {

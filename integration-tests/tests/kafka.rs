@@ -1,5 +1,6 @@
-//! The guarantee suite on real Apache Kafka, and the fixtures read record by record against the
-//! reference Java client. Fails without a broker: run it through `integration-tests/kafka/kafka.sh`.
+//! The guarantee suite on real Apache Kafka, and the fixtures compared with the Java client.
+//!
+//! The tests fail without a broker: run them through `integration-tests/kafka/kafka.sh run`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Three real brokers, of which one dies while it is read. Run it through `kafka.sh run3`.
+//! A read from three real brokers, one of which is killed. Run it through `kafka.sh run3`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +28,7 @@ fn kafka(arguments: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_killed_mid_read_loses_and_doubles_nothing() {
+async fn a_broker_killed_mid_read_loses_and_duplicates_nothing() {
     let (bootstrap, dir) = (variable("KAFKA_DIRECT_BOOTSTRAP"), variable("KAFKA_DIRECT_KAFKA_DIR"));
     let topic = unique("survives");
     kafka(&["java", "Admin", &bootstrap, "create", &topic, "6", "3", "min.insync.replicas=2"]);
@@ -54,7 +54,7 @@ async fn a_broker_killed_mid_read_loses_and_doubles_nothing() {
                 while let Some(batch) = batches.try_next().await? {
                     let own = rows(&[batch]).into_iter().map(|row| row.offset);
                     seen.lock()[partition].extend(own);
-                    // Slow enough that the broker dies in the middle of every range.
+                    // Slow enough that the broker is killed in the middle of every range.
                     tokio::time::sleep(Duration::from_millis(25)).await;
                 }
                 Ok(())
@@ -66,7 +66,7 @@ async fn a_broker_killed_mid_read_loses_and_doubles_nothing() {
         tokio::task::yield_now().await;
     }
     tokio::task::spawn_blocking(move || kafka(&["kill", &dir, &node])).await.unwrap();
-    assert!(!read.is_finished(), "the read was to be under way when the broker died");
+    assert!(!read.is_finished(), "the read finished before the broker was killed");
     read.await.unwrap().unwrap();
     for offsets in offsets.lock().iter() {
         assert_eq!(*offsets, (0..20_000).collect::<Vec<_>>());

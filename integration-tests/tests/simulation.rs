@@ -1,5 +1,6 @@
-//! The real fetch path under simulated time: an in-memory broker, a paused clock, random logs and
-//! random faults from a seed. A failure prints its seed; `SEED=n` replays it alone.
+//! Simulation of the fetch path: an in-memory broker, a paused clock, random logs and faults.
+//!
+//! A seed determines each run. A failure prints its seed, and `SEED=n` replays it alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +22,7 @@ use kafka_direct_broker::{
 };
 use kafka_direct_integration_tests::rows::rows;
 
-/// A small generator of its own, so that a seed means the same for ever (splitmix64).
+/// Random number generator (splitmix64), with the same numbers for a seed in every version.
 struct Random(u64);
 
 impl Random {
@@ -38,7 +39,7 @@ impl Random {
     }
 }
 
-/// Connections into the broker's memory.
+/// Connects to the broker in memory.
 #[derive(Debug)]
 struct InMemory(Arc<Broker>);
 
@@ -49,10 +50,10 @@ impl Transport for InMemory {
     }
 }
 
-/// What one partition holds: (offset, visible under read_committed) of every record.
+/// The records of one partition: offset, and whether it is visible under `read_committed`.
 type Log = Vec<(i64, bool)>;
 
-/// Writes a random log: plain batches, holes, transactions that interleave, commit and abort.
+/// Writes a random log: plain batches, holes, and interleaved transactions that commit or abort.
 fn write_log(random: &mut Random, broker: &Broker, partition: i32) -> Log {
     let (mut log, mut at) = (Log::new(), 0i64);
     let mut open: Vec<(i64, Vec<usize>)> = Vec::new();
@@ -112,30 +113,29 @@ fn write_log(random: &mut Random, broker: &Broker, partition: i32) -> Log {
     log
 }
 
-/// Makes any node the leader, under the next epoch. Nothing is lost by it.
+/// Makes a random node the leader, in the next epoch, without data loss.
 fn elect(random: &mut Random, broker: &Broker, partition: i32) {
     let node = 1 + random.below(broker.addresses().len() as u64) as i32;
     broker.set_leader("t", partition, Some(node)).unwrap();
 }
 
 fn plan_faults(random: &mut Random, broker: &Broker) {
-    // An empty response that claims a complete log is a lie, and so is rubbish; no client can tell many
-    // of them in a row from a hole or a broken broker. Two are within what is asked again.
-    let mut lies = 2;
+    // No client can distinguish many false responses in a row from a hole or a broken broker. False
+    // are empty responses with a full high watermark, and malformed ones. Two of them are retried.
+    let mut false_responses = 2;
     for _ in 0..random.below(30) {
         let fault = match random.below(8) {
             0 => Fault::Cut,
             1 => Fault::CutAfter(random.below(3000) as usize),
-            2 if lies > 0 => {
-                lies -= 1;
+            2 if false_responses > 0 => {
+                false_responses -= 1;
                 Fault::Empty
             }
             3 => Fault::Delay(Duration::from_millis(random.below(40_000))),
             4 => Fault::Throttle(Duration::from_millis(random.below(2000))),
-            // Behind the fields of a small response: in the records, where a checksum is.
             5 => Fault::ErrorCode([3, 5, 6, 9, 56, 74, 75, 78, 100][random.below(9) as usize]),
-            6 if lies > 0 => {
-                lies -= 1;
+            6 if false_responses > 0 => {
+                false_responses -= 1;
                 Fault::Raw(vec![0xff; 1 + random.below(40) as usize].into())
             }
             _ => Fault::Delay(Duration::ZERO),
@@ -204,7 +204,7 @@ async fn run(seed: u64) {
         .collect();
     assert_eq!(read, expected);
     let queued = cluster.fetch_metrics().queued_bytes;
-    assert_eq!(queued, 0, "bytes are still held");
+    assert_eq!(queued, 0, "bytes are still queued");
 }
 
 #[test]

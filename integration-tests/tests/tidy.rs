@@ -1,6 +1,6 @@
-//! The repository's own rules, as far as neither rustc nor clippy can check them.
+//! Checks of the repository's own rules that neither rustc nor clippy can check.
 //!
-//! Each test collects everything that breaks its rule and names it, so one run is enough.
+//! Each test reports everything that breaks its rule, so one run is enough.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,13 +16,13 @@ use std::{
 mod code_map;
 mod plain_words;
 
-/// Lines of one source file, the inline tests module left out.
+/// Most lines of a source file, without its inline module `tests`.
 const SOURCE_LINES: usize = 500;
 const README_LINES: usize = 150;
 const ARCHITECTURE_LINES: usize = 150;
 const ADR_LINES: usize = 60;
 
-/// Crates in floor order: a crate depends only on crates of lower floors.
+/// Crates by layer, lowest first: a crate depends only on crates of lower layers.
 const LAYERS: &[&[&str]] = &[
     &["kafka-direct-core"],
     &["kafka-direct-driver", "kafka-direct-wire", "kafka-direct-worker", "kafka-direct-broker"],
@@ -31,14 +31,14 @@ const LAYERS: &[&[&str]] = &[
     &["kafka-direct-cli"],
 ];
 
-/// What a pure crate must not depend on, not even for its tests.
+/// Crates that a pure crate must not depend on, not even for its tests.
 const PURE: &[(&str, &[&str])] = &[
     ("kafka-direct-core", &["tokio", "kafka-protocol", "futures", "arrow-array"]),
     ("kafka-direct-driver", &["tokio", "kafka-protocol", "futures", "arrow-array"]),
     ("kafka-direct-worker", &["tokio", "kafka-protocol", "futures"]),
 ];
 
-/// Names that say nothing about what a module is for.
+/// Module names that are banned because they do not describe the module's purpose.
 const EMPTY_NAMES: &[&str] = &[
     "common",
     "data",
@@ -52,7 +52,7 @@ const EMPTY_NAMES: &[&str] = &[
     "utils",
 ];
 
-/// Never looked at: what a build or the version control leaves behind.
+/// Folders that are not checked: output of builds and data of the version control.
 const SKIPPED: &[&str] = &["target", ".git", "node_modules"];
 
 fn root() -> PathBuf {
@@ -63,12 +63,12 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The path as people write it, from the root on.
+/// Returns the path from the repository's root, as reports show it.
 fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
-/// Every file below `folder`, in order; nothing if the folder does not exist.
+/// Returns every file below `folder`, sorted; none if the folder does not exist.
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut entries: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -88,14 +88,14 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// All Rust sources of the project.
+/// Returns all Rust sources of the project.
 fn sources() -> Vec<PathBuf> {
     let folders = ["crates", "integration-tests", "benches"];
     let files = folders.iter().flat_map(|folder| files_below(&root().join(folder)));
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// Folders of the crates, in order.
+/// Returns the folders of the crates, sorted.
 fn crates() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("crates")).unwrap();
     let mut folders: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -108,13 +108,13 @@ fn folder_name(folder: &Path) -> String {
     folder.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// The crate's `lib.rs`, or `main.rs` where there is no library.
+/// Returns the crate's `lib.rs`, or `main.rs` if it has no library.
 fn crate_root(folder: &Path) -> PathBuf {
     let lib = folder.join("src/lib.rs");
     if lib.exists() { lib } else { folder.join("src/main.rs") }
 }
 
-/// Names in the dependency sections of a manifest: `(name, is_for_tests)`.
+/// Returns the names in the dependency sections of a manifest: `(name, is_for_tests)`.
 fn dependencies(manifest: &str) -> Vec<(String, bool)> {
     let mut section = String::new();
     let mut found = Vec::new();
@@ -174,13 +174,13 @@ fn no_module_has_a_name_that_says_nothing() {
 }
 
 #[test]
-fn nothing_is_left_for_later_and_no_path_of_a_machine_is_named() {
-    // Taken apart, so that this file does not break its own rule.
+fn no_unfinished_work_is_marked_and_no_path_of_a_machine_is_named() {
+    // In two parts, so that this file does not break its own rule.
     let markers = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
     let paths = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("../sha", "red")];
     let mut broken = Vec::new();
     for file in files_below(&root()) {
-        // What is not text cannot be broken by a word.
+        // Binary files are not checked.
         let Ok(text) = fs::read_to_string(&file) else { continue };
         for (number, line) in (1..).zip(text.lines()) {
             let mut words = line.split(|letter: char| !letter.is_alphanumeric());
@@ -220,19 +220,19 @@ fn a_crates_folder_is_its_name_and_its_root_says_what_it_promises() {
 
 #[test]
 fn crates_depend_only_on_lower_layers() {
-    let floor = |name: &str| LAYERS.iter().position(|crates| crates.contains(&name));
+    let layer = |name: &str| LAYERS.iter().position(|crates| crates.contains(&name));
     let mut broken = Vec::new();
     for folder in crates() {
         let name = folder_name(&folder);
-        let Some(own) = floor(&name) else {
-            broken.push(format!("{name}: has no floor; give it one in this test"));
+        let Some(own) = layer(&name) else {
+            broken.push(format!("{name}: has no layer; add it to LAYERS in this test"));
             continue;
         };
         for (other, for_tests) in dependencies(&read(&folder.join("Cargo.toml"))) {
-            // A test may look sideways (at the embedded broker), never up.
-            let allowed = floor(&other).is_none_or(|f| f < own || (for_tests && f == own));
+            // Tests may use crates of the same layer (the embedded broker), never of a higher one.
+            let allowed = layer(&other).is_none_or(|l| l < own || (for_tests && l == own));
             if !allowed {
-                broken.push(format!("{name} depends on {other}, which is not on a lower floor"));
+                broken.push(format!("{name} depends on {other}, which is not in a lower layer"));
             }
         }
     }
@@ -280,14 +280,14 @@ fn documents_keep_to_their_length() {
     check(&broken);
 }
 
-/// The text of each fenced block of `language` in a document.
+/// Returns the text of each fenced block of `language` in a document.
 fn fenced(markdown: &str, language: &str) -> Vec<String> {
     let opening = format!("```{language}\n");
     let blocks = markdown.split(&opening).skip(1);
     blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
-/// The examples in a file's own documentation, as a reader of the rendered page sees them.
+/// Returns the examples in a file's module documentation, without their hidden lines.
 fn doctests(source: &str) -> Vec<String> {
     let text: String = source
         .lines()
@@ -333,7 +333,7 @@ fn every_link_of_a_document_leads_to_a_file() {
             let path = target.split('#').next().unwrap_or_default();
             let is_elsewhere = path.is_empty() || path.contains("://");
             if !is_elsewhere && !file.parent().unwrap().join(path).exists() {
-                broken.push(format!("{}: {target} leads nowhere", shown(file)));
+                broken.push(format!("{}: the link's target {target} does not exist", shown(file)));
             }
         }
     }

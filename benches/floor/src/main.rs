@@ -1,16 +1,18 @@
-//! `floor BOOTSTRAP TOPIC drain|views [ROUNDS]`: the bar that the reader is measured against.
+//! `floor BOOTSTRAP TOPIC drain|views [ROUNDS]`: the baseline that the reader is compared with.
 //!
-//! One thread, blocking sockets, one connection per leader, the next Fetch sent before the last
-//! response is decoded. `drain` walks batch headers and throws the bytes away. `views` checks the
-//! CRC, decompresses, parses every record and builds offset and timestamp columns plus 16-byte
-//! Arrow views of key and value. Headers are stepped over, nothing is projected, aborted
-//! transactions are not left out.
+//! It uses one thread, blocking sockets and one connection per leader. It sends the next Fetch
+//! before it decodes the last response.
 //!
-//! It is a yardstick in a workspace of its own, not part of the product and not code to ship: it
-//! has `unsafe` in it, handles no error, and panics on any input that it does not expect.
+//! - `drain` walks batch headers and discards the bytes.
+//! - `views` checks the CRC, decompresses, and parses every record. It builds offset and timestamp
+//!   columns and 16-byte Arrow views of key and value. It skips headers, projects no columns and
+//!   does not filter aborted transactions.
 //!
-//! Prints one JSON line a round: records, value bytes, wire bytes, requests, wall, user and system
-//! seconds, peak resident memory.
+//! It is a measuring tool in its own workspace, not part of the product. It has `unsafe` code,
+//! handles no error, and panics on unexpected input.
+//!
+//! It prints one JSON line per round: records, value bytes, wire bytes, requests, wall, user and
+//! system seconds, peak resident memory.
 
 use std::{
     collections::BTreeMap,

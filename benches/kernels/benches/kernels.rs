@@ -1,7 +1,7 @@
-//! The kernels by time: plan, decode by codec and size, projections, many decoders, two threads.
+//! Times of the kernels: plan, decode by codec and size, projections, many decoders, two threads.
 //!
-//! `just bench` runs all, `just bench decode` those with the word in their name. Inputs lie in the
-//! caches of the processor, as a response does that was read from a socket a moment ago.
+//! `just bench` runs all, and `just bench decode` runs those with the word in their name. Inputs
+//! are in the processor's caches, like a response that was just read from a socket.
 
 use divan::{
     Bencher,
@@ -17,9 +17,9 @@ use kafka_direct_kernels::{
 };
 use kafka_direct_worker::{Column, Columns, DecodeOptions};
 
-/// About as much as one partition brings in one response, before compression.
+/// Typical bytes of one partition in one response, before compression.
 const RESPONSE_BYTES: usize = 1 << 20;
-/// A full batch of the loads of `benches/compare`, before compression.
+/// Bytes of a full batch of the loads of `benches/compare`, before compression.
 const BATCH_BYTES: usize = 128 << 10;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
@@ -48,14 +48,14 @@ const fn bytes_of(values: Values) -> usize {
     }
 }
 
-/// A response of about `bytes` in full batches.
+/// Builds a response of about `bytes` in full batches.
 fn response(values: Values, codec: Codec, bytes: usize) -> Response {
     let records_per_batch = BATCH_BYTES / bytes_of(values);
     let recipe = Recipe { values, codec, records_per_batch };
     Response::new(recipe.write(bytes / bytes_of(values)).unwrap(), 0)
 }
 
-/// With records and bytes of records (before compression) a second.
+/// Makes the bench report records, and bytes of records before compression, per second.
 fn counted<'a, 'b>(bencher: Bencher<'a, 'b>, records: usize, bytes: usize) -> Bencher<'a, 'b> {
     bencher.counter(ItemsCount::new(records)).counter(BytesCount::new(bytes))
 }
@@ -67,7 +67,7 @@ fn decode(bencher: Bencher<'_, '_>, response: &Response, columns: Columns) {
         .bench(|| divan::black_box(response).decode(&options).unwrap());
 }
 
-/// A plan, items are partitions: time grows as they do.
+/// Plans `count` partitions, which are the items; the time is proportional to them.
 #[divan::bench(args = [1_000, 10_000, 100_000])]
 fn plan(bencher: Bencher<'_, '_>, count: usize) {
     let states = partitions(count);
@@ -78,7 +78,7 @@ fn plan(bencher: Bencher<'_, '_>, count: usize) {
         .bench_values(|states| plan_all(&selection, states).unwrap());
 }
 
-/// The same, each partition cut into ten.
+/// Plans `count` partitions, each split into ten ranges.
 #[divan::bench(args = [1_000, 10_000, 100_000])]
 fn plan_split(bencher: Bencher<'_, '_>, count: usize) {
     let states = partitions(count);
@@ -89,7 +89,7 @@ fn plan_split(bencher: Bencher<'_, '_>, count: usize) {
         .bench_values(|states| plan_all(&selection, states).unwrap());
 }
 
-/// All default columns, by codec.
+/// Decodes all default columns, by codec.
 mod decode {
     use super::*;
 
@@ -108,7 +108,7 @@ mod decode {
         decode(bencher, &response(LETTERS_1024, codec(name), RESPONSE_BYTES), Columns::default());
     }
 
-    /// Batches of one record of 100 B.
+    /// Decodes batches of one record of 100 B.
     #[divan::bench(args = CODECS)]
     fn tiny(bencher: Bencher<'_, '_>, name: &str) {
         let recipe = Recipe { values: LETTERS_100, codec: codec(name), records_per_batch: 1 };
@@ -117,7 +117,7 @@ mod decode {
     }
 }
 
-/// 232 B of JSON, not compressed: what is asked for decides what is done.
+/// Reads uncompressed JSON of 232 B with different columns, which determine the work.
 #[divan::bench(args = ["checksums", "count", "no columns", "offset, timestamp", "value views", "key, value views", "default"])]
 fn columns(bencher: Bencher<'_, '_>, asked: &str) {
     let response = response(JSON_232, Codec::None, RESPONSE_BYTES);
@@ -141,12 +141,12 @@ fn columns(bencher: Bencher<'_, '_>, asked: &str) {
     decode(bencher, &response, columns);
 }
 
-/// 16 MiB of 232 B JSON in as many responses, each with a decoder of its own.
+/// Decodes 16 MiB of 232 B JSON, divided into `partitions` responses with one decoder each.
 #[divan::bench(args = [1, 10, 100, 1_000])]
 fn responses(bencher: Bencher<'_, '_>, partitions: usize) {
     let one = response(JSON_232, Codec::None, (16 << 20) / partitions);
     let options = DecodeOptions::new();
-    // Bytes of their own, as each partition has them.
+    // Every response has its own bytes, as every partition has.
     let responses: Vec<Response> = (0..partitions)
         .map(|_| {
             let mut own = one.clone();
@@ -160,8 +160,9 @@ fn responses(bencher: Bencher<'_, '_>, partitions: usize) {
     });
 }
 
-/// One thread, and two at once on responses of their own: as long as decoders share nothing, both
-/// take the time that one takes, and together do twice as much.
+/// Decodes on one thread, and on two at once with separate responses.
+///
+/// While decoders share nothing, two threads take the time of one and decode twice as much.
 #[divan::bench(args = ["none", "lz4", "zstd"], threads = [1, 2])]
 fn threads(bencher: Bencher<'_, '_>, name: &str) {
     let response = response(JSON_232, codec(name), RESPONSE_BYTES);

@@ -1,4 +1,4 @@
-//! Kafka batches (format v2) as Kafka's own producer writes them.
+//! Writes Kafka batches (format v2) as Kafka's own producer does.
 
 use std::io::{self, Write as _};
 
@@ -8,38 +8,39 @@ use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 
 use crate::values::Values;
 
-/// First byte that the CRC covers.
+/// Index of the first byte that the CRC covers.
 pub const CHECKED_FROM: usize = 21;
 /// Bytes before the part that a batch's length field counts.
 const PREFIX_BYTES: usize = 12;
-/// Milliseconds since 1970-01-01 UTC of the first record; each further one is a millisecond later.
+/// Timestamp of the first record, in milliseconds since 1970-01-01 UTC; each next one is 1 ms
+/// later.
 const FIRST_TIMESTAMP: i64 = 1_767_225_600_000;
-/// How much of a batch Kafka's producer puts into one block of snappy.
+/// Bytes of a batch that Kafka's producer compresses into one snappy block.
 const SNAPPY_BLOCK_BYTES: usize = 32 << 10;
 
-/// How batches are cut and what they hold.
+/// The codec, values and number of records of the batches to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
     pub values: Values,
     pub codec: Codec,
-    /// Records of one batch.
+    /// Number of records in one batch.
     pub records_per_batch: usize,
 }
 
-/// Batches back to back, as one partition's part of a Fetch response.
+/// Consecutive batches, like one partition's records in a Fetch response.
 #[derive(Debug, Clone)]
 pub struct Batches {
     pub bytes: Bytes,
     pub records: usize,
-    /// Bytes of the records before compression.
+    /// Bytes of all records before compression.
     pub plain_bytes: usize,
 }
 
 impl Recipe {
-    /// Batches of `records` records from offset 0 on.
+    /// Writes `records` records from offset 0 on, in batches.
     ///
     /// # Errors
-    /// Those of a codec.
+    /// Errors of the codec.
     pub fn write(&self, records: usize) -> io::Result<Batches> {
         let (mut bytes, mut plain_bytes) = (Vec::new(), 0);
         for base in (0..records).step_by(self.records_per_batch) {
@@ -118,7 +119,7 @@ const fn codec_bits(codec: Codec) -> i16 {
     }
 }
 
-/// With the levels and block sizes that Kafka's producer has by default.
+/// Compresses records with the default levels and block sizes of Kafka's producer.
 fn compress(codec: Codec, plain: Vec<u8>) -> io::Result<Vec<u8>> {
     match codec {
         Codec::None => Ok(plain),

@@ -1,7 +1,7 @@
-//! What the kernels run on: Kafka batches, fetched responses and partitions, the same on every machine.
+//! Inputs of the kernels: Kafka batches, fetched responses and partitions.
 //!
-//! Nothing here talks to a broker. Whoever wants to know what a change costs on a wire asks
-//! `benches/compare`.
+//! They are the same on every machine, and need no broker. `benches/compare` measures reads from
+//! a broker.
 
 pub mod batches;
 pub mod partitions;

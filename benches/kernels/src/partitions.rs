@@ -1,14 +1,14 @@
-//! A cluster's partitions, planned.
+//! Partitions of a cluster as input of a plan.
 
 use std::sync::Arc;
 
 use kafka_direct_core::{Offset, TopicId, TopicPartition, Watermarks};
 use kafka_direct_driver::{DriverError, Lookups, PartitionState, Selection, plan};
 
-/// Partitions of one topic.
+/// Number of partitions of one topic.
 const PER_TOPIC: usize = 100;
 
-/// `count` partitions with records, in the order in which no broker promises to name them.
+/// Returns `count` partitions with records in a mixed order, since brokers guarantee no order.
 #[must_use]
 pub fn partitions(count: usize) -> Vec<PartitionState> {
     let mut states: Vec<PartitionState> = Vec::with_capacity(count);
@@ -25,7 +25,7 @@ pub fn partitions(count: usize) -> Vec<PartitionState> {
             });
         }
     }
-    // A step without a common divisor visits each once.
+    // A step without a common divisor with `count` visits each partition once.
     let step = (0..).map(|more| count * 618 / 1000 + 1 + more).find(|step| gcd(*step, count) == 1);
     let step = step.unwrap_or(1);
     (0..count).map(|number| states[number * step % count].clone()).collect()
@@ -35,10 +35,10 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Plans everything that `partitions` hold; how many ranges.
+/// Plans a read of `partitions` and returns the number of ranges.
 ///
 /// # Errors
-/// As those of `plan`.
+/// Those of `plan`.
 pub fn plan_all(
     selection: &Selection,
     partitions: Vec<PartitionState>,

@@ -1,4 +1,4 @@
-//! Fetch responses, and the ways the engine reads one.
+//! Fetch responses, and the kernels that read one.
 
 use kafka_direct_core::{
     Fetched, IsolationLevel, Offset, OffsetRange, PlannedRange, TopicPartition, walk,
@@ -7,7 +7,7 @@ use kafka_direct_worker::{DecodeOptions, RangeDecoder, WorkerError, scan};
 
 use crate::batches::{Batches, CHECKED_FROM};
 
-/// One partition's response with the range it responds.
+/// One partition's part of a Fetch response, and the range that it covers.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub planned: PlannedRange,
@@ -17,13 +17,14 @@ pub struct Response {
 }
 
 impl Response {
-    /// The response to a Fetch of all of `batches`, which are those of partition `partition`.
+    /// Builds the response to a Fetch of all `batches` of partition `partition`.
     #[must_use]
     pub fn new(batches: Batches, partition: i32) -> Self {
         let Batches { bytes, records, plain_bytes } = batches;
         let (from, until) = (Offset::ZERO, Offset::new(records as i64));
         let topic_partition = TopicPartition::new("orders", partition);
-        let range = OffsetRange::new(topic_partition, from, until).expect("it runs forwards");
+        let range =
+            OffsetRange::new(topic_partition, from, until).expect("the start is not after the end");
         let fetched = Fetched {
             fetch_offset: from,
             next: until,
@@ -38,10 +39,10 @@ impl Response {
         Self { planned, fetched, records, plain_bytes }
     }
 
-    /// Decodes the response by a decoder of its own and drops each Arrow batch; how many rows.
+    /// Decodes the response with a new decoder, drops each Arrow batch, and returns the row count.
     ///
     /// # Errors
-    /// As the decoder's.
+    /// Those of the decoder.
     pub fn decode(&self, options: &DecodeOptions) -> Result<usize, WorkerError> {
         let mut decoder = RangeDecoder::new(&self.planned, options.clone());
         decoder.push(self.fetched.clone())?;
@@ -55,12 +56,12 @@ impl Response {
     /// Counts the records of the response.
     ///
     /// # Errors
-    /// As those of `scan`.
+    /// Those of `scan`.
     pub fn scan(&self, options: &DecodeOptions) -> Result<usize, WorkerError> {
         Ok(scan(&self.planned, &self.fetched, options)? as usize)
     }
 
-    /// The checksums of all batches, which no way of reading them goes without.
+    /// Computes the checksums of all batches, as every kernel that reads batches does.
     #[must_use]
     pub fn checksums(&self) -> u32 {
         walk(&self.fetched.records)

@@ -1,18 +1,18 @@
-//! Records as topics hold them: letters, or JSON of an order.
+//! Keys and values of records: random letters, or a JSON order.
 
 use bytes::Bytes;
 
-/// What a record's value looks like.
+/// The form of a record's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
-    /// Random capital letters, as Kafka's own performance producer writes them; no key.
+    /// Random capital letters, like those of Kafka's ProducerPerformance, without a key.
     Letters { bytes: usize },
-    /// A JSON object with a few words of its own, and a key of 14 bytes.
+    /// A JSON object with words from small lists, and a key of 14 bytes.
     Json { bytes: usize },
 }
 
 impl Values {
-    /// Record number `number`: its key and its value.
+    /// Returns key and value of record number `number`.
     #[must_use]
     pub fn record(self, number: u64) -> (Option<Bytes>, Bytes) {
         let mut numbers = Numbers::new(number);
@@ -26,11 +26,11 @@ impl Values {
     }
 }
 
-/// Xorshift: the same records on every machine.
+/// Random number generator (xorshift), with the same numbers on every machine.
 struct Numbers(u64);
 
 impl Numbers {
-    /// Neighbouring seeds are far apart.
+    /// Creates a generator. Consecutive seeds give unrelated numbers.
     const fn new(seed: u64) -> Self {
         Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }

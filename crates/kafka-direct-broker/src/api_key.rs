@@ -9,34 +9,34 @@ use parking_lot::Mutex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ApiKey {
-    /// Append records.
+    /// Appends records.
     Produce,
-    /// Read records.
+    /// Reads records.
     Fetch,
-    /// Offsets by position or time.
+    /// Looks up offsets by position or timestamp.
     ListOffsets,
-    /// Nodes, topics, leaders.
+    /// Lists nodes, topics and leaders.
     Metadata,
-    /// Store a group's progress.
+    /// Stores a group's offsets.
     OffsetCommit,
-    /// Read a group's progress.
+    /// Reads a group's committed offsets.
     OffsetFetch,
-    /// Which node keeps a group's progress.
+    /// Finds the node that stores a group's offsets.
     FindCoordinator,
-    /// Which versions of which APIs are served.
+    /// Lists the served APIs and their versions.
     ApiVersions,
-    /// Create topics.
+    /// Creates topics.
     CreateTopics,
-    /// Delete topics.
+    /// Deletes topics.
     DeleteTopics,
-    /// Move a log's start.
+    /// Raises the log start offset.
     DeleteRecords,
-    /// Where a leader epoch ended.
+    /// Looks up the end offset of a leader epoch.
     OffsetForLeaderEpoch,
 }
 
 impl ApiKey {
-    /// Every API that is served.
+    /// Every served API.
     pub const ALL: [Self; 12] = [
         Self::Produce,
         Self::Fetch,
@@ -52,7 +52,7 @@ impl ApiKey {
         Self::OffsetForLeaderEpoch,
     ];
 
-    /// The number on the wire.
+    /// The API key's number in the protocol.
     #[must_use]
     pub const fn number(self) -> i16 {
         match self {
@@ -71,7 +71,7 @@ impl ApiKey {
         }
     }
 
-    /// The versions that are served, inclusive.
+    /// The versions that the broker can serve, inclusive.
     #[must_use]
     pub const fn versions(self) -> RangeInclusive<i16> {
         match self {
@@ -94,12 +94,12 @@ impl ApiKey {
         Self::ALL.into_iter().find(|api| api.number() == number)
     }
 
-    /// Which form of request header a version has: 2 is the flexible one.
+    /// The request header version for a request version; 2 is the flexible one.
     pub(crate) fn request_header_version(self, version: i16) -> i16 {
         self.wire().request_header_version(version)
     }
 
-    /// Which form of response header a version has.
+    /// The response header version for a request version.
     pub(crate) fn response_header_version(self, version: i16) -> i16 {
         self.wire().response_header_version(version)
     }
@@ -122,17 +122,17 @@ impl ApiKey {
     }
 }
 
-/// The versions a running broker admits to.
+/// The version caps of a running broker.
 #[derive(Debug, Default)]
 pub(crate) struct Versions(Mutex<HashMap<ApiKey, RangeInclusive<i16>>>);
 
 impl Versions {
-    /// Serves no version of `api` outside `range`.
+    /// Limits the served versions of `api` to `range`, inclusive.
     pub(crate) fn cap(&self, api: ApiKey, range: RangeInclusive<i16>) {
         self.0.lock().insert(api, range);
     }
 
-    /// The versions served; may be empty.
+    /// The served versions of `api`, inclusive; may be empty.
     pub(crate) fn of(&self, api: ApiKey) -> RangeInclusive<i16> {
         let all = api.versions();
         match self.0.lock().get(&api) {
@@ -141,8 +141,10 @@ impl Versions {
         }
     }
 
-    /// The versions named in an ApiVersions response; `None` if the API is capped away. Apache Kafka
-    /// 4 names Produce from 0 for old clients that look for it, and serves it from 3.
+    /// The versions in an ApiVersions response; `None` if the cap leaves none.
+    ///
+    /// Produce is advertised from v0 although it is served from v3. Apache Kafka 4 does so for old
+    /// clients that require v0.
     pub(crate) fn advertised(&self, api: ApiKey) -> Option<RangeInclusive<i16>> {
         let served = self.of(api);
         if served.is_empty() {
@@ -158,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_served_version_is_one_the_codecs_know() {
+    fn the_codecs_support_every_served_version() {
         for api in ApiKey::ALL {
             assert_eq!(WireKey::try_from(api.number()), Ok(api.wire()));
             let known = api.wire().valid_versions();

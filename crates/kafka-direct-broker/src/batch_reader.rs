@@ -1,11 +1,11 @@
-//! The little the broker has to know about records inside a batch that is not compressed: when the
-//! first one at or after a time stands, and what a transaction marker says.
+//! Reads the records inside an uncompressed batch: finds the first one at or after a timestamp, and
+//! decodes transaction markers.
 
 use kafka_direct_core::{BATCH_HEADER_BYTES, BatchHeader, Codec};
 
 use crate::{batch_writer::Marker, varint};
 
-/// A record's place in time.
+/// A record's offset and timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamped {
     pub(crate) offset: i64,
@@ -13,7 +13,10 @@ pub(crate) struct Stamped {
 }
 
 /// The first record of `batch` with a timestamp of at least `timestamp` and an offset of at least
-/// `from`. A compressed batch is not opened: its base offset responses for all of it.
+/// `from`.
+///
+/// A compressed batch is not decompressed. Its base offset (at least `from`) and its maximum
+/// timestamp are returned instead.
 pub(crate) fn first_at_or_after(
     header: &BatchHeader,
     batch: &[u8],
@@ -30,7 +33,7 @@ pub(crate) fn first_at_or_after(
     records(header, batch).find(|record| record.timestamp >= timestamp && record.offset >= from)
 }
 
-/// What the control batch `batch` says; `None` if it is another kind of control batch.
+/// Decodes the transaction marker in a control batch; `None` for another kind of control batch.
 pub(crate) fn marker(batch: &[u8]) -> Option<Marker> {
     let mut rest = batch.get(BATCH_HEADER_BYTES..)?;
     skip_to_key(&mut rest)?;
@@ -42,13 +45,14 @@ pub(crate) fn marker(batch: &[u8]) -> Option<Marker> {
     }
 }
 
-/// The places of the records of an uncompressed batch, up to the first that makes no sense.
+/// The offsets and timestamps of the records of an uncompressed batch, up to the first malformed
+/// record.
 fn records<'a>(header: &'a BatchHeader, batch: &'a [u8]) -> impl Iterator<Item = Stamped> + 'a {
     let mut rest = batch.get(BATCH_HEADER_BYTES..).unwrap_or_default();
     std::iter::from_fn(move || {
         let length = usize::try_from(varint::take(&mut rest)?).ok()?;
-        let (mut record, behind) = rest.split_at_checked(length)?;
-        rest = behind;
+        let (mut record, after) = rest.split_at_checked(length)?;
+        rest = after;
         record.split_off_first()?;
         let since = varint::take(&mut record)?;
         let delta = varint::take(&mut record)?;

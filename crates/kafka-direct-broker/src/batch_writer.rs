@@ -1,5 +1,5 @@
-//! Writing record batches (format v2, not compressed): plain ones, parts of transactions, their
-//! markers, and batches with holes as compaction leaves them.
+//! Writes record batches in format v2, uncompressed: plain batches, transactional batches,
+//! transaction markers, and batches with holes as compaction leaves them.
 
 use bytes::Bytes;
 use kafka_direct_core::BATCH_HEADER_BYTES;
@@ -8,21 +8,21 @@ use crate::{BrokerError, Record, varint};
 
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
-/// Bytes before the part that a batch's length field counts.
+/// Bytes of a batch that its length field does not count: the base offset and the length field.
 const PREFIX_BYTES: usize = 12;
-/// First byte that the CRC covers.
+/// Index of the first byte that the CRC covers.
 const CRC_FROM: usize = 21;
 
-/// How a transaction ended.
+/// A transaction marker: how the transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marker {
-    /// Its records are void.
+    /// The transaction is aborted; its records are void.
     Abort,
-    /// Its records are valid.
+    /// The transaction is committed; its records are valid.
     Commit,
 }
 
-/// Builds the bytes of one batch, for `append_raw`.
+/// Encodes one record batch, for [`Broker::append_raw`](crate::Broker::append_raw).
 ///
 /// ```
 /// use kafka_direct_broker::{BatchWriter, Marker, Record};
@@ -50,7 +50,7 @@ impl Default for BatchWriter {
 }
 
 impl BatchWriter {
-    /// A batch at offset 0 that belongs to no producer and no transaction.
+    /// A batch at base offset 0 without a producer id or a transaction.
     pub const fn new() -> Self {
         Self {
             base_offset: 0,
@@ -63,13 +63,15 @@ impl BatchWriter {
         }
     }
 
-    /// The offset of the batch's first record. `append_raw` keeps or replaces it.
+    /// Sets the base offset of the batch.
+    ///
+    /// [`RawOffsets`](crate::RawOffsets) decides whether `append_raw` keeps it.
     pub const fn base_offset(mut self, offset: i64) -> Self {
         self.base_offset = offset;
         self
     }
 
-    /// Makes the batch part of the open transaction of producer `id`.
+    /// Makes the batch part of the open transaction of the producer with this id and epoch.
     pub const fn transaction(mut self, id: i64, epoch: i16) -> Self {
         self.producer_id = id;
         self.producer_epoch = epoch;
@@ -77,37 +79,41 @@ impl BatchWriter {
         self
     }
 
-    /// The distance of each record from the base offset, where it is not 0, 1, 2, …: a compacted
-    /// batch. Must rise and be as many as the records.
+    /// Sets each record's offset relative to the base offset, as in a compacted batch. Default: 0,
+    /// 1, 2, ….
+    ///
+    /// The deltas must be strictly increasing, start at 0 or above, and match the number of
+    /// records.
     pub fn offset_deltas(mut self, deltas: impl Into<Vec<i32>>) -> Self {
         self.deltas = Some(deltas.into());
         self
     }
 
-    /// The batch's last offset delta, where compaction removed the last record.
+    /// Sets the batch's last offset delta, as in a batch whose last record was compacted away.
+    /// Default: the last record's delta.
     pub const fn last_offset_delta(mut self, delta: i32) -> Self {
         self.last_offset_delta = Some(delta);
         self
     }
 
-    /// The bytes of the batch, CRC included.
+    /// Encodes the batch, including its CRC.
     ///
     /// # Errors
-    /// [`BrokerError::Unencodable`] for more than 2 GiB, deltas that do not match the records, or
-    /// no record where [`BatchWriter::last_offset_delta`] was not given.
+    /// [`BrokerError::Unencodable`] for more than 2 GiB, for deltas that do not match the records,
+    /// or for no records without [`BatchWriter::last_offset_delta`].
     pub fn write(&self, records: &[Record]) -> Result<Bytes, BrokerError> {
         let refuse = |reason| Err(BrokerError::Unencodable { reason });
         let (Ok(count), Ok(dense)) =
             (i32::try_from(records.len()), i32::try_from(records.len().saturating_sub(1)))
         else {
-            return refuse("more records than an offset delta can count");
+            return refuse("there are more records than an offset delta can count");
         };
         if let Some(deltas) = &self.deltas {
             if deltas.len() != records.len() {
                 return refuse("there are not as many offset deltas as records");
             }
             if !deltas.is_sorted_by(|a, b| a < b) || deltas.first().is_some_and(|d| *d < 0) {
-                return refuse("offset deltas must rise from 0 or more");
+                return refuse("offset deltas must be strictly increasing and start at 0 or above");
             }
         }
         let last_delta = self.deltas.as_ref().and_then(|d| d.last().copied()).unwrap_or(dense);
@@ -116,12 +122,12 @@ impl BatchWriter {
             return refuse("a batch without records needs a last offset delta");
         }
         if last_offset_delta < last_delta {
-            return refuse("the last offset delta lies before the last record");
+            return refuse("the last offset delta is below the last record's delta");
         }
         let base_timestamp = records.first().map_or(-1, |r| r.timestamp);
         let max_timestamp = records.iter().map(|r| r.timestamp).max().unwrap_or(-1);
         let mut out =
-            Vec::with_capacity(BATCH_HEADER_BYTES + records.iter().map(bound).sum::<usize>());
+            Vec::with_capacity(BATCH_HEADER_BYTES + records.iter().map(max_size).sum::<usize>());
         out.extend(self.base_offset.to_be_bytes());
         out.extend([0; 4]);
         out.extend((-1i32).to_be_bytes());
@@ -141,7 +147,7 @@ impl BatchWriter {
             put_record(&mut out, record, i64::from(delta), base_timestamp);
         }
         let Ok(length) = i32::try_from(out.len() - PREFIX_BYTES) else {
-            return refuse("more than 2 GiB");
+            return refuse("they take more than 2 GiB");
         };
         if let Some(field) = out.get_mut(8..PREFIX_BYTES) {
             field.copy_from_slice(&length.to_be_bytes());
@@ -153,32 +159,31 @@ impl BatchWriter {
         Ok(Bytes::from(out))
     }
 
-    /// The control batch that ends the transaction of the producer named by
-    /// [`BatchWriter::transaction`].
+    /// Encodes the control batch that ends the transaction set by [`BatchWriter::transaction`].
     ///
     /// # Errors
-    /// None in practice; the same as [`BatchWriter::write`].
+    /// The same as [`BatchWriter::write`]; none in practice.
     pub fn marker(&self, marker: Marker) -> Result<Bytes, BrokerError> {
         let kind: &[u8; 4] = match marker {
             Marker::Abort => &[0, 0, 0, 0],
             Marker::Commit => &[0, 0, 0, 1],
         };
-        // The value is version 0 and coordinator epoch 0.
+        // The value holds version 0 and coordinator epoch 0.
         let record = Record::new(&[0u8; 6][..]).with_key(kind.as_slice());
         let control = Self { attributes: self.attributes | CONTROL, ..self.clone() };
         control.write(&[record])
     }
 }
 
-/// The CRC-32C that belongs into the header of `batch`.
+/// Computes the CRC-32C for the header of `batch`.
 pub(crate) fn crc_of(batch: &[u8]) -> u32 {
     let covered = batch.get(CRC_FROM..).unwrap_or_default();
     let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, covered);
     u32::try_from(crc).unwrap_or(0)
 }
 
-/// No fewer bytes than the record takes.
-fn bound(record: &Record) -> usize {
+/// An upper bound of the record's encoded size in bytes.
+fn max_size(record: &Record) -> usize {
     let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let headers: usize =
         record.headers.iter().map(|(key, value)| key.len() + len(value) + 20).sum();
@@ -260,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_kept_and_impossible_ones_refused() {
+    fn holes_are_kept_and_invalid_deltas_are_refused() {
         let two = [Record::new("a"), Record::new("b")];
         let writer = BatchWriter::new().offset_deltas([2, 5]).last_offset_delta(9);
         let bytes = writer.write(&two).unwrap();

@@ -22,21 +22,20 @@ use crate::{
     shared::{Node, Shared},
 };
 
-/// Bytes in flight in each direction of a connection in memory.
+/// Buffer size, in bytes, of each direction of a connection in memory.
 const DUPLEX_BYTES: usize = 256 * 1024;
 
-/// A running embedded broker. Dropping it stops it: listeners close, connections are cut, data is
-/// gone.
+/// A running embedded broker. Dropping it stops it: listeners and connections close, and all data
+/// is lost.
 ///
-/// Offsets given and answered mean what they mean in Kafka. Every method that names a topic
-/// partition fails with [`BrokerError::UnknownTopic`] or [`BrokerError::UnknownPartition`] if it
-/// does not exist.
+/// Offsets have the same meaning as in Kafka. Every method that takes a topic and a partition fails
+/// with [`BrokerError::UnknownTopic`] or [`BrokerError::UnknownPartition`] if it does not exist.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
     nodes: Mutex<BTreeMap<i32, NodeHandle>>,
     runtime: Handle,
-    /// The address listeners are bound to; none in memory.
+    /// The IP address of the listeners; `None` for a broker in memory.
     bound: Option<IpAddr>,
 }
 
@@ -50,44 +49,43 @@ impl Broker {
         Self { shared, nodes: Mutex::new(nodes), runtime, bound }
     }
 
-    /// Starts a broker of one node on a free port of 127.0.0.1, on the tokio runtime this is called
-    /// in.
+    /// Starts a broker with one node on a free port of 127.0.0.1, on the current tokio runtime.
     ///
     /// # Errors
-    /// [`BrokerError::Listen`] if the machine has no port to give.
+    /// [`BrokerError::Listen`] if no port is free.
     pub async fn start() -> Result<Self, BrokerError> {
         Self::builder().start().await
     }
 
-    /// Chooses how a broker is built.
+    /// Returns a builder with default settings.
     pub fn builder() -> BrokerBuilder {
         BrokerBuilder::new()
     }
 
-    /// `host:port` of every node, separated by commas.
+    /// The bootstrap servers: `host:port` of every node, separated by commas.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         self.addresses().join(",")
     }
 
-    /// `host:port` of every node, node 1 first.
+    /// The addresses of all nodes, each as `host:port`, node 1 first.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         let nodes = self.shared.nodes.iter();
         nodes.map(|node| format!("{}:{}", node.host, node.port)).collect()
     }
 
-    /// The cluster id clients are told.
+    /// The cluster id in Metadata responses.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.shared.settings.cluster_id
     }
 
-    /// Connects to the node advertised as `host:port` without a socket. Works whether or not the
-    /// broker listens on sockets.
+    /// Connects in memory, without a socket, to the node advertised as `host:port`. It works
+    /// whether or not the broker listens on sockets.
     ///
     /// # Errors
-    /// `NotFound` for an address no node has, `ConnectionRefused` if the node is stopped.
+    /// `NotFound` if no node has this address, `ConnectionRefused` if the node is stopped.
     pub fn connect_in_memory(&self, host: &str, port: u16) -> io::Result<DuplexStream> {
         let mut nodes = self.shared.nodes.iter();
         let node = nodes
@@ -102,34 +100,34 @@ impl Broker {
     /// Creates a topic.
     ///
     /// # Errors
-    /// [`BrokerError::Topic`] if the name is taken or impossible, or `partitions` is not between 1
-    /// and 100,000.
+    /// [`BrokerError::Topic`] if the topic exists, the name is invalid, or `partitions` is not
+    /// between 1 and 100,000 (inclusive).
     pub fn create_topic(&self, topic: &str, partitions: i32) -> Result<TopicId, BrokerError> {
         self.shared.cluster.lock().create(topic, partitions, &[]).map_err(|error| {
             let reason = match error {
-                ResponseError::TopicAlreadyExists => "it exists",
+                ResponseError::TopicAlreadyExists => "it already exists",
                 ResponseError::InvalidPartitions => "it needs between 1 and 100,000 partitions",
-                _ => "the name is not one Kafka takes",
+                _ => "its name is not a valid Kafka topic name",
             };
             BrokerError::Topic { topic: topic.to_owned(), reason }
         })
     }
 
-    /// Deletes a topic, its records and what groups committed for it.
+    /// Deletes a topic, its records and its committed offsets.
     ///
     /// # Errors
-    /// [`BrokerError::UnknownTopic`].
+    /// [`BrokerError::UnknownTopic`] if there is no such topic.
     pub fn delete_topic(&self, topic: &str) -> Result<(), BrokerError> {
-        let gone = self.shared.cluster.lock().delete(topic);
+        let deleted = self.shared.cluster.lock().delete(topic);
         self.shared.wake();
-        gone.map(drop).ok_or_else(|| BrokerError::UnknownTopic { topic: topic.to_owned() })
+        deleted.map(drop).ok_or_else(|| BrokerError::UnknownTopic { topic: topic.to_owned() })
     }
 
-    /// Deletes a topic and creates its namesake with as many partitions, at once: empty, at epoch 0
-    /// and under another id.
+    /// Deletes a topic and creates it again, atomically. The new topic has the same name and
+    /// partition count, another id, no records and leader epoch 0.
     ///
     /// # Errors
-    /// [`BrokerError::UnknownTopic`].
+    /// [`BrokerError::UnknownTopic`] if there is no such topic.
     pub fn recreate_topic(&self, topic: &str) -> Result<TopicId, BrokerError> {
         let unknown = || BrokerError::UnknownTopic { topic: topic.to_owned() };
         let mut cluster = self.shared.cluster.lock();
@@ -141,16 +139,16 @@ impl Broker {
         Ok(id)
     }
 
-    /// The id of a topic.
+    /// The id of a topic; `None` if there is no such topic.
     #[must_use]
     pub fn topic_id(&self, topic: &str) -> Option<TopicId> {
         self.shared.cluster.lock().topics.get(topic).map(|topic| topic.id)
     }
 
-    /// Appends `records` as one batch that is not compressed; responses its base offset.
+    /// Appends `records` as one uncompressed batch and returns its base offset.
     ///
     /// # Errors
-    /// [`BrokerError::Unencodable`] for no record, or more than fit one batch.
+    /// [`BrokerError::Unencodable`] if there are no records, or more than fit into one batch.
     pub fn append(
         &self,
         topic: &str,
@@ -160,14 +158,15 @@ impl Broker {
         owner_appends::records(&self.shared, topic, partition, records.as_ref())
     }
 
-    /// Appends batches as they are, recorded from Apache Kafka or made with
-    /// [`BatchWriter`](crate::BatchWriter); responses the first base offset. CRCs are not checked.
-    /// Last stable offset and aborted transactions follow from the batches. An empty `batches`
-    /// appends nothing.
+    /// Appends encoded batches and returns the first base offset.
+    ///
+    /// The batches can be recorded from Apache Kafka or made with
+    /// [`BatchWriter`](crate::BatchWriter). CRCs are not checked. The last stable offset and the
+    /// aborted transactions are derived from the batches. An empty `batches` appends nothing.
     ///
     /// # Errors
-    /// By [`RawOffsets`]: [`BrokerError::Batches`] for bytes that are no whole batches,
-    /// [`BrokerError::OffsetOutside`] for offsets that go back.
+    /// Depending on [`RawOffsets`]: [`BrokerError::Batches`] if the bytes are not whole batches,
+    /// [`BrokerError::OffsetOutside`] if offsets go back.
     pub fn append_raw(
         &self,
         topic: &str,
@@ -178,19 +177,22 @@ impl Broker {
         owner_appends::raw(&self.shared, topic, partition, &batches.into(), offsets)
     }
 
-    /// The bounds of a partition's log.
+    /// The log start offset, last stable offset and high watermark of a partition.
     ///
     /// # Errors
-    /// Only those every method has.
+    /// Only those of an unknown topic or partition.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, BrokerError> {
         self.shared.cluster.lock().watermarks(topic, partition)
     }
 
-    /// Hides everything from `offset` on from readers, as replication that lags does; the last
-    /// stable offset follows. `None` shows the whole log again. Kept inside the log.
+    /// Sets the high watermark to `offset`, as if replication lagged.
+    ///
+    /// Readers do not see records at or above it, and the last stable offset does not exceed it.
+    /// `None` restores the high watermark to the log's end. The offset is clamped to the log's
+    /// bounds.
     ///
     /// # Errors
-    /// Only those every method has.
+    /// Only those of an unknown topic or partition.
     pub fn set_high_watermark(
         &self,
         topic: &str,
@@ -204,12 +206,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Makes ListOffsets name `offset` as the earliest local one (KIP-405), as if everything before it
-    /// were in remote storage; `None` takes it back. Kept inside the log. Records are served all the
-    /// same: remote storage that is late is [`Fault::Empty`](crate::Fault::Empty) for Fetch.
+    /// Sets the earliest local offset that ListOffsets returns (KIP-405), as if all records before
+    /// `offset` were in remote storage.
+    ///
+    /// `None` resets it to the log start offset. The offset is clamped to the log's bounds. Fetch
+    /// still serves all records. To simulate slow remote storage, use
+    /// [`Fault::Empty`](crate::Fault::Empty) for Fetch.
     ///
     /// # Errors
-    /// Only those every method has.
+    /// Only those of an unknown topic or partition.
     pub fn set_local_start(
         &self,
         topic: &str,
@@ -221,11 +226,13 @@ impl Broker {
         Ok(())
     }
 
-    /// Loses everything from `offset` on, as an unclean leader election does, and begins the next
-    /// leader epoch there. A batch that straddles `offset` goes whole and leaves a hole.
+    /// Removes all records from `offset` on and starts the next leader epoch there, as an unclean
+    /// leader election does.
+    ///
+    /// A batch that contains `offset` is removed whole, which leaves a hole in the offsets.
     ///
     /// # Errors
-    /// [`BrokerError::OffsetOutside`] if `offset` lies behind the end or below 0.
+    /// [`BrokerError::OffsetOutside`] if `offset` is after the log's end or below 0.
     pub fn truncate(
         &self,
         topic: &str,
@@ -242,11 +249,11 @@ impl Broker {
         Ok(())
     }
 
-    /// Moves the log start to `offset`, as DeleteRecords and retention do. A start that lies
-    /// further on stays.
+    /// Raises the log start offset to `offset`, as DeleteRecords and retention do. It never lowers
+    /// the log start offset.
     ///
     /// # Errors
-    /// [`BrokerError::OffsetOutside`] if `offset` lies behind the high watermark or below 0.
+    /// [`BrokerError::OffsetOutside`] if `offset` is above the high watermark or below 0.
     pub fn trim(
         &self,
         topic: &str,
@@ -263,12 +270,14 @@ impl Broker {
         Ok(())
     }
 
-    /// Makes `node` the leader of a partition, or nobody, and begins the next leader epoch, also if
-    /// the leader stays the same. Nodes that do not lead response NOT_LEADER_OR_FOLLOWER, or
-    /// FENCED_LEADER_EPOCH to a client that sends the old epoch.
+    /// Makes `node` the leader of a partition and starts the next leader epoch.
+    ///
+    /// `None` leaves the partition without a leader. The epoch rises even if the leader stays the
+    /// same. A node that is not the leader responds with NOT_LEADER_OR_FOLLOWER. Every node
+    /// responds with FENCED_LEADER_EPOCH to a client that sends an older epoch.
     ///
     /// # Errors
-    /// [`BrokerError::UnknownNode`].
+    /// [`BrokerError::UnknownNode`] if no node has this id.
     pub fn set_leader(
         &self,
         topic: &str,
@@ -285,17 +294,17 @@ impl Broker {
         Ok(())
     }
 
-    /// The leader of a partition and its epoch.
+    /// The leader of a partition, or `None`, and the leader epoch.
     ///
     /// # Errors
-    /// Only those every method has.
+    /// Only those of an unknown topic or partition.
     pub fn leader(&self, topic: &str, partition: i32) -> Result<(Option<i32>, i32), BrokerError> {
         let mut cluster = self.shared.cluster.lock();
         let owned = cluster.owned(topic, partition)?;
         Ok((owned.leader, owned.epoch))
     }
 
-    /// What `group` committed for a partition.
+    /// The offset that `group` committed for a partition; `None` if there is none.
     #[must_use]
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<Offset> {
         let cluster = self.shared.cluster.lock();
@@ -303,15 +312,17 @@ impl Broker {
         Some(Offset::new(cluster.groups.get(group)?.get(&key)?.offset))
     }
 
-    /// Stops a node as a crash does: its listener closes and its connections are cut before this
-    /// returns. It stays advertised and stays leader until [`Broker::set_leader`] moves its
-    /// partitions; group coordination moves to another node. A stopped node stays stopped.
+    /// Stops a node as a crash does: its listener and its connections are closed before this
+    /// returns.
+    ///
+    /// The node stays advertised, and stays leader until [`Broker::set_leader`] moves its
+    /// partitions. Group coordination moves to another node. Stopping a stopped node does nothing.
     ///
     /// # Errors
-    /// [`BrokerError::UnknownNode`].
+    /// [`BrokerError::UnknownNode`] if no node has this id.
     ///
     /// # Cancel safety
-    /// The node stops even if this is dropped.
+    /// The node stops even if this future is dropped after its first poll.
     pub async fn stop_node(&self, node: i32) -> Result<(), BrokerError> {
         let node = self.known(node)?.id;
         self.shared.cluster.lock().running.remove(&node);
@@ -322,11 +333,12 @@ impl Broker {
         Ok(())
     }
 
-    /// Starts a stopped node again under its address; a running one runs on. Its fetch sessions
-    /// are gone.
+    /// Restarts a stopped node at the same address; a running node is left alone. The restarted
+    /// node has no fetch sessions.
     ///
     /// # Errors
-    /// [`BrokerError::UnknownNode`], [`BrokerError::Listen`] if something else took the port.
+    /// [`BrokerError::UnknownNode`] if no node has this id. [`BrokerError::Listen`] if the port is
+    /// taken.
     pub async fn start_node(&self, node: i32) -> Result<(), BrokerError> {
         let node = self.known(node)?;
         if self.nodes.lock().contains_key(&node.id) {
@@ -346,25 +358,28 @@ impl Broker {
         Ok(())
     }
 
-    /// What happens to requests instead of the truth.
+    /// The faults to inject into requests.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// Serves only those versions of `api` that lie in `versions` too. A version outside it closes
-    /// the connection, as in Apache Kafka. Takes effect at the next request.
+    /// Limits the served versions of `api` to `versions`, inclusive.
+    ///
+    /// It never adds a version. A request of another version closes the connection, as in Apache
+    /// Kafka. The cap takes effect at the next request.
     pub fn cap_versions(&self, api: ApiKey, versions: RangeInclusive<i16>) {
         self.shared.versions.cap(api, versions);
     }
 
-    /// How many requests of `api` came in, those that met a fault too.
+    /// The number of received requests of `api`, including those that met a fault.
     #[must_use]
     pub fn requests(&self, api: ApiKey) -> u64 {
         self.shared.requests(api)
     }
 
-    /// The last 256 Fetch requests, oldest first, but for those a fault answered unread.
+    /// The last 256 Fetch requests, oldest first. It lacks requests that a fault handled before
+    /// they were decoded.
     #[must_use]
     pub fn fetches(&self) -> Vec<FetchSeen> {
         self.shared.fetches()

@@ -1,4 +1,4 @@
-//! Choosing how a broker is built, and starting it.
+//! Builds and starts a broker from its settings.
 
 use std::{
     collections::BTreeMap,
@@ -15,11 +15,12 @@ use crate::{
     shared::{Node, Shared},
 };
 
-/// Port that nodes in memory advertise.
+/// The port that nodes in memory advertise.
 const MEMORY_PORT: u16 = 9092;
 
+/// Where the nodes accept connections.
 #[derive(Debug, Clone)]
-enum Place {
+enum Endpoint {
     Tcp(SocketAddr),
     Memory,
 }
@@ -28,7 +29,7 @@ enum Place {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct BrokerBuilder {
-    place: Place,
+    endpoint: Endpoint,
     nodes: usize,
     settings: Settings,
     cluster_id: Option<String>,
@@ -37,87 +38,96 @@ pub struct BrokerBuilder {
 impl BrokerBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            place: Place::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
+            endpoint: Endpoint::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)),
             nodes: 1,
             settings: Settings::default(),
             cluster_id: None,
         }
     }
 
-    /// The address of node 1; further nodes take the ports behind it, or any free port each if the
-    /// port is 0. Clients are told this address, or 127.0.0.1 if it is the unspecified one.
-    /// Default: 127.0.0.1 and free ports.
+    /// Sets the address of node 1. Default: 127.0.0.1 and port 0.
+    ///
+    /// Further nodes listen on the next ports. With port 0, each node listens on a free port.
+    /// Metadata responses contain this IP address, or 127.0.0.1 if it is the unspecified one.
     pub const fn listen(mut self, address: SocketAddr) -> Self {
-        self.place = Place::Tcp(address);
+        self.endpoint = Endpoint::Tcp(address);
         self
     }
 
-    /// Opens no socket: connections come through [`Broker::connect_in_memory`], and nodes are
+    /// Opens no sockets: clients connect through [`Broker::connect_in_memory`]. Nodes are
     /// advertised as `node-1:9092`, `node-2:9092`, ….
     pub const fn in_memory(mut self) -> Self {
-        self.place = Place::Memory;
+        self.endpoint = Endpoint::Memory;
         self
     }
 
-    /// How many nodes clients see, numbered from 1, each with its own listener. Partition `p` of a
-    /// topic is led by node `p % nodes + 1`. Default 1.
+    /// Sets the number of nodes, from 1 to 1000. Default: 1.
+    ///
+    /// Nodes are numbered from 1, each with its own listener. Node `p % nodes + 1` leads partition
+    /// `p` of a topic.
     pub const fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
         self
     }
 
-    /// Most bytes of batches a partition holds; beyond it the oldest batches go and the log start
-    /// moves. One batch is always held. Default 256 MiB.
+    /// Sets the maximum bytes of batches in a partition. Default: 256 MiB.
+    ///
+    /// Above it, the oldest batches are dropped and the log start offset rises. The newest batch is
+    /// always kept.
     pub const fn partition_cap_bytes(mut self, bytes: usize) -> Self {
         self.settings.partition_cap_bytes = bytes;
         self
     }
 
-    /// Whether metadata requests create topics. Default [`AutoCreate::Off`].
+    /// Sets whether Metadata requests create topics. Default: [`AutoCreate::Off`].
     pub const fn auto_create_topics(mut self, auto_create: AutoCreate) -> Self {
         self.settings.auto_create = auto_create;
         self
     }
 
-    /// What ends a partition's bytes when a batch does not fit. Default [`TailBatches::Whole`].
+    /// Sets how a Fetch response ends when the next batch of a partition does not fit. Default:
+    /// [`TailBatches::Whole`].
     pub const fn tail_batches(mut self, tail: TailBatches) -> Self {
         self.settings.tail_batches = tail;
         self
     }
 
-    /// Which partition of a Fetch is served first. Default [`FillOrder::Request`].
+    /// Sets which partition of a Fetch is served first. Default: [`FillOrder::Request`].
     pub const fn fill_order(mut self, order: FillOrder) -> Self {
         self.settings.fill_order = order;
         self
     }
 
-    /// How many fetch sessions a node keeps; 0 gives clients none. Default 1000.
+    /// Sets the maximum number of fetch sessions of a node; 0 disables sessions. Default: 1000.
     pub const fn fetch_session_slots(mut self, slots: usize) -> Self {
         self.settings.fetch_session_slots = slots;
         self
     }
 
-    /// Largest request that is read; a larger one ends its connection. Default 128 MiB.
+    /// Sets the maximum size of a request in bytes; a larger one closes its connection. Default:
+    /// 128 MiB.
     pub const fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_frame_bytes = bytes;
         self
     }
 
-    /// The cluster id clients are told. Default: made from the port of node 1, so that two brokers
-    /// on one machine differ; always the same in memory.
+    /// Sets the cluster id in Metadata responses.
+    ///
+    /// By default it contains the port of node 1, so that two brokers on one machine differ. The
+    /// default of a broker in memory is constant.
     pub fn cluster_id(mut self, id: impl Into<String>) -> Self {
         self.cluster_id = Some(id.into());
         self
     }
 
-    /// Starts the broker on the tokio runtime this is called in.
+    /// Starts the broker on the current tokio runtime.
     ///
     /// # Errors
-    /// [`BrokerError::Settings`] for no node or too many, [`BrokerError::Listen`] if an address is
-    /// taken.
+    /// [`BrokerError::Settings`] if the number of nodes is not between 1 and 1000.
+    /// [`BrokerError::Listen`] if an address is taken.
     ///
     /// # Cancel safety
-    /// Safe: listeners that were opened are closed again.
+    /// Cancel safe: opened listeners are closed again.
     pub async fn start(mut self) -> Result<Broker, BrokerError> {
         if !(1..=1000).contains(&self.nodes) {
             return Err(BrokerError::Settings { reason: "it needs between 1 and 1000 nodes" });
@@ -125,9 +135,11 @@ impl BrokerBuilder {
         let mut nodes = Vec::new();
         let mut listeners = Vec::new();
         for (id, offset) in (1i32..).zip(0u16..).take(self.nodes) {
-            let (node, listener) = match self.place {
-                Place::Memory => (Node { id, host: format!("node-{id}"), port: MEMORY_PORT }, None),
-                Place::Tcp(mut address) => {
+            let (node, listener) = match self.endpoint {
+                Endpoint::Memory => {
+                    (Node { id, host: format!("node-{id}"), port: MEMORY_PORT }, None)
+                }
+                Endpoint::Tcp(mut address) => {
                     if address.port() != 0 {
                         address.set_port(address.port().saturating_add(offset));
                     }
@@ -138,9 +150,9 @@ impl BrokerBuilder {
             nodes.push(node);
             listeners.push((id, listener));
         }
-        self.settings.cluster_id = self.cluster_id.unwrap_or_else(|| match self.place {
-            Place::Memory => "embedded-in-memory".to_owned(),
-            Place::Tcp(_) => {
+        self.settings.cluster_id = self.cluster_id.unwrap_or_else(|| match self.endpoint {
+            Endpoint::Memory => "embedded-in-memory".to_owned(),
+            Endpoint::Tcp(_) => {
                 format!("embedded-{}", nodes.first().map_or(0, |node| node.port))
             }
         });
@@ -152,9 +164,9 @@ impl BrokerBuilder {
             let handle = NodeHandle::start(&runtime, Arc::clone(&shared), id, listener);
             handles.insert(id, handle);
         }
-        let bound = match self.place {
-            Place::Tcp(address) => Some(address.ip()),
-            Place::Memory => None,
+        let bound = match self.endpoint {
+            Endpoint::Tcp(address) => Some(address.ip()),
+            Endpoint::Memory => None,
         };
         Ok(Broker::new(shared, handles, runtime, bound))
     }

@@ -1,7 +1,7 @@
-//! The one state all nodes share: topics, their partitions and leaders, and groups' offsets.
+//! The state that all nodes share: topics, their partitions and leaders, and committed offsets.
 //!
-//! It sits behind a lock that is never held across an await and never while bytes are copied.
-//! Every node is a replica of every partition, so a leader can move without copying anything.
+//! A lock protects it. The lock is never held across an await, and never while bytes are copied.
+//! Every node is a replica of every partition, so a leader change copies nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,10 +13,10 @@ use kafka_protocol::ResponseError;
 
 use crate::{BrokerError, log::Log};
 
-/// Most partitions of one topic.
+/// Maximum number of partitions of one topic.
 pub(crate) const MAX_PARTITIONS: i32 = 100_000;
 
-/// A partition with its leader.
+/// A partition: its log, its leader and its leader epoch.
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) leader: Option<i32>,
@@ -25,9 +25,9 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    /// Whether `node` may respond for the partition to a client that knows `client_epoch` (−1: none).
+    /// Checks that `node` leads the partition and that `client_epoch` is the current leader epoch.
     ///
-    /// The epoch is judged first, as Apache Kafka does.
+    /// A `client_epoch` of −1 is not checked. The epoch is checked first, as in Apache Kafka.
     pub(crate) fn admit(&self, node: i32, client_epoch: i32) -> Result<(), ResponseError> {
         match client_epoch {
             epoch if epoch >= 0 && epoch < self.epoch => Err(ResponseError::FencedLeaderEpoch),
@@ -37,7 +37,7 @@ impl Partition {
         }
     }
 
-    /// A new leader takes over at the end of the log.
+    /// Sets the leader and starts the next leader epoch at the end of the log.
     pub(crate) fn elect(&mut self, leader: Option<i32>) {
         self.leader = leader;
         self.epoch = self.epoch.saturating_add(1);
@@ -62,7 +62,7 @@ impl Topic {
     }
 }
 
-/// What a group committed for a partition.
+/// The committed offset of a group for a partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Committed {
     pub(crate) offset: i64,
@@ -70,7 +70,7 @@ pub(crate) struct Committed {
     pub(crate) metadata: String,
 }
 
-/// Everything that changes while the broker runs.
+/// All state that nodes share and that changes while the broker runs.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) topics: BTreeMap<Arc<str>, Topic>,
@@ -79,7 +79,7 @@ pub(crate) struct Cluster {
     pub(crate) running: BTreeSet<i32>,
     nodes: i32,
     cap_bytes: usize,
-    /// First half of every topic id, so that ids differ between clusters.
+    /// The first half of every topic id. It makes ids differ between clusters.
     id_prefix: u64,
     topics_created: u64,
 }
@@ -98,13 +98,15 @@ impl Cluster {
         }
     }
 
-    /// The name of the topic with this id.
+    /// The name of the topic with this id, if it exists.
     pub(crate) fn name_of(&self, id: TopicId) -> Option<&Arc<str>> {
         self.names.get(&id)
     }
 
-    /// Creates a topic; partition `p` is led by node `p % nodes + 1` unless `leaders` says
-    /// otherwise. Ids depend only on the cluster id and on how many topics were created before.
+    /// Creates a topic and returns its id.
+    ///
+    /// Node `leaders[p]` leads partition `p`; by default node `p % nodes + 1` does. The id depends
+    /// only on the cluster id and on the number of topics created before.
     pub(crate) fn create(
         &mut self,
         name: &str,
@@ -142,7 +144,7 @@ impl Cluster {
         Ok(id)
     }
 
-    /// Deletes a topic and what groups committed for it.
+    /// Deletes a topic and its committed offsets.
     pub(crate) fn delete(&mut self, name: &str) -> Option<Topic> {
         let topic = self.topics.remove(name)?;
         self.names.remove(&topic.id);
@@ -152,7 +154,7 @@ impl Cluster {
         Some(topic)
     }
 
-    /// The partition, if `node` may respond for it.
+    /// The partition, if `node` leads it and `client_epoch` is current (see [`Partition::admit`]).
     pub(crate) fn led(
         &mut self,
         topic: &str,
@@ -166,7 +168,7 @@ impl Cluster {
         Ok(partition)
     }
 
-    /// The partition, whoever leads it, for the broker's owner.
+    /// The partition, with any leader or none, for the broker's owner.
     pub(crate) fn owned(&mut self, topic: &str, index: i32) -> Result<&mut Partition, BrokerError> {
         let Some(found) = self.topics.get_mut(topic) else {
             return Err(BrokerError::UnknownTopic { topic: topic.to_owned() });
@@ -178,14 +180,14 @@ impl Cluster {
         })
     }
 
-    /// The node that keeps a group's offsets, among those that run.
+    /// The running node that coordinates `group`; `None` if no node runs.
     pub(crate) fn coordinator(&self, group: &str) -> Option<i32> {
         let nodes = u64::try_from(self.running.len()).ok()?;
         let at = usize::try_from(hash(group.as_bytes()).checked_rem(nodes)?).ok()?;
         self.running.iter().nth(at).copied()
     }
 
-    /// The three watermarks of a partition.
+    /// The log start offset, last stable offset and high watermark of a partition.
     pub(crate) fn watermarks(
         &mut self,
         topic: &str,
@@ -194,7 +196,7 @@ impl Cluster {
         Ok(self.owned(topic, index)?.log.watermarks())
     }
 
-    /// Checks that `offset` lies in `[from, until]`.
+    /// Checks that `offset` is in `[from, until]` and returns it.
     pub(crate) fn inside(
         topic: &str,
         index: i32,
@@ -214,7 +216,7 @@ impl Cluster {
     }
 }
 
-/// FNV-1a: the same on every machine and in every run.
+/// The FNV-1a hash: equal on every machine and in every run.
 fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -226,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn partitions_are_spread_and_a_namesake_gets_another_id() {
+    fn leaders_are_spread_and_a_recreated_topic_gets_another_id() {
         let mut cluster = Cluster::new("c", 3, 1000);
         let first = cluster.create("t", 4, &[]).unwrap();
         let leaders: Vec<_> = cluster.topics["t"].partitions.iter().map(|p| p.leader).collect();
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_are_judged_before_leadership() {
+    fn epochs_are_checked_before_leadership() {
         let mut cluster = Cluster::new("c", 2, 1000);
         cluster.create("t", 1, &[]).unwrap();
         cluster.owned("t", 0).unwrap().elect(Some(2));

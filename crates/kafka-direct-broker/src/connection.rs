@@ -1,9 +1,11 @@
-//! One client connection: requests are served in order, one at a time, and faults act here.
+//! Serves one client connection: one request at a time, in order, with faults applied.
 //!
-//! While a request is served the next one is already read (one, no more), so that a client that
-//! goes away ends a long poll. A socket that is idle, or takes nothing, for ten minutes is closed,
-//! as Apache Kafka does, so no task outlives its client for long. A pipe in memory always notices
-//! that its client is gone and needs no such limit, which would only disturb paused time.
+//! While a request is served, the next one (at most one) is already read. The read detects a client
+//! that disconnects, which ends a long poll.
+//!
+//! A socket that is idle, or accepts no bytes, for ten minutes is closed, as Apache Kafka does. No
+//! task outlives its client for long. A connection in memory always detects that its client is
+//! gone. It has no idle limit, because a limit would disturb tests with paused time.
 
 use std::{io, time::Duration};
 
@@ -23,27 +25,29 @@ use crate::{
     shared::Shared,
 };
 
-/// How long a socket may be idle.
+/// How long a socket may be idle before it is closed.
 pub(crate) const SOCKET_IDLE: Duration = Duration::from_secs(600);
 
-/// What goes back to the client.
+/// What is sent back to the client.
 #[derive(Debug)]
 enum Reply {
-    /// The parts of a frame without its size.
+    /// The parts of a frame, without its size prefix.
     Frame(Vec<Bytes>),
-    /// These bytes as they are; then the connection closes if so told.
+    /// These bytes as they are; `Then` decides whether the connection closes afterwards.
     Bytes(Bytes, Then),
     /// The client wants no response.
     Nothing,
 }
 
+/// What happens to the connection after a reply.
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     GoOn,
     Close,
 }
 
-/// Serves `stream` as node `node` until either side is done with it, or nothing moved for `idle`.
+/// Serves `stream` as node `node` until either side closes it, or until no read or write finishes
+/// within `idle`.
 pub(crate) async fn serve<S>(shared: &Shared, node: i32, stream: S, idle: Option<Duration>)
 where
     S: AsyncRead + AsyncWrite + Send,
@@ -107,7 +111,7 @@ where
     }
 }
 
-/// `None` if `work` took longer than `limit`.
+/// Runs `work` for at most `limit`; returns `None` if it takes longer.
 async fn within<T>(limit: Option<Duration>, work: impl Future<Output = T> + Send) -> Option<T> {
     match limit {
         Some(limit) => timeout(limit, work).await.ok(),
@@ -119,7 +123,7 @@ fn lost(error: &io::Error) -> NoResponse {
     NoResponse(error.to_string())
 }
 
-/// A request's fixed beginning.
+/// The fixed first fields of a request header.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     api: ApiKey,
@@ -139,10 +143,10 @@ impl Head {
     }
 }
 
-/// Serves one request, faults included.
+/// Serves one request and applies its fault, if any.
 async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, NoResponse> {
     let head = Head::read(&frame)
-        .ok_or_else(|| NoResponse("no request of an API this broker serves".to_owned()))?;
+        .ok_or_else(|| NoResponse("the request is cut or of an unserved API".to_owned()))?;
     shared.count(head.api);
     tracing::trace!(node, api = ?head.api, version = head.version, "request");
     let mut call = Call { shared, node, version: head.version, mode: Mode::Serve, throttle_ms: 0 };
@@ -172,7 +176,7 @@ async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, NoResp
         }
         Some(Fault::CutAfter(bytes)) => {
             let mut whole = Vec::new();
-            // A write into memory cannot fail but for a response of more than 2 GiB.
+            // A write into memory fails only for a response of more than 2 GiB.
             frame::write(&mut whole, &parts).await.map_err(|error| lost(&error))?;
             whole.truncate(bytes);
             Ok(Reply::Bytes(Bytes::from(whole), Then::Close))
@@ -181,7 +185,7 @@ async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, NoResp
     }
 }
 
-/// The parts of the response, header included; `None` if the client wants none.
+/// The parts of the response frame, header included; `None` if the client wants no response.
 async fn response(
     call: &Call<'_>,
     head: Head,
@@ -191,7 +195,7 @@ async fn response(
     let served = call.shared.versions.of(api).contains(&version);
     let (body, header_version) = if served {
         let header = guard::header_bytes(api.request_header_version(version), &frame)
-            .map_err(|refused| NoResponse(format!("a hostile request header: {refused}")))?;
+            .map_err(|refused| NoResponse(format!("invalid request header: {refused}")))?;
         let body = call.response(api, frame.slice(header..)).await?;
         (body, api.response_header_version(version))
     } else if api == ApiKey::ApiVersions {

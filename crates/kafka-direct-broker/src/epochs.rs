@@ -1,30 +1,32 @@
-//! Where each leader epoch of a partition began (KIP-101, KIP-320).
+//! The start offset of each leader epoch of a partition (KIP-101, KIP-320).
 
-/// Epochs with their first offsets, both rising.
+/// Leader epochs with their start offsets, both increasing.
 #[derive(Debug, Default)]
 pub(crate) struct Epochs(Vec<(i32, i64)>);
 
 impl Epochs {
-    /// Epoch `epoch` begins at `offset`. An epoch that wrote nothing is forgotten.
+    /// Starts epoch `epoch` at `offset`. Epochs without records before `offset` are removed.
     pub(crate) fn begin(&mut self, epoch: i32, offset: i64) {
         self.0.retain(|(known, start)| *known < epoch && *start < offset);
         self.0.push((epoch, offset));
     }
 
-    /// The epoch that `offset` was, or would be, written in; −1 if none is known.
+    /// The leader epoch in which `offset` was, or will be, written; −1 if there is none.
     pub(crate) fn at(&self, offset: i64) -> i32 {
         self.0.iter().rev().find(|(_, start)| *start <= offset).map_or(-1, |(epoch, _)| *epoch)
     }
 
-    /// The largest epoch not above `epoch` and where it ended; (−1, −1) if `epoch` is above all.
+    /// The largest leader epoch at or below `epoch`, and its end offset (exclusive).
+    ///
+    /// Returns (−1, −1) if `epoch` is above all leader epochs.
     pub(crate) fn end_of(&self, epoch: i32, log_end: i64) -> (i32, i64) {
         match self.0.iter().position(|(known, _)| *known > epoch) {
             None if self.0.last().is_some_and(|(last, _)| *last == epoch) => (epoch, log_end),
             None => (-1, -1),
             Some(next) => {
                 let end = self.0.get(next).map_or(-1, |(_, start)| *start);
-                let floor = next.checked_sub(1).and_then(|at| self.0.get(at));
-                (floor.map_or(epoch, |(known, _)| *known), end)
+                let largest = next.checked_sub(1).and_then(|at| self.0.get(at));
+                (largest.map_or(epoch, |(known, _)| *known), end)
             }
         }
     }

@@ -1,88 +1,87 @@
-//! Why the embedded broker could not do what its owner asked. Clients get Kafka's error codes
-//! instead.
+//! The errors of the broker owner's operations. Clients get Kafka's error codes instead.
 
 use kafka_direct_core::{ErrorKind, HeaderError, Offset, TopicPartition};
 
-/// An operation of the broker's owner that failed.
+/// A failed operation of the broker's owner.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
     /// A listener could not be opened.
     #[error("cannot listen on {address}; choose a free port, or port 0 for any")]
     Listen {
-        /// The address that was asked for.
+        /// The requested address.
         address: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The builder was given something impossible.
+    /// The builder got an invalid setting.
     #[error("the broker cannot be built: {reason}")]
     Settings {
-        /// What is impossible.
+        /// Which setting is invalid, and its valid range.
         reason: &'static str,
     },
-    /// No topic of this name.
+    /// No topic has this name.
     #[error("there is no topic `{topic}`; create it first")]
     UnknownTopic {
         /// The name.
         topic: String,
     },
-    /// The topic exists and has no such partition.
+    /// The topic exists but has no such partition.
     #[error("{topic_partition} does not exist; the topic has {partitions} partitions")]
     UnknownPartition {
-        /// The partition that was asked for.
+        /// The requested partition.
         topic_partition: TopicPartition,
-        /// How many the topic has.
+        /// The number of partitions the topic has.
         partitions: usize,
     },
-    /// A topic that cannot be created.
+    /// The topic cannot be created.
     #[error("topic `{topic}` cannot be created: {reason}")]
     Topic {
         /// The name.
         topic: String,
-        /// Why not.
+        /// Why it cannot be created.
         reason: &'static str,
     },
-    /// No node of this id.
+    /// No node has this id.
     #[error("there is no node {node}; nodes are numbered from 1 to {nodes}")]
     UnknownNode {
-        /// The id that was asked for.
+        /// The requested node id.
         node: i32,
-        /// How many nodes there are.
+        /// The number of nodes.
         nodes: usize,
     },
-    /// An offset outside what the operation can take.
-    #[error("{topic_partition}: offset {offset} lies outside [{from}, {until}]; choose one inside")]
+    /// The offset is outside the operation's valid range.
+    #[error("{topic_partition}: offset {offset} is outside [{from}, {until}]; choose one inside")]
     OffsetOutside {
         /// The partition.
         topic_partition: TopicPartition,
-        /// The offset that was given.
+        /// The given offset.
         offset: Offset,
-        /// Lowest offset that would do, inclusive.
+        /// Lowest valid offset, inclusive.
         from: Offset,
-        /// Highest offset that would do, inclusive.
+        /// Highest valid offset, inclusive.
         until: Offset,
     },
-    /// Raw bytes that are no whole batches.
-    #[error("{topic_partition}: the bytes are no sequence of record batches")]
+    /// The raw bytes are not a sequence of whole record batches.
+    #[error("{topic_partition}: the bytes are not a sequence of whole record batches")]
     Batches {
         /// The partition.
         topic_partition: TopicPartition,
-        /// What is wrong, if it is more than a cut end.
+        /// The invalid header; `None` if only the end is cut.
         #[source]
         source: Option<HeaderError>,
     },
-    /// Records that no batch can hold.
-    #[error("the records do not fit one batch: {reason}")]
+    /// The records do not fit into one batch.
+    #[error("the records do not fit into one batch: {reason}")]
     Unencodable {
-        /// Which bound was broken.
+        /// Which limit the records exceed, or which setting does not match them.
         reason: &'static str,
     },
 }
 
 impl BrokerError {
-    /// What the caller should do.
+    /// The error's kind: what the caller should do.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {

@@ -1,4 +1,4 @@
-//! The seam for tests: what happens to the next request of one API instead of the truth.
+//! Fault injection for tests: faults that replace the normal handling of an API's requests.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,43 +12,53 @@ use parking_lot::Mutex;
 
 use crate::ApiKey;
 
-/// How a response, given without its size prefix, is changed before it goes out.
+/// A function that changes a response, without its size prefix, before it is sent.
 pub type Corruption = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
 
-/// What happens to a request.
+/// A fault: what happens to a request instead of its normal handling.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Waits, then serves it as usual. Later requests of the connection wait behind it.
+    /// Waits, then serves the request normally. Later requests of the connection wait for it.
     Delay(Duration),
-    /// Nothing is done; a well-formed response carries this Kafka error code in every place that has
-    /// one. In Fetch the session errors (70, 71, 106) stand at the top, others at each partition.
+    /// Does not serve the request; the response has this Kafka error code in every error field.
+    ///
+    /// In Fetch, the session errors (70, 71, 106) are in the top-level field. Other codes are in
+    /// each partition.
     ErrorCode(i16),
-    /// Nothing is done; a well-formed response without errors says nothing. A Fetch response has every
-    /// partition with its watermarks and no records.
+    /// Does not serve the request; the response is well-formed, empty and without errors.
+    ///
+    /// A Fetch response contains every partition, with its watermarks and without records.
     Empty,
-    /// Nothing is done; the connection closes without a response.
+    /// Does not serve the request; the connection closes without a response.
     Cut,
-    /// It is served, and the connection closes after this many bytes of the response, its size
-    /// prefix included. 0 is a request that took effect and was never answered.
+    /// Serves the request, then closes the connection after this many bytes of the response, size
+    /// prefix included.
+    ///
+    /// With 0, the request takes effect and gets no response.
     CutAfter(usize),
-    /// It is served, and the response without its size prefix is changed by this function.
+    /// Serves the request; this function changes the response, without its size prefix.
     Corrupt(Corruption),
-    /// Nothing is done; these bytes, size prefix included, are the response.
+    /// Does not serve the request; these bytes, size prefix included, are the response.
     Raw(Bytes),
-    /// It is served, and the response names this throttle time (in whole milliseconds). A Fetch is not
-    /// served: its response names no partition, as Apache Kafka's under a quota.
+    /// Serves the request; the response has this throttle time, in whole milliseconds.
+    ///
+    /// A Fetch is not served. Its response contains no partition, as Apache Kafka's under a quota.
     Throttle(Duration),
 }
 
 impl Fault {
-    /// Serves the request and changes its response, given without the size prefix.
+    /// A [`Fault::Corrupt`]: serves the request and changes its response, without the size prefix,
+    /// with `change`.
     pub fn corrupt(change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Self {
         Self::Corrupt(Arc::new(change))
     }
 
-    /// Serves the request and flips every bit of byte `at` of its response, counted from the
-    /// correlation id's first byte; from the end if `at` lies behind it.
+    /// A [`Fault::Corrupt`] that serves the request and flips all bits of byte `at` of its
+    /// response.
+    ///
+    /// Byte 0 is the first byte of the correlation id. If `at` is after the end, the last byte is
+    /// flipped.
     #[must_use]
     pub fn flip_byte(at: usize) -> Self {
         Self::corrupt(move |response| {
@@ -82,24 +92,23 @@ struct Plan {
     intercepted: u64,
 }
 
-/// The faults of a broker. Each is for one API, whichever node and connection the request comes
-/// to.
+/// The faults of a broker. Each fault applies to one API, on every node and connection.
 #[derive(Debug, Default)]
 pub struct Faults(Mutex<HashMap<ApiKey, Plan>>);
 
 impl Faults {
-    /// The next request of `api` meets `fault`. Several calls queue up, first come first served.
+    /// Applies `fault` to the next request of `api`. Several calls queue their faults in order.
     pub fn next(&self, api: ApiKey, fault: Fault) {
         self.0.lock().entry(api).or_default().next.push_back(fault);
     }
 
-    /// Every request of `api` meets `fault`, those apart for which [`Faults::next`] has one.
-    /// Replaces the one before.
+    /// Applies `fault` to every request of `api`. Faults from [`Faults::next`] take precedence. It
+    /// replaces the fault of an earlier call.
     pub fn every(&self, api: ApiKey, fault: Fault) {
         self.0.lock().entry(api).or_default().every = Some(fault);
     }
 
-    /// Takes all faults back; counts stay.
+    /// Removes all faults; the counts of intercepted requests stay.
     pub fn clear(&self) {
         for plan in self.0.lock().values_mut() {
             plan.next.clear();
@@ -107,7 +116,7 @@ impl Faults {
         }
     }
 
-    /// How many requests of `api` met a fault.
+    /// The number of requests of `api` that met a fault.
     #[must_use]
     pub fn intercepted(&self, api: ApiKey) -> u64 {
         self.0.lock().get(&api).map_or(0, |plan| plan.intercepted)
@@ -127,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queued_faults_come_first_then_the_standing_one() {
+    fn queued_faults_come_before_the_permanent_one() {
         let faults = Faults::default();
         faults.every(ApiKey::Fetch, Fault::Empty);
         faults.next(ApiKey::Fetch, Fault::Cut);

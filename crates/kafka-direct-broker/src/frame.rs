@@ -1,5 +1,6 @@
-//! Frames on a connection: four bytes of size, then as many bytes. The size is checked before
-//! anything is reserved for it.
+//! Reads and writes frames: a size prefix of four bytes, then that many bytes.
+//!
+//! The size is checked before any memory is reserved for it.
 
 use std::io;
 
@@ -8,10 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Bytes of the size prefix.
 pub(crate) const PREFIX_BYTES: usize = 4;
-/// How much is reserved ahead of what has come in.
+/// Maximum number of bytes reserved ahead of the received bytes.
 const STEP_BYTES: usize = 1024 * 1024;
 
-/// Reads frames; what came in of the next one is kept between calls.
+/// Reads frames; a partly received frame is kept between calls.
 #[derive(Debug)]
 pub(crate) struct FrameReader<R> {
     from: R,
@@ -24,10 +25,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self { from, buffer: BytesMut::new(), max_bytes }
     }
 
-    /// The next frame without its size; `None` once the other side is done.
+    /// Reads the next frame, without its size prefix; `None` once the peer closed the connection.
     ///
     /// # Cancel safety
-    /// Safe: bytes that came in stay for the next call.
+    /// Cancel safe: received bytes are kept for the next call.
     pub(crate) async fn read(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             let wanted = self.wanted()?;
@@ -44,7 +45,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The size of the frame that comes in, once it is known.
+    /// The size of the frame being received; `None` until its prefix is complete.
     fn wanted(&self) -> io::Result<Option<usize>> {
         let Some(prefix) = self.buffer.first_chunk() else { return Ok(None) };
         let size = usize::try_from(i32::from_be_bytes(*prefix)).ok();
@@ -53,12 +54,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// Writes a frame that consists of `parts`.
+/// Writes a frame that consists of `parts`, with its size prefix.
 pub(crate) async fn write<W: AsyncWrite + Unpin>(to: &mut W, parts: &[Bytes]) -> io::Result<()> {
     let size: usize = parts.iter().map(Bytes::len).sum();
     let size = i32::try_from(size).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     let (first, rest) = parts.split_first().map_or((&[][..], parts), |(f, r)| (&f[..], r));
-    // The size goes out with the first part: a packet of four bytes helps nobody.
+    // The size is written with the first part, to avoid a packet of four bytes.
     let mut head = Vec::with_capacity(PREFIX_BYTES + first.len());
     head.extend(size.to_be_bytes());
     head.extend_from_slice(first);
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn frames_survive_and_come_one_by_one() {
+    async fn frames_round_trip_one_by_one() {
         let mut wire = Vec::new();
         write(&mut wire, &[Bytes::from_static(b"one")]).await.unwrap();
         write(&mut wire, &[Bytes::from_static(b"t"), Bytes::from_static(b"wo")]).await.unwrap();
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sizes_that_are_negative_or_too_large_are_refused_before_the_bytes_come() {
+    async fn sizes_that_are_negative_or_too_large_are_refused_before_the_bytes_arrive() {
         for size in [-1, i32::MIN, 11, i32::MAX] {
             let wire = size.to_be_bytes();
             let error = FrameReader::new(wire.as_slice(), 10).read().await.unwrap_err();

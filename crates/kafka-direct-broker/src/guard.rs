@@ -1,23 +1,28 @@
 //! Checks a request's lengths and counts before the codecs decode it.
 //!
-//! The codecs reserve what a length claims ([`message_schema`] says why that matters). A request is
-//! refused if its bytes do not confirm a length, if it has more than [`MAX_ELEMENTS`] elements, or
-//! if a known tagged field has another size than the codecs read. Bytes after the last field are
-//! ignored, as the codecs ignore them.
+//! The codecs reserve memory for a length before its bytes are checked ([`message_schema`] explains
+//! the risk). A request is refused if:
+//! - a length or count is invalid or exceeds the bytes that follow
+//! - it has more than [`MAX_ELEMENTS`] elements
+//! - a known tagged field differs in size from what the codecs read
+//!
+//! Bytes after the last field are ignored, as the codecs ignore them.
 
 use kafka_direct_core::message_schema::{self, Malformed, Schema, Shape, always};
 
 use crate::{ApiKey, guard_schemas};
 
-/// Most array elements and tagged fields of one request.
+/// Maximum number of array elements and tagged fields of one request.
 pub(crate) const MAX_ELEMENTS: usize = 1_000_000;
 
-/// API key, version, correlation id and client id: the header's fields before the tagged ones.
-/// The client id has a plain length in every version.
+/// The request header's fields before the tagged fields: API key, version, correlation id and
+/// client id.
+///
+/// The client id has a plain (not compact) length in every version.
 static HEADER: Schema =
     Schema { flexible_since: i16::MAX, fields: &[always(Shape::Fixed(8)), always(Shape::Text)] };
 
-/// The first version of the request header with tagged fields.
+/// The first request header version with tagged fields.
 const HEADER_FLEXIBLE_SINCE: i16 = 2;
 
 /// Checks the body of a request.
@@ -25,12 +30,12 @@ pub(crate) fn check(api: ApiKey, version: i16, body: &[u8]) -> Result<(), Malfor
     walk(api, version, body).map(|_| ())
 }
 
-/// The bytes after the body's last field.
+/// Checks the body of a request and returns the bytes after its last field.
 fn walk(api: ApiKey, version: i16, body: &[u8]) -> Result<&[u8], Malformed> {
     guard_schemas::of(api).walk(version, body, MAX_ELEMENTS)
 }
 
-/// How many bytes the request header takes in `version` of the header.
+/// Checks a request header of header version `version` and returns its size in bytes.
 pub(crate) fn header_bytes(version: i16, frame: &[u8]) -> Result<usize, Malformed> {
     let mut rest = HEADER.walk(version, frame, MAX_ELEMENTS)?;
     if version >= HEADER_FLEXIBLE_SINCE {
@@ -208,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tagged_field_that_lies_about_its_size_is_refused() {
-        // Fetch v17, one topic, one partition, whose tag 0 claims no bytes: the codec would take
-        // sixteen and find a hostile count behind them.
+    fn a_tagged_field_with_a_wrong_size_is_refused() {
+        // Fetch v17 with one topic and one partition, whose tag 0 has size 0. The codec would read
+        // sixteen bytes and then a huge count.
         let mut body = vec![0; 21];
         body.push(2);
         body.extend([0; 16]);
@@ -231,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_passes_is_decoded_without_harm(
+        fn checked_requests_are_decoded_without_panic(
             which in 0..ApiKey::ALL.len(),
             version in 0i16..18,
             body in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(2), any::<u8>()], 0..200),

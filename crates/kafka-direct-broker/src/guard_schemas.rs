@@ -1,7 +1,7 @@
-//! The layout of the requests the broker serves, for the guard.
+//! The schemas of the requests the broker serves, for the guard.
 //!
-//! Source: Kafka's message definitions, as the codecs were generated from them. Neighbouring fields
-//! of fixed size in the same versions are one entry.
+//! Source: Kafka's message definitions, from which the codecs are generated too. Neighbouring
+//! fields of fixed size in the same versions are one entry.
 
 use kafka_direct_core::message_schema::{
     Field, Schema,
@@ -15,7 +15,7 @@ const fn schema(flexible_since: i16, fields: &'static [Field]) -> Schema {
     Schema { flexible_since, fields }
 }
 
-/// The form of `api`'s requests.
+/// The schema of `api`'s requests.
 pub(crate) const fn of(api: ApiKey) -> &'static Schema {
     match api {
         ApiKey::Produce => &PRODUCE,

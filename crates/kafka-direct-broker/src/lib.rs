@@ -1,9 +1,9 @@
 //! An embedded Kafka broker: in this process, in memory, over TCP or over a pipe in memory.
 //!
 //! It is for demos, for fast tests and for injecting faults. **It is never a substitute for
-//! Kafka**: it replicates nothing, keeps nothing on disk, forgets everything when dropped, checks
-//! no credentials, and shares no code with Apache Kafka. What a program must be able to do against
-//! Kafka has to be proved against Kafka.
+//! Kafka**: it does not replicate, writes nothing to disk, loses all data when dropped, checks no
+//! credentials, and shares no code with Apache Kafka. Test against Kafka whatever a program must
+//! do against Kafka.
 //!
 //! ```
 //! use kafka_direct_broker::{ApiKey, Broker, Fault, Record};
@@ -22,44 +22,51 @@
 //! }
 //! ```
 //!
-//! **Promises:** it speaks the versions that [`ApiKey::versions`] names and responses as Apache Kafka
-//! does: whole batches, limits, watermarks, sessions, isolation, leader epochs, topic ids. A
-//! partition holds no more than its cap. No request makes it panic or reserve more than the request
-//! is long, times a constant. Its only clock is tokio's and it draws no random numbers, so under
-//! paused time and in memory it does the same in every run.
+//! **Promises:**
+//! - It supports the versions that [`ApiKey::versions`] lists and responds as Apache Kafka does:
+//!   whole batches, limits, watermarks, sessions, isolation, leader epochs, topic ids.
+//! - A partition holds no more bytes than its cap, or one batch that is larger.
+//! - No request makes it panic. No request makes it reserve more than a constant times the
+//!   request's length.
+//! - Its only clock is tokio's and it draws no random numbers. Under paused time and in memory,
+//!   every run is the same.
 //!
-//! **Out of scope:** group membership, transactions (batches of transactions can be appended by
-//! the owner and are then served rightly), idempotence, configurations, quotas, ACLs, TLS, SASL,
-//! compression (a compressed batch is stored and served as it is), message formats before v2, wall
-//! clocks (timestamps come from whoever writes).
+//! **Out of scope:**
+//! - group membership, idempotence, configurations, quotas, ACLs, TLS, SASL
+//! - transactions; the owner can append transactional batches, and they are served correctly
+//! - compression; a compressed batch is stored and served as it is
+//! - message formats before v2
+//! - wall clocks; timestamps come from the producer or the owner
 //!
 //! # Map
 //!
-//! What the owner uses:
+//! The owner's API:
 //! - `broker.rs`: `Broker`, the owner's handle
-//! - `builder.rs`, `settings.rs`: how a broker is built and what it can be told
-//! - `owner_appends.rs`: appending past the Produce API; `record.rs`: one record as the owner writes it
-//! - `faults.rs`: `Fault`: what happens to the next request of an API instead of a true response
-//! - `batch_writer.rs`: `BatchWriter` writes batches, malformed ones too
+//! - `builder.rs`, `settings.rs`: build a broker from its settings
+//! - `owner_appends.rs`: appends without the Produce API
+//! - `record.rs`: `Record`, one record to append
+//! - `faults.rs`: `Fault`, the fault for the next request of an API
+//! - `batch_writer.rs`: `BatchWriter` writes record batches, including transactional ones and ones
+//!   with holes
 //! - `error.rs`: `BrokerError`
 //!
-//! What serves a request, in this order:
+//! Serving a request, in this order:
 //! - `node.rs`: listens and accepts connections
-//! - `connection.rs`: reads requests and writes responses; faults act here
-//! - `frame.rs`: the size before each request and response
-//! - `api_key.rs`: the APIs served, their versions, and caps on these
+//! - `connection.rs`: reads requests, writes responses and applies faults
+//! - `frame.rs`: reads and writes frames, each with its size prefix
+//! - `api_key.rs`: the APIs served, their versions, and version caps
 //! - `guard.rs`, `guard_schemas.rs`: check a request against its schema before a codec decodes it
-//! - `api/mod.rs`: from a request's bytes to a response's bytes; one file per API: `api/*`
+//! - `api/mod.rs`: turns a request's bytes into a response's bytes; one file per API: `api/*`
 //! - `api/fetch_response.rs`: encodes a Fetch response without copying batches
 //!
-//! What it keeps:
-//! - `shared.rs`: what nodes, connections and the handle have in common
-//! - `cluster.rs`: topics, partitions, leaders and groups: the state behind one lock
+//! State:
+//! - `shared.rs`: state shared by nodes, connections and the handle
+//! - `cluster.rs`: topics, partitions, leaders and groups, under one lock
 //! - `sessions.rs`: fetch sessions
 //! - `log.rs`: one partition's batches and watermarks
-//! - `epochs.rs`: where the leader epochs of a partition began
+//! - `epochs.rs`: the start offset of each leader epoch of a partition
 //! - `transactions.rs`: open and ended transactions, derived from batches
-//! - `batch_reader.rs`: what the broker reads of the records in a batch
+//! - `batch_reader.rs`: finds records by timestamp and reads transaction markers
 //! - `varint.rs`: varints inside batches
 
 mod api;

@@ -1,7 +1,7 @@
 //! The log of one partition, in memory: whole batches, a cap in bytes, and the three watermarks.
 //!
-//! Batches are immutable once stored; reading hands out reference-counted slices. Nothing here
-//! knows about leaders, nodes or requests.
+//! Batches are immutable once stored. Reads return reference-counted slices. This module does not
+//! depend on leaders, nodes or requests.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::{
     transactions::Transactions,
 };
 
-/// A batch that waits for its offset.
+/// A batch without an assigned offset.
 #[derive(Debug)]
 pub(crate) struct Unplaced {
     pub(crate) header: BatchHeader,
@@ -25,18 +25,18 @@ pub(crate) struct Unplaced {
 #[derive(Debug)]
 struct Stored {
     last: i64,
-    /// `i64::MIN` for bytes nobody looked into.
+    /// The maximum timestamp; `i64::MIN` for bytes that were not parsed.
     max_timestamp: i64,
     bytes: Bytes,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Whole batches, but for the last piece under [`TailBatches::Cut`].
+    /// Whole batches; under [`TailBatches::Cut`] the last one may be cut.
     pub(crate) records: Vec<Bytes>,
     pub(crate) bytes: usize,
-    /// The offset behind the last whole batch.
+    /// The offset after the last whole batch.
     pub(crate) next: i64,
 }
 
@@ -48,9 +48,9 @@ pub(crate) struct Log {
     cap_bytes: usize,
     start: i64,
     end: i64,
-    /// Set by tests: readers see no more than this.
+    /// The high watermark set by the owner; `None` for the log's end.
     high_override: Option<i64>,
-    /// Set by tests: what lies below is said to be in remote storage.
+    /// The earliest local offset set by the owner; `None` for the log start offset.
     local_start: Option<i64>,
     pub(crate) transactions: Transactions,
     pub(crate) epochs: Epochs,
@@ -95,7 +95,7 @@ impl Log {
         self.high_override = high;
     }
 
-    /// The first offset that is not in remote storage alone.
+    /// The earliest local offset, clamped to the log's bounds.
     pub(crate) fn local_start(&self) -> i64 {
         self.local_start.map_or(self.start, |offset| offset.clamp(self.start, self.end))
     }
@@ -104,7 +104,7 @@ impl Log {
         self.local_start = offset;
     }
 
-    /// Gives `batches` the next offsets and the leader's epoch, and appends them. Responses the
+    /// Assigns the next offsets and the leader epoch to `batches`, appends them, and returns the
     /// first offset.
     pub(crate) fn append(&mut self, batches: Vec<Unplaced>, epoch: i32) -> i64 {
         let base = self.end;
@@ -122,7 +122,8 @@ impl Log {
         base
     }
 
-    /// Appends a batch under the offsets it carries; its base must not lie before the end.
+    /// Appends a batch with the offsets in its header; its base offset must not be below the log's
+    /// end.
     pub(crate) fn push(&mut self, header: &BatchHeader, bytes: Bytes) {
         self.transactions.observe(header, &bytes);
         self.store(Stored {
@@ -132,7 +133,7 @@ impl Log {
         });
     }
 
-    /// Appends bytes nobody looks into, as if they were a batch that ends before `next`.
+    /// Appends bytes without parsing them, as one batch with last offset `next − 1`.
     pub(crate) fn push_unchecked(&mut self, next: i64, bytes: Bytes) {
         self.store(Stored { last: next.saturating_sub(1), max_timestamp: i64::MIN, bytes });
     }
@@ -147,7 +148,7 @@ impl Log {
         }
     }
 
-    /// Moves the log start to `offset`; a batch that straddles it stays whole.
+    /// Raises the log start offset to `offset`; a batch that contains it stays whole.
     pub(crate) fn trim(&mut self, offset: i64) {
         self.start = self.start.max(offset);
         while let Some(oldest) = self.batches.front()
@@ -159,8 +160,9 @@ impl Log {
         self.transactions.trim(self.start);
     }
 
-    /// Forgets everything from `offset` on, as a new leader does that never had it. A batch that
-    /// straddles `offset` goes too and leaves a hole.
+    /// Removes all records from `offset` on, like a new leader that never replicated them.
+    ///
+    /// A batch that contains `offset` is removed whole, which leaves a hole in the offsets.
     pub(crate) fn truncate(&mut self, offset: i64) {
         while let Some(newest) = self.batches.back()
             && newest.last >= offset
@@ -178,8 +180,10 @@ impl Log {
         }
     }
 
-    /// Whole batches from the one that holds `from`, none of which ends behind `until`, up to
-    /// `max_bytes`; the first is given whatever its size if `at_least_one`.
+    /// Reads whole batches of at most `max_bytes`, starting with the batch that contains `from`.
+    ///
+    /// All offsets are below `until`. If `at_least_one` is set, the first batch is returned
+    /// whatever its size.
     pub(crate) fn read(
         &self,
         from: i64,
@@ -195,8 +199,8 @@ impl Log {
                 break;
             }
             let room = max_bytes.saturating_sub(found.bytes);
-            let due = at_least_one && found.records.is_empty();
-            if batch.bytes.len() > room && !due {
+            let exempt = at_least_one && found.records.is_empty();
+            if batch.bytes.len() > room && !exempt {
                 if tail == TailBatches::Cut && !found.records.is_empty() && room > 0 {
                     found.bytes = found.bytes.saturating_add(room);
                     found.records.push(batch.bytes.slice(..room));
@@ -210,7 +214,7 @@ impl Log {
         found
     }
 
-    /// The first record at or after `timestamp` in offset order.
+    /// The first record, in offset order, with a timestamp of at least `timestamp`.
     pub(crate) fn first_at_or_after(&self, timestamp: i64) -> Option<Stamped> {
         let candidates = self.batches.iter().filter(|batch| batch.max_timestamp >= timestamp);
         candidates.into_iter().find_map(|batch| {
@@ -219,7 +223,7 @@ impl Log {
         })
     }
 
-    /// The first record that carries the largest timestamp.
+    /// The first record with the largest timestamp; `None` if no record has a timestamp.
     pub(crate) fn max_timestamp(&self) -> Option<Stamped> {
         let largest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
         (largest >= 0).then(|| self.first_at_or_after(largest)).flatten()
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn appended_batches_carry_their_offset_and_epoch_and_keep_their_crc() {
+    fn appended_batches_get_their_offset_and_epoch_and_keep_their_crc() {
         let mut log = Log::new(usize::MAX);
         assert_eq!([append(&mut log, 3), append(&mut log, 2)], [0, 3]);
         let found = log.read(3, 5, 10_000, true, TailBatches::Whole);

@@ -1,7 +1,6 @@
-//! One node: a task that takes connections, from its listener and from memory, and owns them.
+//! One node: a task that accepts connections, over TCP and in memory, and owns them.
 //!
-//! When the task is told to stop, or its handle is dropped, the listener closes and every
-//! connection is cut.
+//! When the node is stopped, or its handle is dropped, the listener and all connections close.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,21 +14,21 @@ use tokio::{
 
 use crate::{BrokerError, connection, shared::Shared};
 
-/// How long to wait after the system refused a connection (too many open files), so that the
-/// listener does not spin.
-const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// The backoff after a failed accept, for example with too many open files, so that the loop does
+/// not spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// A running node.
 #[derive(Debug)]
 pub(crate) struct NodeHandle {
-    /// Dropping it stops the node.
+    /// Stops the node when dropped.
     stop: oneshot::Sender<()>,
     inbox: mpsc::UnboundedSender<DuplexStream>,
     task: JoinHandle<()>,
 }
 
 impl NodeHandle {
-    /// Starts node `id`; without a listener it takes connections from memory only.
+    /// Starts node `id`; without a listener it accepts only connections in memory.
     pub(crate) fn start(
         runtime: &Handle,
         shared: Arc<Shared>,
@@ -42,15 +41,15 @@ impl NodeHandle {
         Self { stop, inbox, task }
     }
 
-    /// Hands the node its end of a connection in memory.
+    /// Passes the node its end of a connection in memory.
     pub(crate) fn connect(&self, stream: DuplexStream) -> io::Result<()> {
         self.inbox.send(stream).map_err(|_| io::ErrorKind::ConnectionRefused.into())
     }
 
-    /// Stops the node and waits until listener and connections are closed.
+    /// Stops the node and waits until its listener and connections are closed.
     pub(crate) async fn stop(self) {
         drop(self.stop);
-        // A task that was cancelled with its runtime has closed everything as well.
+        // An error means that the runtime cancelled the task, which closes everything as well.
         drop(self.task.await);
     }
 }
@@ -91,19 +90,19 @@ async fn run(
     connections.shutdown().await;
 }
 
-/// The next connection; never, without a listener.
+/// Waits for the next connection; without a listener it never returns.
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     let Some(listener) = listener else { return std::future::pending().await };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Without it small responses wait for acknowledgements; it works either way.
+                // Small responses would wait for acknowledgements otherwise. A failure is harmless.
                 drop(stream.set_nodelay(true));
                 return stream;
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(REFUSED_PAUSE).await;
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
             }
         }
     }

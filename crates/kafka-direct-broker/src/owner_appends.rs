@@ -1,25 +1,29 @@
-//! Appending on behalf of the broker's owner, past the Produce API.
+//! Appends batches for the broker's owner, without the Produce API.
 
 use bytes::{Bytes, BytesMut};
 use kafka_direct_core::{BatchHeader, Offset, TopicPartition, walk};
 
 use crate::{BatchWriter, BrokerError, Record, cluster::Cluster, log::Unplaced, shared::Shared};
 
-/// Which offsets raw batches get.
+/// Which offsets [`Broker::append_raw`](crate::Broker::append_raw) gives to batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RawOffsets {
-    /// The next ones of the log; the leader's epoch is written into the batches as well.
+    /// The next offsets of the log. The leader epoch is written into the batches as well.
     Assign,
-    /// Those the batches carry; nothing is changed. Holes are allowed, between batches and before
-    /// the first (compaction); offsets that go back are not.
+    /// The offsets in the batches; the bytes are not changed.
+    ///
+    /// Holes are allowed between batches and before the first one, as compaction leaves them.
+    /// Offsets that go back are refused.
     Keep,
-    /// Nobody looks into the bytes, for batches that are broken: they are served as one batch over
-    /// `[base, next)`. Transactions and timestamps in them are not seen.
+    /// The given range, for malformed batches: the bytes are not parsed.
+    ///
+    /// They are served as one batch over `[base, next)`. Their transactions and timestamps are
+    /// ignored.
     Unchecked {
-        /// First offset, inclusive; not below the log's end.
+        /// The first offset, inclusive; at or above the log's end.
         base: i64,
-        /// Last offset, exclusive; above `base`.
+        /// The end of the range, exclusive; above `base`.
         next: i64,
     },
 }
@@ -63,7 +67,8 @@ pub(crate) fn raw(
             first.get()
         }
         RawOffsets::Assign => {
-            // Assigned offsets rise whatever the batches carry, so each is looked at by itself.
+            // The given offsets do not matter, so each batch is parsed without checking their
+            // order.
             let mut batches = Vec::new();
             let mut rest = &bytes[..];
             while !rest.is_empty() {

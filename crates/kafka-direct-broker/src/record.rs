@@ -1,18 +1,19 @@
-//! One record as the broker's owner writes it.
+//! A record that the broker's owner appends.
 
 use bytes::Bytes;
 
-/// A record to append. Null key, null value and empty value are three different things.
+/// A record to append. A null key or value differs from an empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The key; `None` is null.
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// Headers in order; duplicates are kept. Keys are bytes, so that broken UTF-8 can be served.
+    /// The headers in order; duplicates are kept. Keys are bytes, so that tests can serve invalid
+    /// UTF-8.
     pub headers: Vec<(Bytes, Option<Bytes>)>,
-    /// Milliseconds since 1970-01-01 UTC; −1, the default, is "no timestamp". The broker has no
-    /// clock of its own.
+    /// The timestamp in milliseconds since 1970-01-01 UTC. The default −1 means no timestamp,
+    /// because the broker has no wall clock.
     pub timestamp: i64,
 }
 
@@ -36,7 +37,7 @@ impl Record {
         self
     }
 
-    /// Adds a header behind those there are.
+    /// Appends a header.
     #[must_use]
     pub fn with_header(mut self, key: impl Into<Bytes>, value: Option<Bytes>) -> Self {
         self.headers.push((key.into(), value));

@@ -1,8 +1,9 @@
-//! Fetch sessions (KIP-227): the broker remembers which partitions a connection wants, and an
-//! incremental response leaves out those with nothing new.
+//! Fetch sessions (KIP-227): the broker stores which partitions a client fetches. An incremental
+//! response omits partitions with nothing new.
 //!
-//! A cache belongs to one node. Sessions idle for two minutes give way to new ones; while all
-//! slots are in use, a client that asks for a session is told 0 and stays on full fetches.
+//! Each node has its own cache. When all slots are in use, a new session evicts one that is idle
+//! for more than two minutes. If there is none, the client gets session id 0 and continues with
+//! full fetches.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,24 +14,24 @@ use std::{
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
-/// A session untouched for this long may be dropped for a new one.
+/// A session that is idle for longer than this may be evicted for a new one.
 const EVICT_AFTER: Duration = Duration::from_secs(120);
 
 /// How a request names a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum TopicRef {
-    /// By name, before Fetch v13.
+    /// By name, in Fetch before v13.
     Name(Arc<str>),
-    /// By id.
+    /// By id, in Fetch since v13.
     Id([u8; 16]),
 }
 
-/// One partition as a Fetch asks for it.
+/// One requested partition of a Fetch.
 #[derive(Debug, Clone)]
 pub(crate) struct Want {
     pub(crate) topic: TopicRef,
     pub(crate) partition: i32,
-    /// The name the id stood for when the partition entered the session.
+    /// The name of the topic with this id when the partition was added to the session.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) leader_epoch: i32,
     pub(crate) offset: i64,
@@ -39,24 +40,24 @@ pub(crate) struct Want {
 
 type Key = (TopicRef, i32);
 
-/// What an incremental response last said about a partition.
+/// The high watermark and log start offset that a session last reported for a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct Reported {
     pub(crate) high_watermark: i64,
     pub(crate) log_start: i64,
 }
 
-const NOTHING_SAID: Said = Said { high_watermark: -1, log_start: -1 };
+const NOTHING_REPORTED: Reported = Reported { high_watermark: -1, log_start: -1 };
 
 #[derive(Debug)]
 struct Session {
     epoch: i32,
     by_id: bool,
     used: Instant,
-    /// In the order in which partitions are served; keys of `wants`.
+    /// The keys of `wants` by position, in the order in which partitions are served.
     order: BTreeMap<u64, Key>,
-    wants: HashMap<Key, (u64, Want, Said)>,
-    next_place: u64,
+    wants: HashMap<Key, (u64, Want, Reported)>,
+    next_position: u64,
 }
 
 impl Session {
@@ -67,14 +68,14 @@ impl Session {
             *known = Want { name, ..want };
             return;
         }
-        self.order.insert(self.next_place, key.clone());
-        self.wants.insert(key, (self.next_place, want, NOTHING_SAID));
-        self.next_place = self.next_place.saturating_add(1);
+        self.order.insert(self.next_position, key.clone());
+        self.wants.insert(key, (self.next_position, want, NOTHING_REPORTED));
+        self.next_position = self.next_position.saturating_add(1);
     }
 
     fn forget(&mut self, key: &Key) {
-        if let Some((place, ..)) = self.wants.remove(key) {
-            self.order.remove(&place);
+        if let Some((position, ..)) = self.wants.remove(key) {
+            self.order.remove(&position);
         }
     }
 
@@ -84,9 +85,9 @@ impl Session {
     }
 }
 
-/// What a request asks of the session cache.
+/// The session fields and partitions of a Fetch request.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct SessionRequest {
     pub(crate) session_id: i32,
     pub(crate) epoch: i32,
     pub(crate) by_id: bool,
@@ -94,18 +95,18 @@ pub(crate) struct Asked {
     pub(crate) forgotten: Vec<Key>,
 }
 
-/// How a request is to be answered.
+/// The session id and the partitions to respond with.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// The id for the response; 0 for none.
     pub(crate) session_id: i32,
-    /// Whether partitions with nothing new are left out.
+    /// Whether partitions with nothing new are omitted.
     pub(crate) incremental: bool,
-    /// Everything to read, in order.
+    /// All partitions to read, in order.
     pub(crate) wants: Vec<Want>,
 }
 
-/// The sessions of one node.
+/// The session cache of one node.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     slots: usize,
@@ -118,14 +119,14 @@ impl Sessions {
         Self { slots, last_id: 0, sessions: HashMap::new() }
     }
 
-    /// Ends all sessions.
+    /// Removes all sessions.
     pub(crate) fn clear(&mut self) {
         self.sessions.clear();
     }
 
-    /// Finds or makes the session of a request.
-    pub(crate) fn open(&mut self, asked: Asked) -> Result<Opened, ResponseError> {
-        let Asked { session_id, epoch, by_id, wants, forgotten } = asked;
+    /// Finds, updates or creates the session of a request.
+    pub(crate) fn open(&mut self, request: SessionRequest) -> Result<Opened, ResponseError> {
+        let SessionRequest { session_id, epoch, by_id, wants, forgotten } = request;
         if epoch <= 0 {
             self.sessions.remove(&session_id);
             let wants = collapse(wants);
@@ -164,44 +165,47 @@ impl Sessions {
             used: now,
             order: BTreeMap::new(),
             wants: HashMap::new(),
-            next_place: 0,
+            next_position: 0,
         };
         wants.iter().cloned().for_each(|want| session.put(want));
         self.sessions.insert(self.last_id, session);
         self.last_id
     }
 
-    /// Notes what is about to be said of a partition; `said` is `None` for an error. Responses
-    /// whether it must be said. A partition that gave records goes to the end of the order.
-    pub(crate) fn say(
+    /// Records a partition's response in the session, and returns whether an incremental response
+    /// must include it.
+    ///
+    /// `reported` is `None` for an error. A partition that returned records moves to the end of the
+    /// order.
+    pub(crate) fn report(
         &mut self,
         session_id: i32,
         want: &Want,
-        said: Option<Said>,
+        reported: Option<Reported>,
         has_records: bool,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(&session_id) else { return true };
         let key = (want.topic.clone(), want.partition);
-        let Some((place, _, before)) = session.wants.get_mut(&key) else { return true };
-        let changed = said.is_none_or(|said| said != *before);
-        *before = said.unwrap_or(NOTHING_SAID);
+        let Some((position, _, before)) = session.wants.get_mut(&key) else { return true };
+        let changed = reported.is_none_or(|reported| reported != *before);
+        *before = reported.unwrap_or(NOTHING_REPORTED);
         if has_records {
-            session.order.remove(place);
-            *place = session.next_place;
-            session.order.insert(session.next_place, key);
-            session.next_place = session.next_place.saturating_add(1);
+            session.order.remove(position);
+            *position = session.next_position;
+            session.order.insert(session.next_position, key);
+            session.next_position = session.next_position.saturating_add(1);
         }
         changed || has_records
     }
 }
 
-/// A partition named twice counts once, at its first place with its last wish.
+/// Merges duplicate partitions: the first position and the last values remain.
 fn collapse(wants: Vec<Want>) -> Vec<Want> {
-    let mut places: HashMap<Key, usize> = HashMap::with_capacity(wants.len());
+    let mut positions: HashMap<Key, usize> = HashMap::with_capacity(wants.len());
     let mut kept: Vec<Want> = Vec::with_capacity(wants.len());
     for want in wants {
-        let place = *places.entry((want.topic.clone(), want.partition)).or_insert(kept.len());
-        match kept.get_mut(place) {
+        let position = *positions.entry((want.topic.clone(), want.partition)).or_insert(kept.len());
+        match kept.get_mut(position) {
             Some(known) => *known = want,
             None => kept.push(want),
         }
@@ -224,8 +228,8 @@ mod tests {
         }
     }
 
-    fn ask(session_id: i32, epoch: i32, wants: Vec<Want>) -> Asked {
-        Asked { session_id, epoch, by_id: false, wants, forgotten: vec![] }
+    fn ask(session_id: i32, epoch: i32, wants: Vec<Want>) -> SessionRequest {
+        SessionRequest { session_id, epoch, by_id: false, wants, forgotten: vec![] }
     }
 
     fn seen(opened: &Opened) -> Vec<(i32, i64)> {
@@ -243,20 +247,20 @@ mod tests {
         let next = sessions.open(ask(1, 1, vec![want(1, 9), want(2, 0)])).unwrap();
         assert_eq!(seen(&next), [(0, 7), (1, 9), (2, 0)]);
         assert!(next.incremental);
-        let mut asked = ask(1, 2, vec![]);
-        asked.forgotten = vec![(TopicRef::Name("t".into()), 0)];
-        assert_eq!(seen(&sessions.open(asked).unwrap()), [(1, 9), (2, 0)]);
+        let mut request = ask(1, 2, vec![]);
+        request.forgotten = vec![(TopicRef::Name("t".into()), 0)];
+        assert_eq!(seen(&sessions.open(request).unwrap()), [(1, 9), (2, 0)]);
     }
 
     #[tokio::test]
-    async fn only_news_is_said_and_partitions_with_records_go_last() {
+    async fn only_changes_are_sent_and_partitions_with_records_go_last() {
         let mut sessions = Sessions::new(10);
         sessions.open(ask(0, 0, vec![want(0, 0), want(1, 0)])).unwrap();
-        let said = Some(Said { high_watermark: 5, log_start: 0 });
-        assert!(sessions.say(1, &want(0, 0), said, true));
-        assert!(!sessions.say(1, &want(0, 0), said, false));
-        assert!(sessions.say(1, &want(0, 0), None, false));
-        assert!(sessions.say(1, &want(0, 0), said, false));
+        let reported = Some(Reported { high_watermark: 5, log_start: 0 });
+        assert!(sessions.report(1, &want(0, 0), reported, true));
+        assert!(!sessions.report(1, &want(0, 0), reported, false));
+        assert!(sessions.report(1, &want(0, 0), None, false));
+        assert!(sessions.report(1, &want(0, 0), reported, false));
         let next = sessions.open(ask(1, 1, vec![])).unwrap();
         assert_eq!(seen(&next), [(1, 0), (0, 0)]);
     }
@@ -270,7 +274,7 @@ mod tests {
         sessions.open(ask(0, 0, vec![want(0, 0)])).unwrap();
         let error = refused(sessions.open(ask(1, 2, vec![])));
         assert_eq!(error, ResponseError::InvalidFetchSessionEpoch);
-        let error = refused(sessions.open(Asked { by_id: true, ..ask(1, 1, vec![]) }));
+        let error = refused(sessions.open(SessionRequest { by_id: true, ..ask(1, 1, vec![]) }));
         assert_eq!(error, ResponseError::FetchSessionTopicIdError);
         sessions.open(ask(1, -1, vec![])).unwrap();
         let error = refused(sessions.open(ask(1, 1, vec![])));

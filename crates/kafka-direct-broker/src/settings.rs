@@ -1,37 +1,38 @@
-//! What a broker can be told before it starts.
+//! The settings of a broker.
 
-/// Whether a metadata request may create the topics it names.
+/// Whether a Metadata request may create the topics it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AutoCreate {
-    /// Unknown topics are answered as unknown. The default.
+    /// No topics are created; the response reports them as unknown. The default.
     #[default]
     Off,
-    /// A metadata request that allows it creates topics of this many partitions.
+    /// A Metadata request that allows it creates topics with this many partitions.
     Partitions(i32),
 }
 
-/// What stands at the end of a partition's bytes in a Fetch response when the next batch does not
-/// fit. It never concerns the first batch.
+/// How a partition's bytes end in a Fetch response when the next batch does not fit.
+///
+/// It never affects the first batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TailBatches {
-    /// Nothing: every batch is whole. The default.
+    /// With the last whole batch. The default.
     #[default]
     Whole,
-    /// The beginning of the next batch, as Apache Kafka does: readers ignore it.
+    /// With the beginning of the next batch, as in Apache Kafka. Readers ignore it.
     Cut,
 }
 
-/// Which partition of a Fetch has the first claim on the bytes a response may hold.
+/// Which partition of a Fetch is the first to use the response's byte limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FillOrder {
-    /// The first of the request, as Apache Kafka does (KIP-74). The default.
+    /// The first partition in the request, as in Apache Kafka (KIP-74). The default.
     #[default]
     Request,
-    /// The last of the request: nothing in the protocol's schema forbids it.
+    /// The last partition in the request; the protocol does not forbid it.
     Reversed,
 }
 
-/// The builder's choices.
+/// The settings chosen with the builder.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) cluster_id: String,

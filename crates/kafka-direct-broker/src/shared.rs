@@ -1,4 +1,4 @@
-//! What the nodes, the connections and the owner's handle have in common.
+//! The state shared by the nodes, the connections and the owner's handle.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,10 +13,10 @@ use crate::{
     ApiKey, Faults, api_key::Versions, cluster::Cluster, sessions::Sessions, settings::Settings,
 };
 
-/// How many Fetch requests are remembered.
+/// How many Fetch requests are kept.
 const FETCHES_KEPT: usize = 256;
 
-/// A node as clients see it.
+/// A node's id and advertised address.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) id: i32,
@@ -24,24 +24,24 @@ pub(crate) struct Node {
     pub(crate) port: u16,
 }
 
-/// A Fetch request as it came in, for tests that look at what a client asks.
+/// A received Fetch request, for tests that check a client's requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchSeen {
-    /// The node it came to.
+    /// The node that received it.
     pub node: i32,
-    /// Its version.
+    /// The request version.
     pub version: i16,
-    /// Its session id; 0 for none.
+    /// The session id; 0 for none.
     pub session_id: i32,
-    /// Its session epoch; −1 for no session, 0 to ask for one.
+    /// The session epoch; −1 for no session, 0 to request one.
     pub session_epoch: i32,
-    /// How long it would wait for `min_bytes`, in milliseconds.
+    /// The maximum wait for `min_bytes`, in milliseconds.
     pub max_wait_ms: i32,
-    /// Its limit for the whole response.
+    /// The byte limit for the whole response.
     pub max_bytes: i32,
-    /// The partitions it names, in order, with the offset asked for. A topic id that is unknown
-    /// stands as its text.
+    /// The requested partitions, in request order, each with its fetch offset. An unknown topic id
+    /// is given as text, in place of the name.
     pub partitions: Vec<(TopicPartition, Offset)>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: HashMap<i32, Mutex<Sessions>>,
     pub(crate) faults: Faults,
     pub(crate) versions: Versions,
-    /// Bumped whenever a waiting Fetch might have something to say.
+    /// Notified whenever a waiting Fetch might have new data.
     pub(crate) changed: watch::Sender<()>,
     requests: HashMap<ApiKey, AtomicU64>,
     fetches: Mutex<VecDeque<FetchSeen>>,
@@ -94,7 +94,7 @@ impl Shared {
         self.requests.get(&api).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn saw(&self, fetch: FetchSeen) {
+    pub(crate) fn record_fetch(&self, fetch: FetchSeen) {
         let mut fetches = self.fetches.lock();
         if fetches.len() >= FETCHES_KEPT {
             fetches.pop_front();
@@ -106,7 +106,7 @@ impl Shared {
         self.fetches.lock().iter().cloned().collect()
     }
 
-    /// Wakes every Fetch that waits.
+    /// Wakes every waiting Fetch.
     pub(crate) fn wake(&self) {
         self.changed.send_replace(());
     }

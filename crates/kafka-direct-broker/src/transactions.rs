@@ -1,5 +1,5 @@
-//! Which transactions of one partition are open and how the others ended, derived from the batches
-//! alone. There is no coordinator.
+//! Tracks the open and ended transactions of one partition, derived from its batches. There is no
+//! transaction coordinator.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use kafka_direct_core::BatchHeader;
 
 use crate::{batch_reader, batch_writer::Marker};
 
-/// A transaction whose marker stands in the log.
+/// A transaction whose marker is in the log.
 #[derive(Debug, Clone, Copy)]
 struct Ended {
     producer_id: i64,
@@ -19,14 +19,14 @@ struct Ended {
 /// The transactions of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Transactions {
-    /// First offset of each producer's open transaction.
+    /// The first offset of each producer's open transaction.
     open: BTreeMap<i64, i64>,
-    /// Ordered by marker, as the log is.
+    /// In order of the markers' offsets.
     ended: Vec<Ended>,
 }
 
 impl Transactions {
-    /// Takes notice of a batch at the end of the log.
+    /// Updates the transactions with a batch appended to the log.
     pub(crate) fn observe(&mut self, header: &BatchHeader, batch: &[u8]) {
         if header.is_control() {
             let Some(marker) = batch_reader::marker(batch) else { return };
@@ -43,29 +43,30 @@ impl Transactions {
         }
     }
 
-    /// The offset below which everything is decided, for a log readable up to `high`: a marker at
-    /// or above it does not count yet.
+    /// The last stable offset, for a log whose high watermark is `high`.
+    ///
+    /// All transactions below it have ended. A marker at or above `high` does not count yet.
     pub(crate) fn last_stable(&self, high: i64) -> i64 {
         let hidden = self.ended.iter().rev().take_while(|ended| ended.marker_offset >= high);
         let undecided = self.open.values().copied().chain(hidden.map(|ended| ended.first));
         undecided.fold(high, i64::min)
     }
 
-    /// Producer and first offset of the aborted transactions that overlap `[from, until)`, ordered
-    /// by marker.
+    /// The producer id and first offset of each aborted transaction that overlaps `[from, until)`,
+    /// in order of the markers' offsets.
     pub(crate) fn aborted(&self, from: i64, until: i64) -> impl Iterator<Item = (i64, i64)> {
         let start = self.ended.partition_point(|ended| ended.marker_offset < from);
-        let behind = self.ended.get(start..).unwrap_or_default();
-        behind
+        let candidates = self.ended.get(start..).unwrap_or_default();
+        candidates
             .iter()
             .filter(move |ended| ended.marker == Marker::Abort && ended.first < until)
             .map(|ended| (ended.producer_id, ended.first))
     }
 
-    /// Forgets what ended before `log_start`.
+    /// Removes the transactions that ended before `log_start`.
     pub(crate) fn trim(&mut self, log_start: i64) {
-        let gone = self.ended.partition_point(|ended| ended.marker_offset < log_start);
-        self.ended.drain(..gone);
+        let expired = self.ended.partition_point(|ended| ended.marker_offset < log_start);
+        self.ended.drain(..expired);
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn last_stable_is_held_by_open_transactions_and_by_markers_above_the_high_watermark() {
+    fn last_stable_is_limited_by_open_transactions_and_by_markers_above_the_high_watermark() {
         let mut t = Transactions::default();
         observe(&mut t, &part(1, 4));
         assert_eq!(t.last_stable(6), 4);

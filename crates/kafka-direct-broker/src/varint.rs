@@ -1,10 +1,10 @@
-//! Kafka's zigzag varints, as they stand inside record batches.
+//! Kafka's zigzag varints inside record batches.
 
-/// Appends `value`.
+/// Appends `value` to `out` as a zigzag varint.
 pub(crate) fn put(out: &mut Vec<u8>, value: i64) {
     let mut rest = zigzag(value);
     while rest >= 0x80 {
-        // The mask keeps seven bits: nothing is cut off.
+        // The mask keeps seven bits, so the conversion cannot fail.
         out.push(u8::try_from(rest & 0x7f).unwrap_or(0) | 0x80);
         rest >>= 7;
     }
@@ -17,7 +17,7 @@ pub(crate) fn size(value: i64) -> usize {
     usize::try_from(bits.div_ceil(7)).unwrap_or(10)
 }
 
-/// Takes one varint off the front of `from`; `None` if it does not end within ten bytes.
+/// Removes one varint from the front of `from`; `None` if it does not end within ten bytes.
 pub(crate) fn take(from: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..70).step_by(7) {
@@ -47,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_varint_survives_and_has_the_size_announced(value in prop_oneof![any::<i64>(), -300i64..300]) {
+        fn a_varint_round_trips_and_has_the_computed_size(value in prop_oneof![any::<i64>(), -300i64..300]) {
             let mut out = Vec::new();
             put(&mut out, value);
             prop_assert_eq!(out.len(), size(value));

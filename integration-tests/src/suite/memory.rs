@@ -1,4 +1,4 @@
-//! INV-8: memory is bounded, and no reader waits for another one's memory.
+//! INV-8: memory is bounded, and an idle reader does not block other readers.
 
 use super::{all_columns, read};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 
 const MIB: usize = 1 << 20;
 
-/// 8 partitions of 24 batches of 100 KiB: 19 MiB, far above the budgets used here.
+/// Creates a topic with 8 partitions of 24 batches of 100 KiB: 19 MiB, more than any budget here.
 async fn large(cluster: &impl TestCluster, name: &str) -> String {
     let (writer, topic) = (Writer::new(cluster).await, unique(name));
     writer.create(&topic, 8).await;
@@ -27,7 +27,7 @@ pub async fn readers_that_nobody_polls_do_not_stop_the_others(cluster: &impl Tes
     let connection = connect_with(cluster, |config| config.memory_budget_bytes(MIB)).await;
     let rdd = all_columns(&connection, &topic).build().await.unwrap();
     let mut readers: Vec<_> = (0..8).map(|index| rdd.read_partition(index).unwrap()).collect();
-    // Each is polled once, so that all of them fetch ahead and hold the whole budget.
+    // Each reader is polled once, so that all of them prefetch and use up the budget.
     for reader in &mut readers {
         assert!(reader.ready().await.unwrap());
     }
@@ -59,9 +59,9 @@ pub async fn batches_kept_for_ever_do_not_stop_the_read(cluster: &impl TestClust
     // `collect` keeps every batch of every partition alive: 19 times the budget.
     let kept = rdd.collect().await.unwrap();
     assert_eq!(rows(&kept).len(), 8 * 24);
-    // The budget holds none of it, and the metrics tell who does.
+    // The budget counts none of these bytes. The metrics count them as held by batches.
     let values = 8 * 24 * (100 << 10);
-    // The lane may be about to give back what its last response did not need.
+    // The fetch connection may not yet have released the rest of its last request's reservation.
     let settled = async {
         while connection.fetch_metrics().queued_bytes != 0 {
             tokio::task::yield_now().await;

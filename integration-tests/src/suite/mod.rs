@@ -1,4 +1,4 @@
-//! The guarantees, one function each, by subject.
+//! One test function per guarantee, grouped by subject.
 
 pub mod memory;
 pub mod plans;
@@ -11,12 +11,12 @@ use kafka_direct::{Cluster, Columns, KafkaRdd, KafkaRddBuilder};
 
 use crate::rows::{Row, rows};
 
-/// A selection of one topic with every column.
+/// Selects one topic with every column.
 fn all_columns(cluster: &Cluster, topic: &str) -> KafkaRddBuilder {
     KafkaRdd::builder(cluster).topic(topic).columns(Columns::all())
 }
 
-/// Everything a batch holds, in plan order.
+/// Reads all records of the dataset, in plan order.
 async fn read(rdd: &KafkaRdd) -> Vec<Row> {
     rows(&rdd.collect().await.unwrap())
 }

@@ -1,4 +1,4 @@
-//! A plan is read against what it was made for, or not at all.
+//! A plan is rejected for another cluster or a re-created topic.
 
 use kafka_direct::{BatchPlan, ErrorKind, KafkaRdd};
 
@@ -33,7 +33,7 @@ pub async fn a_plan_of_a_recreated_topic_is_refused(cluster: &impl TestCluster) 
     let error = KafkaRdd::from_plan(&connection, rdd.plan().clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetLost);
     assert!(error.to_string().contains("re-created"), "{error}");
-    // A batch that is read without looking at its plan again notices by the topic's id.
+    // A dataset that does not check its plan again detects the re-created topic by its topic ID.
     let error = rdd.collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
 }

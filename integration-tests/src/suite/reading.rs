@@ -1,4 +1,4 @@
-//! INV-3 and INV-6: each record inside its range once, none outside.
+//! INV-3 and INV-6: each record inside a range is read once, and no record outside it.
 
 use kafka_direct::{
     EndOffset, KafkaRdd, OffsetRange, StartOffset, TopicPartition,

@@ -1,4 +1,4 @@
-//! A batch written to a sink: attempts, aborts, one commit, resumed ranges.
+//! Writing to a sink: attempts, aborts, one commit, resumed ranges.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::{
     rows::{Row, rows},
 };
 
-/// A sink in memory that can fail, and that logs what the engine asks of it.
+/// A sink in memory that logs its calls and can be set to fail.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Partition and attempts that fail after their first batch.
+    /// The partition whose attempts fail after their first batch, and the number of attempts.
     failing: Option<(i32, u32)>,
-    /// A partition whose writer panics, while those of others never finish.
+    /// The partition whose writer panics, while the other writers never finish.
     panicking: Option<i32>,
     /// Receipts of an earlier run.
     earlier: Vec<TaskReceipt<Vec<i64>>>,
@@ -28,7 +28,7 @@ struct Memory {
 
 #[derive(Debug, Default)]
 struct Log {
-    /// Partition and attempt of every writer.
+    /// Partition and attempt of every writer, in the order of creation.
     writers: Vec<(i32, u32)>,
     aborted: Vec<(i32, u32)>,
     /// Rows of finished writers, by partition.
@@ -44,7 +44,7 @@ struct MemoryWriter {
     log: Arc<Mutex<Log>>,
 }
 
-fn place(task: &WriteTask) -> (i32, u32) {
+fn partition_and_attempt(task: &WriteTask) -> (i32, u32) {
     (task.range.topic_partition().partition(), task.attempt)
 }
 
@@ -62,7 +62,7 @@ impl Sink for Memory {
     }
 
     async fn writer(&self, task: &WriteTask) -> Result<MemoryWriter, BoxError> {
-        let (partition, attempt) = place(task);
+        let (partition, attempt) = partition_and_attempt(task);
         self.log.lock().writers.push((partition, attempt));
         let fails = self.failing.is_some_and(|(at, times)| at == partition && attempt <= times);
         let panics = self.panicking;
@@ -79,7 +79,7 @@ impl Sink for Memory {
     }
 
     async fn abort(&self, task: &WriteTask) -> Result<(), BoxError> {
-        self.log.lock().aborted.push(place(task));
+        self.log.lock().aborted.push(partition_and_attempt(task));
         Ok(())
     }
 }
@@ -90,7 +90,7 @@ impl RangeWriter for MemoryWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<(), BoxError> {
         self.rows.extend(rows(&[batch]));
         if self.panics == Some(self.partition) {
-            // The others have begun by then.
+            // Panics only after all three writers exist.
             while self.log.lock().writers.len() < 3 {
                 tokio::task::yield_now().await;
             }
@@ -110,7 +110,7 @@ impl RangeWriter for MemoryWriter {
     }
 }
 
-/// A topic of three partitions with 100 records each.
+/// Creates a topic with three partitions of 100 records each, and returns its name.
 async fn written(cluster: &impl TestCluster, name: &str) -> String {
     let (writer, topic) = (Writer::new(cluster).await, unique(name));
     writer.create(&topic, 3).await;

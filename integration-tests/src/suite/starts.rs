@@ -1,4 +1,4 @@
-//! Where reading starts and stops, and what happens where it cannot.
+//! Start and end offsets: how they resolve, and the errors when they cannot.
 
 use kafka_direct::{
     DataLossPolicy, EndOffset, ErrorKind, KafkaRdd, NoMatch, Offset, OffsetRange, ResetCause,
@@ -11,7 +11,7 @@ use crate::cluster::{TestCluster, Writer, commit, connect, unique};
 pub async fn starts_and_ends_resolve_to_offsets(cluster: &impl TestCluster) {
     let (writer, topic) = (Writer::new(cluster).await, unique("bounds"));
     writer.create(&topic, 1).await;
-    // Batches of one record, so that a broker that finds batches by time finds records.
+    // Batches of one record: a broker that looks up batches by timestamp then finds records.
     writer.write_numbered(&topic, 0, 0..30, 1).await;
     let connection = connect(cluster).await;
     let time = |number: i64| 1_700_000_000_000 + number;

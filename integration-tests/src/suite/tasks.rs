@@ -1,4 +1,4 @@
-//! One task a range: attempts, limits and cancellation.
+//! One task per range: attempts, panics, the concurrency limit and the order of results.
 
 use std::{
     collections::BTreeMap,

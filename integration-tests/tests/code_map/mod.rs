@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::{check, crate_root, crates, files_below, read, shown};
 
-/// Where a crate's map is, and its text.
+/// The text of a crate's map, and the file that it is in.
 struct CodeMap {
     place: String,
     text: String,
 }
 
-/// The section `# Map` of a file's own documentation, without the comment markers.
+/// Returns the section `# Map` of a file's module documentation, without the comment markers.
 fn map_section(source: &str) -> Option<String> {
     let opening = source.lines().map_while(|line| line.strip_prefix("//!"));
     let mut lines = opening.map(str::trim_start).skip_while(|line| *line != "# Map").skip(1);
@@ -28,17 +28,17 @@ fn code_map(folder: &Path) -> Result<CodeMap, String> {
         .ok_or_else(|| format!("{}: no section `# Map`", shown(&own)))
 }
 
-/// What of the files in `src` and of the names in `map` does not fit together.
+/// Returns a message for each file of `src` missing from `map`, and each missing file named in it.
 fn misfits(map: &CodeMap, src: &Path, files: &[String]) -> Vec<String> {
     let CodeMap { place, text } = map;
     let unnamed = files.iter().filter(|file| {
-        // One line may tell what all files of a folder are for.
+        // One line may describe all files of a folder.
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         !text.contains(&format!("`{file}`")) && !text.contains(&format!("`{folder}/*`"))
     });
-    let unnamed = unnamed.map(|file| format!("{place}: does not tell what `{file}` is for"));
+    let unnamed = unnamed.map(|file| format!("{place}: does not say what `{file}` is for"));
     let named = text.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs"));
-    // Tests beside `src` may be named too.
+    // The map may also name tests next to `src`.
     let exists = |name: &str| src.join(name).exists() || src.join("..").join(name).exists();
     let missing = named.filter(|name| !exists(name));
     unnamed.chain(missing.map(|name| format!("{place}: there is no `{name}`"))).collect()
@@ -75,5 +75,5 @@ fn a_file_without_a_line_and_a_line_without_a_file_are_found() {
     let map = CodeMap { place: "here".to_owned(), text };
     let files = ["lib.rs", "dump.rs", "suite/mod.rs"].map(str::to_owned);
     let found = misfits(&map, &tidy, &files);
-    assert_eq!(found, ["here: does not tell what `dump.rs` is for", "here: there is no `gone.rs`"]);
+    assert_eq!(found, ["here: does not say what `dump.rs` is for", "here: there is no `gone.rs`"]);
 }

@@ -1,4 +1,4 @@
-//! Calling again: after a dropped future, after an error, after the runtime went away.
+//! Repeated calls: after a dropped future, after an error, and after the runtime shut down.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn a_future_dropped_again_and_again_counts_no_fault_twice() {
         let rdd = whole(&connect_with(&broker, slow).await).await;
         broker.faults().next(ApiKey::Fetch, fault.clone());
         let (mut batches, mut read) = (rdd.read_partition(0).unwrap(), 0);
-        // Each call is dropped long before a pause is over.
+        // Each call is dropped long before the backoff ends.
         loop {
             let call = tokio::time::timeout(Duration::from_millis(7), batches.try_next());
             match call.await.map(|next| next.unwrap_or_else(|error| panic!("{fault:?}: {error}"))) {
@@ -31,7 +31,7 @@ async fn a_future_dropped_again_and_again_counts_no_fault_twice() {
 }
 
 #[tokio::test]
-async fn an_error_is_held_against_no_later_try() {
+async fn an_error_does_not_fail_later_calls() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     let mut batches = rdd.read_partition(0).unwrap();
@@ -45,7 +45,7 @@ async fn an_error_is_held_against_no_later_try() {
 }
 
 #[tokio::test]
-async fn a_broken_batch_is_never_stepped_over() {
+async fn a_broken_batch_is_never_skipped() {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
     broker.append("t", 0, [Record::new("first")]).unwrap();
@@ -74,7 +74,7 @@ async fn a_broken_batch_is_never_stepped_over() {
 }
 
 #[tokio::test]
-async fn counting_asks_again_for_bytes_whose_checksum_is_wrong() {
+async fn counting_fetches_bytes_with_a_wrong_checksum_again() {
     let broker = broker(1, 30, 30).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::flip_byte(300));
@@ -103,7 +103,7 @@ async fn the_skips_of_whole_reads_are_reported_by_the_batch() {
 }
 
 #[tokio::test]
-async fn a_deadline_holds_while_a_plan_is_checked_too() {
+async fn a_deadline_also_applies_while_a_plan_is_checked() {
     let broker = broker(1, 30, 3).await;
     let cluster = connect(&broker).await;
     let plan = whole(&cluster).await.plan().clone();
@@ -115,7 +115,7 @@ async fn a_deadline_holds_while_a_plan_is_checked_too() {
 }
 
 #[test]
-fn a_runtime_that_is_gone_ends_reads_instead_of_hanging_them() {
+fn reads_end_with_an_error_after_the_runtime_shut_down() {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
     };

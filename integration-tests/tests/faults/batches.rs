@@ -1,4 +1,4 @@
-//! Batches that are broken, odd or hostile.
+//! Corrupt, unusual and hostile batches.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,7 @@ fn records(count: i64) -> Vec<Record> {
     (0..count).map(|n| Record::new(format!("value {n}"))).collect()
 }
 
-/// Serves `bytes` as the batch `[0, 5)` between nothing and a good batch `[5, 8)`.
+/// Serves `bytes` as the first batch `[0, 5)`, followed by a valid batch `[5, 8)`.
 async fn serve(bytes: Vec<u8>) -> Broker {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
@@ -84,7 +84,8 @@ async fn broken_batches_are_named_by_partition_offset_and_fault() {
     assert_eq!(offsets(&rdd).await.unwrap_err().kind(), Corrupt, "a base offset that goes back");
 }
 
-/// Changes the base offset of the batch `[10, 20)` to `base` in the first `times` responses with it.
+/// Changes the base offset of the batch `[10, 20)` to `base`, in the first `times` responses that
+/// contain it.
 fn moved(base: i64, times: u64) -> Fault {
     let left = Arc::new(AtomicU64::new(times));
     Fault::corrupt(move |response| {
@@ -122,7 +123,7 @@ async fn holes_and_a_start_inside_a_batch_cost_no_request() {
         log.extend(BatchWriter::new().base_offset(base).write(&records).unwrap());
     }
     broker.append_raw("t", 0, log, RawOffsets::Keep).unwrap();
-    // The number of batches that a range needs is the number of responses with one batch each.
+    // With one batch per response, a range needs as many requests as it has batches.
     for (from, until, batches) in
         [(0, 40, 2), (0, 90, 4), (5, 90, 4), (0, 60, 4), (20, 30, 1), (35, 50, 2), (85, 90, 1)]
     {
@@ -132,8 +133,8 @@ async fn holes_and_a_start_inside_a_batch_cost_no_request() {
             let rdd = KafkaRdd::builder(&cluster).ranges([range]).build().await.unwrap();
             let there = (from..until).filter(|offset| [0, 3, 4, 8].contains(&(offset / 10)));
             assert_eq!(rdd.count().await.unwrap(), there.count() as u64, "[{from}, {until})");
-            let asked = cluster.fetch_metrics().requests;
-            assert_eq!(asked, requests, "{bytes} [{from}, {until})");
+            let sent = cluster.fetch_metrics().requests;
+            assert_eq!(sent, requests, "{bytes} [{from}, {until})");
         }
     }
 }
@@ -182,7 +183,7 @@ async fn a_batch_over_every_limit_is_read() {
 
 #[tokio::test]
 async fn a_batch_over_the_bound_names_the_setting_and_its_own_range() {
-    // The one that is served first comes whole.
+    // The broker sends the first batch of a response whole, whatever its size.
     for (order, large) in [(FillOrder::Request, 0), (FillOrder::Reversed, 2)] {
         let broker = Broker::builder().fill_order(order).start().await.unwrap();
         broker.create_topic("t", 3).unwrap();
@@ -212,12 +213,12 @@ async fn little_of_large_batches_is_fetched_twice() {
     let cluster = connect(&broker).await;
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * BATCHES);
     let (fetched, there) = (cluster.fetch_metrics().response_bytes, 2 * BATCHES * BYTES as u64);
-    // With responses of 2 MiB it would be a sixth.
+    // With responses of 2 MiB, a sixth of the bytes would be fetched twice.
     assert!(fetched < there + there / 10, "{fetched} bytes were fetched of {there}");
 }
 
 #[tokio::test]
-async fn little_is_fetched_twice_where_markers_stand_between_large_batches() {
+async fn little_is_fetched_twice_with_markers_between_large_batches() {
     const BATCHES: i64 = 200;
     let broker = Broker::builder().tail_batches(TailBatches::Cut).start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
@@ -237,15 +238,15 @@ async fn little_is_fetched_twice_where_markers_stand_between_large_batches() {
 }
 
 #[tokio::test]
-async fn a_response_brings_batches_of_many_partitions_also_if_they_are_over_the_usual_share() {
+async fn a_response_has_batches_of_many_partitions_even_if_they_exceed_the_usual_limit() {
     const PARTITIONS: u64 = 40;
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", PARTITIONS as i32).unwrap();
     fill_large(&broker, 0..PARTITIONS as i32, 2, 700_000);
     let cluster = connect(&broker).await;
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len() as u64, 2 * PARTITIONS);
-    // A batch larger than what is asked for comes as the first of a response only: half as many
-    // requests as partitions if nothing were taken for the size of what is not known yet.
+    // A broker sends a batch over the partition's limit only as the first of a response. If the
+    // reader assumed no size for unread batches, it would need half as many requests as partitions.
     let requests = cluster.fetch_metrics().requests;
     assert!(requests < PARTITIONS / 4, "{requests} requests for {} batches", 2 * PARTITIONS);
 }

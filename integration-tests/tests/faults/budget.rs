@@ -1,4 +1,4 @@
-//! Who holds the memory budget, and for how long: under simulated time.
+//! The memory budget: its limit, eviction of idle queues, and releases, under simulated time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{fill_large, transport::Memory, whole};
 
-/// Partitions of 20 batches of 100 KiB, and a budget that one reader's queue exhausts.
+/// Two partitions of 20 batches of 100 KiB, and a budget that one reader's queue uses up.
 async fn tight(nodes: usize) -> (Arc<Broker>, Arc<Memory>, Cluster) {
     let broker = Arc::new(Broker::builder().in_memory().nodes(nodes).start().await.unwrap());
     broker.create_topic("t", 2).unwrap();
@@ -29,16 +29,16 @@ async fn connect(broker: &Broker, memory: &Arc<Memory>) -> Cluster {
 async fn an_idle_queue_is_evicted_however_often_the_blocked_reader_is_polled() {
     let (_broker, _, cluster) = tight(1).await;
     let rdd = whole(&cluster).await;
-    let (mut idle, mut starving) = (rdd.read_partition(0).unwrap(), rdd.read_partition(1).unwrap());
+    let (mut idle, mut blocked) = (rdd.read_partition(0).unwrap(), rdd.read_partition(1).unwrap());
     assert!(idle.ready().await.unwrap());
     let began = Instant::now();
-    // Each call is dropped, and wakes the lane anew, before the lane would have lost patience.
-    while timeout(Duration::from_millis(300), starving.ready()).await.is_err() {
+    // Each call wakes the fetch connection, and is dropped before the eviction timeout passes.
+    while timeout(Duration::from_millis(300), blocked.ready()).await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(10), "the eviction is postponed for ever");
     }
-    // What was evicted is fetched again.
+    // The idle reader fetches its evicted batches again.
     let mut read = 0;
-    drop(starving);
+    drop(blocked);
     while let Some(batch) = idle.try_next().await.unwrap() {
         read += batch.num_rows();
     }
@@ -49,14 +49,14 @@ async fn an_idle_queue_is_evicted_however_often_the_blocked_reader_is_polled() {
 async fn a_queued_hole_holds_no_budget() {
     let (broker, _, cluster) = tight(1).await;
     broker.create_topic("holes", 1).unwrap();
-    let behind = BatchWriter::new().base_offset(10).write(&[Record::new(vec![7; 200 << 10])]);
-    broker.append_raw("holes", 0, behind.unwrap(), RawOffsets::Keep).unwrap();
+    let next = BatchWriter::new().base_offset(10).write(&[Record::new(vec![7; 200 << 10])]);
+    broker.append_raw("holes", 0, next.unwrap(), RawOffsets::Keep).unwrap();
     let hole = OffsetRange::new(TopicPartition::new("holes", 0), 0, 10).unwrap();
     let holes = KafkaRdd::builder(&cluster).ranges([hole]).build().await.unwrap();
     let mut idle = holes.read_partition(0).unwrap();
     assert!(idle.ready().await.unwrap());
     assert_eq!(cluster.fetch_metrics().queued_bytes, 0);
-    // Nobody polls it meanwhile.
+    // The idle reader is not polled while the other read runs.
     let began = Instant::now();
     assert_eq!(whole(&cluster).await.count().await.unwrap(), 40);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
@@ -64,7 +64,7 @@ async fn a_queued_hole_holds_no_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_budget_below_a_usual_share_is_not_exceeded() {
+async fn a_budget_below_a_usual_partition_limit_is_not_exceeded() {
     let (_broker, _, cluster) = tight(1).await;
     let rdd = whole(&cluster).await;
     assert_eq!(rdd.count().await.unwrap(), 40);
@@ -76,13 +76,13 @@ async fn a_budget_below_a_usual_share_is_not_exceeded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_that_take_turns_do_not_wait_for_an_eviction() {
+async fn readers_polled_in_rotation_do_not_wait_for_an_eviction() {
     const PARTITIONS: usize = 8;
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", PARTITIONS as i32).unwrap();
     fill_large(&broker, 0..PARTITIONS as i32, 60, 4 << 10);
-    // Room for two responses in each queue if they are of 32 KiB, not if they are of 64, which is
-    // what so large batches would be asked for by.
+    // The budget has room for two responses of 32 KiB in each queue, but not for two of 64 KiB,
+    // which is the configured request size of a partition.
     let config = ClusterConfig::new(broker.addresses())
         .transport(Memory::new(&broker))
         .partition_max_bytes(64 << 10)
@@ -99,7 +99,7 @@ async fn readers_that_take_turns_do_not_wait_for_an_eviction() {
                 read += batch.num_rows();
                 going_on.push(reader);
             }
-            // The lane fills the queues of those whose turn is over.
+            // The fetch connection fills the queues of the readers that were just polled.
             sleep(Duration::from_millis(1)).await;
         }
         readers = going_on;
@@ -114,7 +114,7 @@ async fn a_blocked_reader_that_is_not_in_the_request_is_served() {
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", PARTITIONS as i32).unwrap();
     fill_large(&broker, 0..PARTITIONS as i32, 20, 100 << 10);
-    // A request has places for four partitions, and the budget room for four batches.
+    // A request has room for four partitions, and the budget has room for four batches.
     let config = ClusterConfig::new(broker.addresses())
         .transport(Memory::new(&broker))
         .fetch_max_bytes(400 << 10)
@@ -124,13 +124,14 @@ async fn a_blocked_reader_that_is_not_in_the_request_is_served() {
     let rdd = whole(&cluster).await;
     let mut readers: Vec<_> =
         (0..PARTITIONS).map(|index| rdd.read_partition(index).unwrap()).collect();
-    // The first hold the budget, the others wait for it; then nobody polls any of them any more.
+    // The first readers use up the budget, and the others wait for it. None of them is polled
+    // again.
     for reader in &mut readers[..PARTITIONS - 1] {
         let _ = timeout(Duration::from_millis(20), reader.ready()).await;
     }
     let last = readers.last_mut().unwrap();
     let ready = timeout(Duration::from_secs(60), last.ready()).await;
-    assert!(ready.expect("it starves").unwrap());
+    assert!(ready.expect("the last reader is blocked on the budget").unwrap());
 }
 
 #[tokio::test(start_paused = true)]

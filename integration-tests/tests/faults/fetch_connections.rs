@@ -1,4 +1,4 @@
-//! Lanes: whose turn it is, where they connect to, and what they do not wait for.
+//! Fetch connections: the partitions of each request, the address, timeouts and budget waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{broker, connect_with, fill, offsets, transport::Memory, whole};
 
-/// Batches of two records, of which a partition brings one to a response: nobody is left empty.
+/// Topic `t` with batches of two records, and a limit of one batch per partition in a response.
 async fn in_memory(partitions: i32, count: i64) -> (Arc<Broker>, Arc<Memory>, Cluster) {
     let broker = Arc::new(Broker::builder().in_memory().start().await.unwrap());
     broker.create_topic("t", partitions).unwrap();
@@ -24,12 +24,12 @@ async fn in_memory(partitions: i32, count: i64) -> (Arc<Broker>, Arc<Memory>, Cl
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_had_to_stay_out_of_a_request_is_in_the_next_one() {
+async fn a_partition_left_out_of_a_request_is_in_a_following_one() {
     let (broker, _, cluster) = in_memory(3, 60).await;
     let planned = |partition, isolation| {
         KafkaRdd::builder(&cluster).topic("t").partitions([partition]).isolation(isolation).build()
     };
-    // One isolation level to a request: the one in the middle never fits in with its neighbours.
+    // A request has one isolation level, so the middle partition never fits in with the other two.
     let first = planned(0, IsolationLevel::ReadCommitted).await.unwrap();
     let middle = planned(1, IsolationLevel::ReadUncommitted).await.unwrap();
     let last = planned(2, IsolationLevel::ReadCommitted).await.unwrap();
@@ -42,9 +42,9 @@ async fn who_had_to_stay_out_of_a_request_is_in_the_next_one() {
     assert!(middle.windows(2).all(|pair| pair[1] - pair[0] <= 3), "{middle:?}");
 }
 
-/// With one thread, which the reader never gives up by waiting.
+/// Runs on one thread, and the reader never waits, so it has to yield.
 #[tokio::test(start_paused = true)]
-async fn fetching_goes_on_while_a_reader_finds_all_it_asks_for() {
+async fn fetching_continues_while_a_reader_never_waits() {
     let (broker, _, cluster) = in_memory(1, 40).await;
     let one_row = DecodeOptions::new().with_max_rows(1);
     let rdd = KafkaRdd::builder(&cluster).topic("t").decode(one_row).build().await.unwrap();
@@ -63,7 +63,7 @@ async fn fetching_goes_on_while_a_reader_finds_all_it_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_moved_house_is_connected_to_at_its_new_address() {
+async fn a_leader_with_a_new_address_is_connected_to_there() {
     let (broker, memory, cluster) = in_memory(1, 40).await;
     let rdd = whole(&cluster).await;
     let mut batches = rdd.read_partition(0).unwrap();
@@ -86,7 +86,7 @@ async fn a_leader_that_moved_house_is_connected_to_at_its_new_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_does_not_go_out_ends_in_the_request_timeout() {
+async fn a_request_that_cannot_be_sent_ends_in_the_request_timeout() {
     let (_broker, memory, cluster) = in_memory(1, 40).await;
     let rdd = whole(&cluster).await;
     let mut batches = rdd.read_partition(0).unwrap();
@@ -94,9 +94,9 @@ async fn a_request_that_does_not_go_out_ends_in_the_request_timeout() {
     memory.state.lock().stuck = true;
     let error = loop {
         let next = timeout(Duration::from_secs(120), batches.try_next()).await;
-        match next.expect("the lane hangs on a write") {
+        match next.expect("the fetch connection hangs on a write") {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("the range ended although nothing can be asked"),
+            Ok(None) => panic!("the range ended although no request can be sent"),
             Err(error) => break error,
         }
     };
@@ -104,7 +104,7 @@ async fn a_request_that_does_not_go_out_ends_in_the_request_timeout() {
 }
 
 #[tokio::test]
-async fn a_fetch_gives_the_broker_time_for_remote_storage_but_less_than_it_waits_itself() {
+async fn a_fetch_waits_for_remote_storage_for_less_than_the_request_timeout() {
     for (seconds, max_wait_ms) in [(30, 5000), (5, 2500)] {
         let broker = broker(2, 30, 3).await;
         let timeout = Duration::from_secs(seconds);
@@ -117,7 +117,7 @@ async fn a_fetch_gives_the_broker_time_for_remote_storage_but_less_than_it_waits
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lane_that_waits_for_budget_gets_what_others_release() {
+async fn a_fetch_connection_that_waits_for_budget_gets_what_others_release() {
     const PARTITIONS: i32 = 48;
     let broker = Arc::new(Broker::builder().in_memory().nodes(4).start().await.unwrap());
     broker.create_topic("t", PARTITIONS).unwrap();
@@ -129,7 +129,7 @@ async fn a_lane_that_waits_for_budget_gets_what_others_release() {
     let cluster = Cluster::connect(config).await.unwrap();
     let pieces = KafkaRdd::builder(&cluster).topic("t").max_records_per_partition(1);
     assert_eq!(pieces.build().await.unwrap().count().await.unwrap(), 40 * 48);
-    // There is room for three of four, and none waited until another was done.
+    // The budget has room for three of four connections, and none waits until another finishes.
     let fetches = broker.fetches();
     for node in 1..=4 {
         let mut requests = (0..fetches.len()).filter(|at| fetches[*at].node == node);

@@ -1,4 +1,4 @@
-//! Leaders that move, die or are not there.
+//! Leaders that move, fail or do not exist.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn thrice() -> Vec<i64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_dies_mid_read_is_replaced_unseen() {
+async fn a_leader_that_fails_mid_read_is_replaced() {
     let broker = three_nodes().await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(300)).await;
     let rdd = whole(&cluster).await;
@@ -34,7 +34,7 @@ async fn a_leader_that_dies_mid_read_is_replaced_unseen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn leaders_that_move_all_the_time_lose_and_double_nothing() {
+async fn leaders_that_move_often_lose_and_duplicate_nothing() {
     let broker = three_nodes().await;
     let cluster = connect_with(&broker, |config| {
         config.partition_max_bytes(300).retry_timeout(Duration::from_secs(20))
@@ -68,7 +68,7 @@ async fn a_partition_without_a_leader_is_unavailable_and_named() {
 }
 
 #[tokio::test]
-async fn each_leader_is_asked_on_one_connection_for_all_its_partitions() {
+async fn each_leader_gets_one_connection_for_all_its_partitions() {
     let broker = Broker::builder().nodes(2).start().await.unwrap();
     broker.create_topic("t", 10).unwrap();
     fill(&broker, 10, 20, 5);

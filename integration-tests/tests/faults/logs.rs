@@ -21,9 +21,9 @@ fn keep(broker: &Broker, batch: bytes::Bytes) {
 }
 
 #[tokio::test]
-async fn holes_of_compaction_anywhere_are_stepped_over() {
+async fn holes_of_compaction_anywhere_are_skipped() {
     let broker = empty().await;
-    // 3 and 5 of [2, 8); then nothing before 20; then an empty batch over [30, 36).
+    // A batch [2, 8) with only 3 and 5, a hole up to 20, and an empty batch [30, 36).
     let sparse = BatchWriter::new().base_offset(2).offset_deltas([1, 3]).last_offset_delta(5);
     keep(&broker, sparse.write(&values(2)).unwrap());
     keep(&broker, BatchWriter::new().base_offset(20).write(&values(2)).unwrap());
@@ -135,14 +135,14 @@ async fn a_lagging_high_watermark_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_high_watermark_that_lags_for_several_looks_is_no_truncation() {
+async fn a_high_watermark_that_lags_for_several_checks_is_no_truncation() {
     let broker = broker(1, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.set_high_watermark("t", 0, Some(20.into())).unwrap();
-    let asked = broker.requests(ApiKey::ListOffsets);
+    let sent_before = broker.requests(ApiKey::ListOffsets);
     let read = tokio::spawn(async move { offsets(&rdd).await });
-    // Three looks at two bounds each.
-    while broker.requests(ApiKey::ListOffsets) < asked + 6 {
+    // Three checks, each of which requests two bounds.
+    while broker.requests(ApiKey::ListOffsets) < sent_before + 6 {
         assert!(!read.is_finished(), "{:?}", read.await);
         tokio::task::yield_now().await;
     }
@@ -150,7 +150,7 @@ async fn a_high_watermark_that_lags_for_several_looks_is_no_truncation() {
     assert_eq!(read.await.unwrap().unwrap(), (0..40).collect::<Vec<_>>());
 }
 
-/// Trims the log, which ends at `end`, below `start` while a response is made that names the new start.
+/// Trims the log `[0, end)` to `start` while a response is built, and reports `start` in it.
 fn trimming(broker: &std::sync::Arc<Broker>, start: i64, end: i64) -> Fault {
     let broker = std::sync::Arc::clone(broker);
     Fault::corrupt(move |response| {
@@ -162,14 +162,14 @@ fn trimming(broker: &std::sync::Arc<Broker>, start: i64, end: i64) -> Fault {
 }
 
 #[tokio::test]
-async fn what_was_trimmed_while_a_response_was_made_is_lost_and_no_hole() {
+async fn offsets_trimmed_while_a_response_is_built_are_lost_and_no_hole() {
     let broker = std::sync::Arc::new(empty().await);
     broker.append("t", 0, values(4)).unwrap();
     keep(&broker, BatchWriter::new().base_offset(10).write(&values(4)).unwrap());
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(1)).await;
     let rdd = whole(&cluster).await;
     assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, 2, 3, 10, 11, 12, 13]);
-    // The second response names a log start above the position it was asked for.
+    // The second response has a log start offset above the fetch position.
     broker.faults().next(ApiKey::Fetch, Fault::Delay(std::time::Duration::ZERO));
     broker.faults().next(ApiKey::Fetch, trimming(&broker, 7, 14));
     let error = offsets(&rdd).await.unwrap_err();
@@ -178,7 +178,7 @@ async fn what_was_trimmed_while_a_response_was_made_is_lost_and_no_hole() {
 }
 
 #[tokio::test]
-async fn what_a_response_has_whole_is_delivered_although_the_log_was_trimmed_into_it() {
+async fn complete_batches_of_a_response_are_delivered_although_the_log_was_trimmed() {
     let broker = std::sync::Arc::new(empty().await);
     broker.append("t", 0, values(4)).unwrap();
     broker.append("t", 0, values(4)).unwrap();
@@ -188,13 +188,13 @@ async fn what_a_response_has_whole_is_delivered_although_the_log_was_trimmed_int
 }
 
 #[tokio::test]
-async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
+async fn a_topic_missing_from_metadata_for_a_while_is_not_deleted() {
     let broker = broker(1, 40, 4).await;
-    // Later versions have a code for the whole response, which says nothing of one topic.
+    // From version 13 on, the fault sets the error code of the whole response, not of the topic.
     broker.cap_versions(ApiKey::Metadata, 4..=12);
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
-    // A look asks twice.
+    // Each check sends two requests.
     for _ in 0..14 {
         broker.faults().next(ApiKey::Metadata, Fault::ErrorCode(3));
     }
@@ -203,7 +203,7 @@ async fn a_topic_that_metadata_misses_for_a_while_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_log_that_lost_its_beginning_and_its_leader_is_resumed_where_it_begins_now() {
+async fn a_log_that_lost_its_beginning_and_its_leader_is_resumed_at_its_new_start() {
     let broker = broker(1, 40, 4).await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
     let builder = KafkaRdd::builder(&cluster).topic("t").columns(Columns::all());
@@ -223,7 +223,7 @@ async fn a_log_that_lost_its_beginning_and_its_leader_is_resumed_where_it_begins
 }
 
 #[tokio::test]
-async fn a_topic_deleted_while_its_new_leader_is_asked_for_an_epoch_is_lost_data() {
+async fn a_topic_deleted_during_an_epoch_request_to_its_new_leader_is_lost_data() {
     let broker = broker(1, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.set_leader("t", 0, Some(1)).unwrap();

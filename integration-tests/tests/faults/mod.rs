@@ -1,4 +1,4 @@
-//! What a broker can do wrong, and what a reader makes of it.
+//! Broker faults, and how a reader handles them.
 
 mod again;
 mod batches;
@@ -20,7 +20,7 @@ use kafka_direct::{
 use kafka_direct_broker::{Broker, Record};
 use kafka_direct_integration_tests::rows::rows;
 
-/// A broker with topic `t`: `partitions` of `count` records, `size` to a batch.
+/// Starts a broker with topic `t`: `partitions` of `count` records, `size` records per batch.
 async fn broker(partitions: i32, count: i64, size: usize) -> Broker {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", partitions).unwrap();
@@ -39,7 +39,7 @@ fn fill(broker: &Broker, partitions: i32, count: i64, size: usize) {
     }
 }
 
-/// Appends to each partition as many batches of one record, whose value has so many bytes.
+/// Appends `batches` batches of one record to each partition; each value has `bytes` bytes.
 fn fill_large(
     broker: &Broker,
     partitions: impl IntoIterator<Item = i32>,
@@ -53,7 +53,7 @@ fn fill_large(
     }
 }
 
-/// A connection that retries fast and gives up within a second.
+/// Connects with short backoffs and a retry timeout of one second.
 async fn connect(broker: &Broker) -> Cluster {
     connect_with(broker, |config| config).await
 }
@@ -73,12 +73,12 @@ async fn whole(cluster: &Cluster) -> KafkaRdd {
     KafkaRdd::builder(cluster).topic("t").columns(Columns::all()).build().await.unwrap()
 }
 
-/// The offsets of every partition in plan order.
+/// Reads all offsets of every partition, in plan order.
 async fn offsets(rdd: &KafkaRdd) -> Result<Vec<i64>, Error> {
     Ok(rows(&rdd.collect().await?).iter().map(|row| row.offset).collect())
 }
 
-/// Reads partition 0 under the policy `resume`: offsets, resets and the achieved end.
+/// Reads partition 0 under the policy `Resume`: returns offsets, resets and the achieved end.
 async fn resume(
     cluster: &Cluster,
     rdd: &KafkaRdd,

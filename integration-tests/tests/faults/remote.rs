@@ -1,4 +1,4 @@
-//! Logs whose older part lies in remote storage (KIP-405).
+//! Logs whose older part is in remote storage (KIP-405).
 
 use kafka_direct::{Columns, ErrorKind, KafkaRdd, StartOffset};
 use kafka_direct_broker::{ApiKey, BatchWriter, Fault, RawOffsets};
@@ -12,7 +12,7 @@ async fn remote_storage_that_is_late_is_waited_for_and_never_a_hole() {
     broker.set_local_start("t", 0, Some(20.into())).unwrap();
     broker.faults().every(ApiKey::Fetch, Fault::Empty);
     let read = tokio::spawn(async move { offsets(&rdd).await });
-    // Far more empty responses than a hole needs.
+    // Many more empty responses than the reader needs to detect a hole.
     while broker.requests(ApiKey::Fetch) < 12 {
         assert!(!read.is_finished(), "{:?}", read.await);
         tokio::task::yield_now().await;
@@ -34,7 +34,7 @@ async fn remote_storage_out_of_reach_is_unavailable_and_named() {
 }
 
 #[tokio::test]
-async fn a_hole_in_the_local_part_ends_the_range_whatever_the_broker_knows_of_remote_storage() {
+async fn a_hole_in_the_local_part_ends_the_range_whatever_the_broker_reports_of_remote_storage() {
     for versions in [2..=7, 2..=8, 2..=10] {
         let broker = broker(1, 40, 4).await;
         broker.cap_versions(ApiKey::ListOffsets, versions.clone());

@@ -1,4 +1,4 @@
-//! Responses that are cut, empty, late, refused or rubbish.
+//! Responses that are cut off, empty, late, refused or malformed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ fn twice(count: i64) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_response_cut_anywhere_loses_and_doubles_nothing() {
+async fn a_response_cut_anywhere_loses_and_duplicates_nothing() {
     let broker = broker(2, 50, 7).await;
     let rdd = whole(&connect(&broker).await).await;
     for bytes in (0..2600).step_by(53) {
@@ -33,7 +33,7 @@ async fn a_flipped_byte_anywhere_is_noticed_and_repaired_by_a_second_fetch() {
         match read.unwrap_or_else(|_| panic!("hangs with byte {at} flipped")) {
             Ok(offsets) => assert_eq!(offsets, (0..50).collect::<Vec<_>>(), "byte {at}"),
             Err(error) => {
-                // A field that no checksum covers may say that offsets are lost; never less.
+                // A field without a checksum may report lost offsets, but never an internal error.
                 assert!(!matches!(error.kind(), ErrorKind::Internal), "byte {at}: {error}");
             }
         }
@@ -52,20 +52,20 @@ async fn empty_responses_are_never_the_end() {
     }
     broker.faults().every(ApiKey::Fetch, Fault::Empty);
     let read = offsets(&rdd).await;
-    // The responses' own watermarks reach the end of every range, so a client can only take them for
-    // holes or give up; it must end either way.
+    // The high watermark of every response reaches the end of every range. A client can treat the
+    // rest as a hole or return an error, but it must end.
     assert!(read.is_err() || read.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn whoever_a_broker_serves_last_is_served_and_no_record_is_taken_for_a_hole() {
+async fn the_partition_a_broker_serves_last_is_read_and_no_record_becomes_a_hole() {
     const PARTITIONS: i32 = 8;
     const BATCHES: i64 = 40;
     for order in [FillOrder::Request, FillOrder::Reversed] {
         let broker = Broker::builder().fill_order(order).start().await.unwrap();
         broker.create_topic("t", PARTITIONS).unwrap();
         fill_large(&broker, 0..PARTITIONS, BATCHES as usize, 40_000);
-        // A response holds a batch of a few of the partitions that are asked for.
+        // A response has room for one batch each of a few of the requested partitions.
         let small = |config: ClusterConfig| config.fetch_max_bytes(150_000);
         let rdd = whole(&connect_with(&broker, small).await).await;
         let expected: Vec<i64> = (0..PARTITIONS).flat_map(|_| 0..BATCHES).collect();
@@ -85,7 +85,7 @@ async fn a_hole_at_the_end_of_one_partition_ends_it_while_others_are_read() {
         let broker = Broker::builder().fill_order(order).start().await.unwrap();
         broker.create_topic("t", 4).unwrap();
         fill(&broker, 4, 40, 4);
-        // The batch from 36 on goes whole.
+        // Truncation removes the whole batch that begins at 36.
         broker.truncate("t", 1, 38).unwrap();
         fill_large(&broker, [0, 2, 3], 200, 4_000);
         let small = |config: ClusterConfig| config.fetch_max_bytes(10_000);
@@ -98,11 +98,11 @@ async fn a_hole_at_the_end_of_one_partition_ends_it_while_others_are_read() {
 }
 
 #[tokio::test]
-async fn passing_error_codes_resume_at_the_position() {
+async fn transient_error_codes_resume_at_the_fetch_position() {
     let broker = broker(2, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
-    // unknown topic, leader not available, not leader, replica not available, storage error, fenced
-    // and unknown epoch, offset not available, unknown topic id; what the broker did not expect
+    // Unknown topic, leader not available, not leader, replica not available, storage error, fenced
+    // and unknown leader epoch, offset not available, unknown topic ID, unknown server error.
     for code in [3, 5, 6, 9, 56, 74, 75, 78, 100, -1] {
         for _ in 0..3 {
             broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(code));
@@ -112,7 +112,7 @@ async fn passing_error_codes_resume_at_the_position() {
 }
 
 #[tokio::test]
-async fn an_out_of_range_response_inside_the_log_is_asked_again() {
+async fn an_out_of_range_response_inside_the_log_is_retried() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(1));
@@ -130,7 +130,7 @@ async fn refused_access_is_unauthorized_at_once() {
 }
 
 #[tokio::test]
-async fn lasting_faults_end_as_unavailable_and_say_what_was_tried() {
+async fn lasting_faults_end_as_unavailable_and_name_the_range_and_the_broker() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().every(ApiKey::Fetch, Fault::Cut);
@@ -151,7 +151,7 @@ async fn a_deadline_ends_a_read_that_makes_no_progress() {
     assert!(error.to_string().contains("deadline"), "{error}");
 }
 
-/// Topic `t` of one partition on a broker in memory, for simulated time.
+/// Starts an in-memory broker with topic `t` of one partition, for simulated time.
 async fn in_memory(
     count: i64,
     size: usize,
@@ -179,14 +179,16 @@ async fn a_deadline_ends_a_read_whose_bytes_arrive_faster_than_they_are_taken() 
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert!(error.to_string().contains("deadline"), "{error}");
-    // One or two rows a call, of 400.
+    // Each call returns one or two of the 400 rows.
     assert!((90..=204).contains(&read), "{read}");
 }
 
-/// Polls a reader for `polled` under a fault, and leaves it alone for longer than faults are retried
-/// for, some times; then all of it must be read.
-async fn left_alone(fault: Fault, polled: Duration, patience: Duration) {
-    let (broker, cluster) = in_memory(30, 3, |config| config.retry_timeout(patience)).await;
+/// Asserts that a reader survives a fault whose duration is longer than `retry_timeout`.
+///
+/// It polls the reader for `polled`, then leaves it idle for longer than `retry_timeout`, three
+/// times. Then the fault ends, and every record must be read.
+async fn left_idle(fault: Fault, polled: Duration, retry_timeout: Duration) {
+    let (broker, cluster) = in_memory(30, 3, |config| config.retry_timeout(retry_timeout)).await;
     let mut batches = whole(&cluster).await.read_partition(0).unwrap();
     broker.faults().every(ApiKey::Fetch, fault);
     for _ in 0..3 {
@@ -204,18 +206,18 @@ async fn left_alone(fault: Fault, polled: Duration, patience: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn the_retry_timeout_does_not_pass_in_a_backoff_while_nobody_polls() {
-    left_alone(Fault::ErrorCode(6), Duration::from_millis(1), Duration::from_secs(1)).await;
+    left_idle(Fault::ErrorCode(6), Duration::from_millis(1), Duration::from_secs(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_retry_timeout_does_not_pass_after_a_fault_that_the_reader_has_not_seen() {
-    // Each request ends in its time-out of 5 s.
+    // Each request ends in its timeout of 5 s.
     let silent = Fault::Delay(Duration::from_secs(3600));
-    left_alone(silent, Duration::from_secs(1), Duration::from_secs(20)).await;
+    left_idle(silent, Duration::from_secs(1), Duration::from_secs(20)).await;
 }
 
 #[tokio::test]
-async fn rubbish_and_hostile_sizes_are_refused_without_memory_or_a_hang() {
+async fn malformed_and_hostile_sizes_are_refused_without_memory_or_a_hang() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     let frame = |body: &[u8]| [&(body.len() as u32).to_be_bytes()[..], body].concat();
@@ -245,7 +247,8 @@ async fn a_throttle_is_waited_out() {
     let broker = broker(1, 30, 3).await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(400)).await;
     let rdd = whole(&cluster).await;
-    // More often in a row than nonsense is asked again, and for longer than a retry may take.
+    // More throttles in a row than a malformed response is retried, and longer than the retry
+    // timeout.
     for _ in 0..5 {
         broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(250)));
     }
@@ -258,7 +261,7 @@ async fn time_under_a_throttle_does_not_count_towards_the_retry_timeout() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.faults().next(ApiKey::Fetch, Fault::Cut);
-    // Longer than faults are retried.
+    // Longer than the retry timeout of 1 s.
     for millis in [250, 250, 1200] {
         broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(millis)));
     }
@@ -267,7 +270,7 @@ async fn time_under_a_throttle_does_not_count_towards_the_retry_timeout() {
 }
 
 #[tokio::test]
-async fn a_quota_that_lets_nothing_through_is_asked_for_less_and_then_for_more_again() {
+async fn a_quota_that_blocks_every_response_reduces_the_request_size_until_data_arrives() {
     let broker = broker(1, 200, 1).await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(1 << 20)).await;
     let rdd = KafkaRdd::builder(&cluster).topic("t").max_records_per_partition(20);
@@ -277,15 +280,15 @@ async fn a_quota_that_lets_nothing_through_is_asked_for_less_and_then_for_more_a
     }
     let rows: usize = rdd.collect().await.unwrap().iter().map(|batch| batch.num_rows()).sum();
     assert_eq!(rows, 200);
-    let asked: Vec<i32> = broker.fetches().iter().map(|seen| seen.max_bytes).collect();
-    let (refused, served) = asked.split_at(8);
-    assert!(refused.is_sorted_by(|more, less| more >= less), "{asked:?}");
-    assert_eq!(refused[7], 256 << 10, "{asked:?}");
-    assert!(served.iter().max() > refused.last(), "{asked:?}");
+    let requested: Vec<i32> = broker.fetches().iter().map(|seen| seen.max_bytes).collect();
+    let (refused, served) = requested.split_at(8);
+    assert!(refused.is_sorted_by(|more, less| more >= less), "{requested:?}");
+    assert_eq!(refused[7], 256 << 10, "{requested:?}");
+    assert!(served.iter().max() > refused.last(), "{requested:?}");
 }
 
 #[tokio::test]
-async fn a_reader_that_is_gone_when_a_throttle_is_over_is_not_asked_for() {
+async fn a_reader_dropped_under_a_throttle_is_not_requested_after_it() {
     let broker = broker(1, 30, 3).await;
     let cluster = connect(&broker).await;
     let rdd = whole(&cluster).await;
@@ -325,13 +328,13 @@ async fn a_cluster_out_of_reach_names_every_server_and_why() {
 }
 
 #[tokio::test]
-async fn a_dropped_read_stops_asking() {
+async fn a_dropped_read_sends_no_more_requests() {
     let broker = broker(4, 3000, 3).await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(500)).await;
     let rdd = whole(&cluster).await;
     broker.faults().every(ApiKey::Fetch, Fault::Delay(Duration::from_millis(5)));
     let read = tokio::time::timeout(Duration::from_millis(100), rdd.collect()).await;
-    assert!(read.is_err(), "the read was to be slow");
+    assert!(read.is_err(), "the read finished before it was dropped");
     tokio::time::sleep(Duration::from_millis(50)).await;
     let asked = broker.requests(ApiKey::Fetch);
     tokio::time::sleep(Duration::from_millis(100)).await;

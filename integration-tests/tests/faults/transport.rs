@@ -1,4 +1,4 @@
-//! A transport into a broker's memory that can be told to misbehave.
+//! An in-memory transport to the embedded broker that can be set to fail.
 
 use std::{
     io,
@@ -12,18 +12,18 @@ use kafka_direct_broker::Broker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// What the transport does and has seen.
+/// Faults of the transport, and the addresses that it tried.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// Connecting to this address takes for ever.
+    /// Connecting to this address never completes.
     pub(super) silent: Option<String>,
-    /// Nothing that is written goes out any more.
+    /// Whether writes never complete.
     pub(super) stuck: bool,
-    /// Every address that was connected to, or tried.
+    /// Every address of a connection attempt, successful or not.
     pub(super) tried: Vec<String>,
 }
 
-/// Connections into the memory of a broker, whose nodes are told apart by host alone.
+/// Connects to a broker in memory, and identifies its nodes by host alone.
 #[derive(Debug)]
 pub(super) struct Memory {
     broker: Arc<Broker>,
@@ -58,7 +58,7 @@ impl Transport for Memory {
     }
 }
 
-/// A stream whose writes stop going out when they are told to.
+/// A stream whose writes never complete while [`State::stuck`] is set.
 struct Sticking {
     stream: DuplexStream,
     state: Arc<Mutex<State>>,

@@ -1,4 +1,4 @@
-//! Logs that lose their end, before a read and under it, also where they have grown again since.
+//! Logs that lose their end before or during a read, including logs that have grown again since.
 
 use kafka_direct::{
     BatchPlan, ErrorKind, IsolationLevel, KafkaRdd, OffsetRange, PlannedRange, ResetCause,
@@ -8,7 +8,7 @@ use kafka_direct_broker::{ApiKey, Broker, Fault, Record};
 
 use super::{broker, connect, connect_with, offsets, resume, whole};
 
-/// Loses everything from `offset` on and appends `count` other records under the next epoch.
+/// Truncates the log to `offset` and appends `count` batches of other records in the next epoch.
 fn replace(broker: &Broker, offset: i64, count: usize) {
     broker.truncate("t", 0, offset).unwrap();
     for _ in 0..count / 4 {
@@ -17,7 +17,7 @@ fn replace(broker: &Broker, offset: i64, count: usize) {
 }
 
 #[tokio::test]
-async fn a_log_that_grew_again_between_plan_and_read_is_lost_data_where_it_parted() {
+async fn a_log_that_grew_again_between_plan_and_read_is_lost_data_where_it_diverges() {
     let broker = broker(1, 40, 4).await;
     let cluster = connect(&broker).await;
     let rdd = whole(&cluster).await;
@@ -32,7 +32,7 @@ async fn a_log_that_grew_again_between_plan_and_read_is_lost_data_where_it_parte
     assert_eq!((resets.len(), resets[0].cause), (1, ResetCause::Truncated));
     assert_eq!((resets[0].from.get(), resets[0].to.get()), (20, 40));
     assert_eq!((resets[0].old_epoch, resets[0].new_epoch), (Some(0), Some(1)));
-    assert_eq!(achieved, 20, "the next batch starts where the log parted");
+    assert_eq!(achieved, 20, "the next batch starts where the log diverges");
 }
 
 #[tokio::test]
@@ -56,13 +56,13 @@ async fn each_piece_of_a_replaced_log_ends_at_what_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_planned_and_not_read_yet_is_watched_under_a_read_too() {
+async fn an_end_replaced_during_a_read_is_detected() {
     let broker = broker(1, 40, 4).await;
     let cluster = connect_with(&broker, |config| config.partition_max_bytes(150)).await;
     let rdd = whole(&cluster).await;
     let (mut batches, mut read) = (rdd.read_partition(0).unwrap(), 0);
     read += batches.try_next().await.unwrap().unwrap().num_rows();
-    // Behind all that was read or is on its way, and before the end of the range.
+    // After everything that was read or is in flight, and before the end of the range.
     replace(&broker, 32, 40);
     let error = loop {
         match batches.try_next().await {
@@ -76,7 +76,7 @@ async fn what_is_planned_and_not_read_yet_is_watched_under_a_read_too() {
 }
 
 #[tokio::test]
-async fn a_lost_end_is_lost_for_every_later_try() {
+async fn a_lost_end_stays_lost_for_every_later_call() {
     let broker = broker(1, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
     replace(&broker, 20, 40);
@@ -87,20 +87,20 @@ async fn a_lost_end_is_lost_for_every_later_try() {
 }
 
 #[tokio::test]
-async fn no_epoch_is_asked_for_while_the_leader_is_the_planned_one_and_once_when_it_is_not() {
+async fn an_epoch_is_requested_once_and_only_if_the_leader_is_not_the_planned_one() {
     let broker = broker(3, 40, 4).await;
     let cluster = connect(&broker).await;
-    let asked = || broker.requests(ApiKey::OffsetForLeaderEpoch);
+    let requests = || broker.requests(ApiKey::OffsetForLeaderEpoch);
     assert_eq!(offsets(&whole(&cluster).await).await.unwrap().len(), 120);
-    assert_eq!(asked(), 0);
-    // A leader that knows all of the log is no loss, whatever it appends.
+    assert_eq!(requests(), 0);
+    // A leader that has the whole planned log causes no loss, whatever it appends.
     let planned = whole(&cluster).await;
     for partition in 0..3 {
         broker.set_leader("t", partition, Some(1)).unwrap();
         broker.append("t", partition, [Record::new("later")]).unwrap();
     }
     assert_eq!(offsets(&planned).await.unwrap().len(), 120);
-    assert_eq!(asked(), 3);
+    assert_eq!(requests(), 3);
     let plan = BatchPlan::from_json(&planned.plan().to_json()).unwrap();
     assert_eq!(&plan, planned.plan());
     assert_eq!(plan.ranges()[0].leader_epoch(), Some(0));
@@ -111,7 +111,7 @@ async fn a_plan_has_the_epoch_of_the_response_with_its_offsets() {
     let broker = broker(1, 40, 4).await;
     let cluster = connect(&broker).await;
     cluster.topics(&["t".to_owned()]).await.unwrap();
-    // Elected after the metadata and before the bounds: what it appends belongs to the plan.
+    // Elected after the Metadata response and before ListOffsets: the plan includes its records.
     broker.set_leader("t", 0, Some(1)).unwrap();
     broker.append("t", 0, vec![Record::new("later"); 4]).unwrap();
     let rdd = whole(&cluster).await;
@@ -136,7 +136,7 @@ async fn a_range_of_an_unknown_epoch_is_read_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_leader_that_does_not_know_the_epoch_of_what_was_read_has_another_log() {
+async fn a_leader_without_the_epoch_of_the_records_read_has_another_log() {
     let broker = broker(1, 20, 4).await;
     broker.set_leader("t", 0, Some(1)).unwrap();
     super::fill(&broker, 1, 20, 4);
@@ -147,7 +147,8 @@ async fn a_leader_that_does_not_know_the_epoch_of_what_was_read_has_another_log(
     while read <= 20 {
         read += batches.try_next().await.unwrap().unwrap().num_rows();
     }
-    // The response's last fields: epoch and end. An older epoch that reaches further than ours.
+    // Changes the epoch, which is in the last fields with the end offset, to an older one. The end
+    // offset stays beyond the end of that epoch in the log that was read.
     let older = Fault::corrupt(|response| {
         let epoch = response.len() - 12;
         response[epoch..epoch + 4].copy_from_slice(&0i32.to_be_bytes());
@@ -157,7 +158,7 @@ async fn a_leader_that_does_not_know_the_epoch_of_what_was_read_has_another_log(
     let error = loop {
         match batches.try_next().await {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("the range ended although its log is another"),
+            Ok(None) => panic!("the range ended although its log was replaced"),
             Err(error) => break error,
         }
     };

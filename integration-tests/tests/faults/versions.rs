@@ -1,4 +1,4 @@
-//! Brokers that speak no version of a request that this build speaks.
+//! Brokers that support no version of a request that this build supports.
 
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
 use kafka_direct_broker::{ApiKey, Broker};

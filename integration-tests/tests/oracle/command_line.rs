@@ -1,5 +1,6 @@
-//! `kafka-direct read` and `bench` against the Java consumer on every fixture, and `bench` with a
-//! topic of its own.
+//! Compares `kafka-direct read` and `bench` with the Java consumer on every fixture.
+//!
+//! Also tests `bench` with a topic that it writes, and the library's examples.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{FIXTURES, bootstrap, dump};
 
-/// Builds the command line, once, where this test was built.
+/// Builds the command line program in this test's target folder, and returns its path.
 fn binary() -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--package", "kafka-direct-cli"])
@@ -93,7 +94,7 @@ fn read_prints_what_the_java_consumer_reads() {
     }
 }
 
-/// Runs `bench` with `--json -` for one round; its document, or what it said when it failed.
+/// Runs `bench --json -` for one round. Returns its document, or its exit code and error output.
 fn bench(binary: &Path, args: &[&str]) -> Result<serde_json::Value, (Option<i32>, String)> {
     let output = Command::new(binary)
         .args(["bench", "-b", &bootstrap(), "--warmup", "0", "--rounds", "1", "--json", "-"])
@@ -137,9 +138,9 @@ async fn bench_writes_a_topic_of_its_own_with_every_codec_and_deletes_it() {
         assert_eq!(round["records"], 3000, "{codec}: {round}");
         assert_eq!(round["value_bytes"], 900_000, "{codec}: {round}");
         assert_eq!(document["embedded_broker"], false);
-        // A broker may learn of it a little later than the controller that responded.
+        // A broker may delete the topic a little later than the controller, which responded.
         let began = Instant::now();
-        let (code, said) = loop {
+        let (code, errors) = loop {
             match bench(&binary, &["-t", &topic]) {
                 Err(failed) => break failed,
                 Ok(document) => {
@@ -148,7 +149,7 @@ async fn bench_writes_a_topic_of_its_own_with_every_codec_and_deletes_it() {
                 }
             }
         };
-        assert!(code == Some(2) && said.contains(&topic), "{code:?}: {said}");
+        assert!(code == Some(2) && errors.contains(&topic), "{code:?}: {errors}");
     }
 }
 
@@ -166,13 +167,13 @@ fn the_examples_of_the_library_read_topics_of_a_real_kafka() {
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{example}: {errors}");
-        let said = String::from_utf8(output.stdout).unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
         let rows =
             |line: &str| line.rsplit_once(": ")?.1.split_once(" rows")?.0.parse::<usize>().ok();
         let records: usize = match example {
-            "read_topic" => said.lines().filter_map(rows).sum(),
-            _ => said.split_once(" records").unwrap().0.parse().unwrap(),
+            "read_topic" => printed.lines().filter_map(rows).sum(),
+            _ => printed.split_once(" records").unwrap().0.parse().unwrap(),
         };
-        assert_eq!(records, dump.rows.len(), "{example}: {said}");
+        assert_eq!(records, dump.rows.len(), "{example}: {printed}");
     }
 }

@@ -1,4 +1,4 @@
-//! The library against the Java consumer on every fixture.
+//! Compares the library with the Java consumer on every fixture.
 
 use kafka_direct::{Cluster, Columns, IsolationLevel, KafkaRdd, OffsetRange, TopicPartition};
 use kafka_direct_integration_tests::{

@@ -1,4 +1,4 @@
-//! The reference Java client as the oracle: what it reads is what we read, record by record.
+//! Compares our reads, record by record, with those of the reference Java client, the oracle.
 
 mod command_line;
 mod fixtures;
@@ -15,7 +15,7 @@ use kafka_direct::IsolationLevel;
 use kafka_direct_integration_tests::dump::{Dump, parse};
 use serde::Deserialize;
 
-/// Every fixture, written once for the whole test binary.
+/// Topics of every fixture, written once for the whole test binary.
 static FIXTURES: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     let prefix = format!("fx{}", std::process::id());
     let lines = oracle(&["Fixtures", &bootstrap(), &prefix]);
@@ -32,7 +32,7 @@ struct Fixture {
     topic: String,
 }
 
-/// The address that `kafka.sh run` gave.
+/// Returns the bootstrap address that `kafka.sh run` set.
 pub(crate) fn bootstrap() -> String {
     std::env::var("KAFKA_DIRECT_BOOTSTRAP")
         .expect("no broker: run this through integration-tests/kafka/kafka.sh run")
@@ -42,7 +42,7 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/kafka.sh")
 }
 
-/// Runs an oracle class and returns what it printed.
+/// Runs an oracle class and returns its output.
 fn oracle(arguments: &[&str]) -> String {
     let output = Command::new(script()).arg("java").args(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);

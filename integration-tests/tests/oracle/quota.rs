@@ -1,4 +1,4 @@
-//! A quota: the broker responds without a partition and says how long it will be silent.
+//! A real broker's quota: it sends empty responses with a throttle time.
 
 use kafka_direct::{Cluster, ClusterConfig, Columns, KafkaRdd};
 use kafka_direct_integration_tests::rows::rows;
@@ -18,7 +18,7 @@ async fn a_quota_slows_a_read_down_and_does_not_end_it() {
         let (partition, count) = (partition.to_string(), RECORDS.to_string());
         admin(&["append", &topic, &partition, &count, "1000", "none"]);
     }
-    // A broker counts over ten seconds: 13 of the 16 MB come at once.
+    // The quota is an average over ten seconds, so 13 of the 16 MB arrive without a throttle.
     admin(&["quota", &client, "1300000"]);
     let config = ClusterConfig::new(bootstrap.split(','))
         .client_id(&client)
@@ -28,7 +28,7 @@ async fn a_quota_slows_a_read_down_and_does_not_end_it() {
     let rdd = KafkaRdd::builder(&cluster).topic(&topic).columns(Columns::all());
     let rdd = rdd.build().await.unwrap();
     let expected: Vec<i64> = (0..PARTITIONS).flat_map(|_| 0..RECORDS).collect();
-    // A broker may learn of its quota while the first read is under way.
+    // The broker may receive its quota during the first read.
     for _ in 0..5 {
         let read = rows(&rdd.collect().await.unwrap());
         let read: Vec<i64> = read.iter().map(|row| row.offset).collect();
@@ -37,6 +37,6 @@ async fn a_quota_slows_a_read_down_and_does_not_end_it() {
             break;
         }
     }
-    assert!(!cluster.fetch_metrics().throttled.is_zero(), "the quota was never felt");
+    assert!(!cluster.fetch_metrics().throttled.is_zero(), "the broker never throttled a request");
     admin(&["delete", &topic]);
 }

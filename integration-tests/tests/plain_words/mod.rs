@@ -1,8 +1,7 @@
-//! The part of plain English that a machine can check: words that are not used, and sentences that
-//! are too long.
+//! Checks of plain English: banned words, and sentences that are too long.
 //!
-//! Words are looked for in comments of Rust sources and in documents; sentences are measured in
-//! documents only. Code is left out: fenced blocks and what is between backticks.
+//! Banned words are searched in comments of Rust sources and in documents. Sentences are measured
+//! in documents only. Code is not checked: fenced blocks and text between backticks.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +11,10 @@ mod passages;
 
 use passages::{Passage, comments, paragraphs};
 
-/// Phrases that are not used, and what to write instead.
+/// Banned phrases, each with its replacement.
 ///
-/// A word that ends in `*` stands for every word with that beginning. A line here is a rule that
-/// holds for all comments, and for all documents except those of [`HISTORY`].
+/// A word that ends in `*` matches every word with that beginning. Each rule applies to all
+/// comments, and to all documents except those of [`HISTORY`].
 const BANNED: &[(&str, &str)] = &[
     ("borne out", "confirmed"),
     ("bear out", "confirm"),
@@ -29,45 +28,35 @@ const BANNED: &[(&str, &str)] = &[
     ("bearable", "allowed"),
 ];
 
-/// Documents that tell what was, in the words of their time.
+/// Documents about the past, which keep the words of their time.
 const HISTORY: &[&str] = &["CHANGELOG.md"];
 
-/// Words of the longest sentence in a document.
+/// Most words of a sentence in a document.
 const MAX_SENTENCE_WORDS: usize = 35;
 
-/// Documents that are not measured, because they have longer sentences. A document that is rewritten
-/// loses its line here. The lists in `docs/benchmarks.md` are generated.
-const LONG_SENTENCES: &[&str] = &[
-    "benches/README.md",
-    "docs/adr/0001-own-reading-path.md",
-    "docs/adr/0006-no-unsafe.md",
-    "docs/adr/0008-empty-responses.md",
-    "docs/adr/0009-eviction.md",
-    "docs/adr/0013-reference-lz4.md",
-    "docs/adr/0014-low-water-mark.md",
-    "docs/adr/0015-places-of-batches.md",
-    "docs/bench.md",
-    "docs/benchmarks.md",
-    "docs/jobs.md",
-];
+/// Documents whose sentences are not measured, because some are longer.
+///
+/// Remove a document's line here when it is rewritten. The lists in `docs/benchmarks.md` are
+/// generated.
+const LONG_SENTENCES: &[&str] = &["docs/benchmarks.md"];
 
-/// All documents that people read.
+/// Returns all documents of the repository.
 fn documents() -> Vec<PathBuf> {
     let is_document = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "md");
     files_below(&root()).into_iter().filter(is_document).collect()
 }
 
-/// Whether the document has this path from the root.
+/// Whether `names` contains the file's path from the repository's root.
 fn is_one_of(file: &Path, names: &[&str]) -> bool {
     names.contains(&shown(file).as_str())
 }
 
-/// Whether `word` is meant by a word of a banned phrase.
-fn is_meant(pattern: &str, word: &str) -> bool {
+/// Whether `word` matches `pattern`, a word of a banned phrase.
+fn is_match(pattern: &str, word: &str) -> bool {
     pattern.strip_suffix('*').map_or(word == pattern, |beginning| word.starts_with(beginning))
 }
 
-/// Lines of a passage with a banned phrase: line, phrase, replacement.
+/// Finds the banned phrases of a passage: line, phrase, replacement.
 fn banned<'a>(
     passage: &Passage,
     rules: &'a [(&'a str, &'a str)],
@@ -78,7 +67,7 @@ fn banned<'a>(
         for words in passage.words.windows(pattern.len()) {
             let is_split = words.iter().rev().skip(1).any(|word| word.ends_sentence);
             let is_found =
-                words.iter().zip(&pattern).all(|(word, part)| is_meant(part, &word.text));
+                words.iter().zip(&pattern).all(|(word, part)| is_match(part, &word.text));
             if is_found && !is_split {
                 found.extend(words.first().map(|first| (first.line, *phrase, *instead)));
             }
@@ -87,7 +76,7 @@ fn banned<'a>(
     found
 }
 
-/// Sentences of a passage with more than `most` words: their first line and their length.
+/// Finds the sentences of a passage with more than `most` words: first line and number of words.
 fn long_sentences(passage: &Passage, most: usize) -> Vec<(usize, usize)> {
     let sentences = passage.words.split_inclusive(|word| word.ends_sentence);
     let long = sentences.filter(|sentence| sentence.len() > most);
@@ -137,11 +126,11 @@ fn every_exemption_is_needed() {
         prose.all(|passage| long_sentences(passage, MAX_SENTENCE_WORDS).is_empty())
     };
     let needless = LONG_SENTENCES.iter().filter(is_needless);
-    let told = |name| format!("{name} has no long sentence: take it out of LONG_SENTENCES");
-    check(&needless.map(told).collect::<Vec<_>>());
+    let message = |name| format!("{name} has no long sentence: remove it from LONG_SENTENCES");
+    check(&needless.map(message).collect::<Vec<_>>());
 }
 
-/// Lines with a banned phrase, of rules that only these tests have.
+/// Finds the lines with a banned phrase, by rules of these tests.
 fn found(passages: &[Passage]) -> Vec<usize> {
     let rules = [("set out", "start"), ("starv*", "block")];
     let found = passages.iter().flat_map(|passage| banned(passage, &rules));
@@ -174,7 +163,7 @@ fn separate_passages_are_not_read_as_one() {
     assert_eq!(found(&paragraphs("It is set. Out of it comes more.\n")), [0; 0]);
 }
 
-/// Length of the sentences of a document with more than three words.
+/// Finds the sentences of a document with more than three words: first line and number of words.
 fn long(document: &str) -> Vec<(usize, usize)> {
     let passages = paragraphs(document);
     let prose = passages.iter().filter(|passage| passage.is_prose);
@@ -188,7 +177,7 @@ fn a_long_sentence_is_found_with_the_line_it_begins_on() {
 }
 
 #[test]
-fn code_and_links_count_as_they_are_read() {
+fn a_piece_of_code_is_one_word_and_a_link_is_its_text() {
     assert_eq!(long("Run `cargo test --workspace` now.\n"), []);
     assert_eq!(long("See [the guide](docs/a-b/c.md#x) now.\n"), [(1, 4)]);
     assert_eq!(long("A number of 1.5 MiB, e.g. 2.0 here.\n"), [(1, 8)]);

@@ -1,10 +1,10 @@
-//! Comments and documents as passages: words that are read in one go, each with its line.
+//! Splits comments and documents into passages, and passages into words with their line numbers.
 
-/// A word as it is compared: lowercase, without the punctuation around it.
+/// A word in lowercase, without the punctuation around it.
 #[derive(Debug)]
 pub(super) struct Word {
     pub(super) text: String,
-    /// From 1.
+    /// Line number, from 1.
     pub(super) line: usize,
     pub(super) ends_sentence: bool,
 }
@@ -13,11 +13,11 @@ pub(super) struct Word {
 #[derive(Debug, Default)]
 pub(super) struct Passage {
     pub(super) words: Vec<Word>,
-    /// Whether it has sentences: a row of a table has none.
+    /// Whether the passage has sentences; a row of a table has none.
     pub(super) is_prose: bool,
 }
 
-/// Stands for a piece of code in a sentence; no banned word is like it.
+/// The word that replaces a piece of code in a sentence; no banned word equals it.
 const CODE: &str = "0";
 
 /// Abbreviations whose full stop does not end a sentence.
@@ -51,7 +51,7 @@ impl Collector {
         }
     }
 
-    /// Ends the passage that is open.
+    /// Ends the open passage.
     fn end(&mut self, is_prose: bool) {
         let lines = std::mem::take(&mut self.open);
         let words = words(&lines);
@@ -76,7 +76,7 @@ fn is_start(text: &str) -> bool {
         || ["- ", "* ", "#", "> "].iter().any(|start| text.starts_with(start))
 }
 
-/// The words of some lines. Code between backticks is one word; of a link its text is read.
+/// Splits lines into words. Code between backticks is one word, and a link is its text.
 fn words(lines: &[(usize, String)]) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut is_code = false;
@@ -107,7 +107,7 @@ fn words(lines: &[(usize, String)]) -> Vec<Word> {
     words
 }
 
-/// The text without `](target)`.
+/// Removes every `](target)` from the text.
 fn without_targets(text: &str) -> String {
     let mut parts = text.split("](");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -122,7 +122,7 @@ fn ends_sentence(word: &str) -> bool {
     word.ends_with(['.', '!', '?']) && !ABBREVIATIONS.contains(&word.to_lowercase().as_str())
 }
 
-/// The passages of a document.
+/// Splits a document into passages.
 pub(super) fn paragraphs(markdown: &str) -> Vec<Passage> {
     let mut collector = Collector::default();
     for (number, line) in (1..).zip(markdown.lines()) {
@@ -131,8 +131,9 @@ pub(super) fn paragraphs(markdown: &str) -> Vec<Passage> {
     collector.finish()
 }
 
-/// The comments of a Rust source: lines that follow each other are one text, and a comment behind
-/// code is a text of its own.
+/// Splits the comments of a Rust source into passages.
+///
+/// Consecutive comment lines are read as one text. A comment after code is a passage of its own.
 pub(super) fn comments(source: &str) -> Vec<Passage> {
     let mut collector = Collector::default();
     for (number, line) in (1..).zip(source.lines()) {
@@ -143,7 +144,7 @@ pub(super) fn comments(source: &str) -> Vec<Passage> {
         }
         collector.is_fenced = false;
         collector.end(true);
-        // With spaces around it, which the `//` of an address has not.
+        // With spaces around it, unlike the `//` of an address.
         if let Some((_, text)) = line.split_once(" // ") {
             collector.line(number, text);
             collector.end(true);

@@ -1,5 +1,6 @@
-//! Batches that a real Apache Kafka stored, served by the embedded broker and read as the Java consumer
-//! read them. `integration-tests/kafka/record.sh` records them.
+//! Reads batches recorded from a real Apache Kafka, and compares with the Java consumer's reads.
+//!
+//! The embedded broker serves the recordings, which `integration-tests/kafka/record.sh` makes.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -34,14 +35,14 @@ fn topic(name: &str) -> String {
     format!("recorded-{name}")
 }
 
-/// What the Java consumer read under `isolation`.
+/// Returns the records that the Java consumer read under `isolation`.
 fn oracle(name: &str, isolation: IsolationLevel) -> Dump {
     let text = std::fs::read_to_string(file(&format!("{name}.{isolation}.jsonl"))).unwrap();
     let mut dumps: BTreeMap<String, Dump> = parse(&text);
     dumps.remove(&topic(name)).unwrap()
 }
 
-/// A broker that holds the recordings under the offsets they had.
+/// Starts a broker that serves the recordings at their recorded offsets.
 async fn serve(names: &[&str]) -> Broker {
     let broker = Broker::start().await.unwrap();
     for name in names {
@@ -69,7 +70,7 @@ async fn read(rdd: &KafkaRdd) -> Vec<Row> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_logs_read_as_the_java_consumer_read_them() {
     let broker = serve(&NAMES).await;
-    // Whole answers, and one batch to an answer, each with an aborted list of its own.
+    // First the whole log in one response, then one batch per response with its own aborted list.
     for partition_max_bytes in [1 << 20, 1] {
         let cluster = connect(&broker, partition_max_bytes).await;
         for (name, isolation) in NAMES.iter().flat_map(|name| BOTH.map(|level| (*name, level))) {
@@ -88,12 +89,13 @@ async fn recorded_logs_read_as_the_java_consumer_read_them() {
     }
 }
 
-/// A log that spans fewer offsets is read from each of them.
-const EVERY: i64 = 400;
+/// Logs that span fewer offsets are read from every offset.
+const EVERY_OFFSET_BELOW: i64 = 400;
 
-/// Where to start: everywhere, or in a compacted log at and beside every record.
+/// Returns the start offsets to test: every offset below `until`, or for a long log those of every
+/// record and of its neighbours.
 fn starts(until: i64, own: &[&Row]) -> Vec<i64> {
-    if until < EVERY {
+    if until < EVERY_OFFSET_BELOW {
         return (0..until).collect();
     }
     let beside = own.iter().flat_map(|row| row.offset - 1..=row.offset + 1);
@@ -118,7 +120,9 @@ async fn every_start_and_every_cut_of_a_recorded_log_is_right() {
                 assert!(read(&rdd).await.iter().eq(expected), "{tp} from {from} {isolation}");
             }
         }
-        for size in if whole.span() < EVERY { [1, 2, 3, 7] } else { [40, 150, 500, 1000] } {
+        for size in
+            if whole.span() < EVERY_OFFSET_BELOW { [1, 2, 3, 7] } else { [40, 150, 500, 1000] }
+        {
             let split = builder().topic(topic(name)).max_records_per_partition(size);
             let rdd = split.build().await.unwrap();
             assert_eq!(read(&rdd).await, all, "{name} in pieces of {size} {isolation}");
@@ -138,7 +142,7 @@ async fn a_recorded_batch_with_any_flipped_byte_is_never_read_as_another() {
     for name in ["gzip", "snappy", "lz4", "zstd"] {
         let bytes = std::fs::read(file(&format!("{name}-0.batches"))).unwrap();
         let sound = oracle(name, IsolationLevel::ReadCommitted);
-        // Of the first batch, behind base offset, length and epoch, which no checksum covers.
+        // Bytes of the first batch after base offset, length and epoch, which no checksum covers.
         let first = 12 + u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
         for at in (16..first).step_by(13) {
             let mut bytes = bytes.clone();

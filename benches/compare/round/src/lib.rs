@@ -1,4 +1,4 @@
-//! What every measured client reports, in the same words: one JSON line a round.
+//! The report of every measured client: one JSON line per round.
 
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,17 @@ use nix::sys::{
 };
 use serde::{Deserialize, Serialize};
 
-/// One round of one client.
+/// The result of one round of one client.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Round {
     pub client: String,
     pub records: u64,
     pub value_bytes: u64,
-    /// Bytes of the responses to its fetches; 0 of a client that does not tell.
+    /// Bytes of the responses to its fetches; 0 if the client does not report them.
     pub wire_bytes: u64,
-    /// Fetches; 0 of a client that does not tell.
+    /// Number of fetches; 0 if the client does not report it.
     pub requests: u64,
-    /// Bytes of its fetch requests, of the clients that tell.
+    /// Bytes of its fetch requests; `None` if the client does not report them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_bytes: Option<u64>,
     pub wall_s: f64,
@@ -29,20 +29,20 @@ pub struct Round {
 }
 
 impl Round {
-    /// One line.
+    /// Returns the round as one line of JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// User and system time, in seconds.
+    /// Returns the sum of user and system time, in seconds.
     #[must_use]
     pub fn cpu_s(&self) -> f64 {
         self.user_s + self.system_s
     }
 }
 
-/// What a client read in a round, without what it took.
+/// The amounts that a client read in a round, without time and memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Read {
     pub records: u64,
@@ -52,7 +52,7 @@ pub struct Read {
     pub request_bytes: Option<u64>,
 }
 
-/// The CPU time of this process or of its children, and the clock, at the start of a round.
+/// CPU time of this process or of its children, and wall clock, at the start of a round.
 #[derive(Debug)]
 pub struct Usage {
     whose: UsageWho,
@@ -61,7 +61,7 @@ pub struct Usage {
     system: Duration,
 }
 
-/// User and system time, and peak memory in KiB.
+/// Reads user time, system time, and peak memory in KiB.
 fn read(whose: UsageWho) -> (Duration, Duration, u64) {
     let Ok(usage) = getrusage(whose) else { return Default::default() };
     let duration = |time: TimeVal| {
@@ -74,13 +74,13 @@ fn read(whose: UsageWho) -> (Duration, Duration, u64) {
 }
 
 impl Usage {
-    /// Starts a round of this process.
+    /// Starts a round that measures this process.
     #[must_use]
     pub fn begin() -> Self {
         Self::begin_of(UsageWho::RUSAGE_SELF)
     }
 
-    /// Starts a round of the processes that this one starts and waits for from now on.
+    /// Starts a round that measures the processes that this one starts and waits for from now on.
     #[must_use]
     pub fn begin_of_children() -> Self {
         Self::begin_of(UsageWho::RUSAGE_CHILDREN)
@@ -91,7 +91,7 @@ impl Usage {
         Self { whose, began: Instant::now(), user, system }
     }
 
-    /// Ends it.
+    /// Ends the round and returns its result.
     #[must_use]
     pub fn end(self, client: &str, what: Read) -> Round {
         let (user, system, peak_rss_kib) = read(self.whose);

@@ -1,8 +1,8 @@
-//! `java_performance BOOTSTRAP TOPIC RECORDS`: Kafka's own ConsumerPerformance, measured from outside.
+//! `java_performance BOOTSTRAP TOPIC RECORDS`: measures the process of Kafka's ConsumerPerformance.
 //!
-//! Its whole process is measured, the start of the JVM too. It tells records and MB of keys and
-//! values with four decimals, which become `value_bytes`. It joins a group of its own and would
-//! commit to it: that is turned off. It does not check CRCs, and cannot be told to.
+//! The measurement includes the start of the JVM. The tool prints records, and MB of keys and
+//! values with four decimals, which become `value_bytes`. It joins its own group; commits are
+//! disabled. It does not check CRCs, and has no setting for that.
 
 use std::{
     error::Error,
@@ -22,7 +22,7 @@ fn main() -> Result<(), BoxError> {
         return Err("usage: java_performance BOOTSTRAP TOPIC RECORDS".into());
     };
     let class_path = std::env::var("KAFKA_DIRECT_KAFKA_CP")
-        .map_err(|_| "KAFKA_DIRECT_KAFKA_CP must name Kafka's jars")?;
+        .map_err(|_| "KAFKA_DIRECT_KAFKA_CP must be set to the class path of Kafka's jars")?;
     let config = std::env::temp_dir()
         .join(format!("kafka-direct-compare-{}.properties", std::process::id()));
     fs::write(&config, "enable.auto.commit=false\n")?;
@@ -48,7 +48,7 @@ fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Records and bytes of the line `start, end, MB, MB/s, records, ..`.
+/// Parses records and bytes from the line `start, end, MB, MB/s, records, ..`.
 fn figures(line: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = line.split(',').map(str::trim).collect();
     let mib: f64 = fields.get(2)?.parse().ok()?;
@@ -61,7 +61,7 @@ mod tests {
     use super::figures;
 
     #[test]
-    fn records_and_bytes_are_read_from_the_tools_line() {
+    fn records_and_bytes_are_parsed_from_the_tools_line() {
         let line = "2026-01-01 10:00:00:000, 2026-01-01 10:00:04:310, 476.8372, 110.6, 5000000, \
                     1160092.8, 3300, 1010, 472.1, 4950495.0";
         assert_eq!(figures(line), Some((5_000_000, 500_000_044)));

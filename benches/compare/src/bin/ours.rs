@@ -1,7 +1,7 @@
-//! `ours BOOTSTRAP TOPIC [ROUNDS]`: the library as a service would embed it.
+//! `ours BOOTSTRAP TOPIC [ROUNDS]`: reads a topic through the library, as a service would.
 //!
-//! Every partition is read on a task of its own into Arrow batches of offset, timestamp, key and
-//! value, which the caller looks at and drops. The sum of value lengths is taken from the batches.
+//! One task per partition reads Arrow batches of offset, timestamp, key and value, adds up the
+//! lengths of the values, and drops the batches.
 
 use std::sync::{
     Arc,
@@ -44,7 +44,7 @@ async fn round(bootstrap: &str, topic: &str) -> Result<Round, BoxError> {
         async move {
             while let Some(batch) = batches.try_next().await? {
                 let values = batch.column_by_name("value").ok_or("no value column")?;
-                // The length is the low half of a view.
+                // The low 32 bits of a view are the length.
                 let lengths = values.as_binary_view().views().iter().map(|view| *view as u32);
                 value_bytes.fetch_add(lengths.map(u64::from).sum(), Relaxed);
                 records.fetch_add(batch.num_rows() as u64, Relaxed);

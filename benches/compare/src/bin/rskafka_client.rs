@@ -1,8 +1,8 @@
-//! `rskafka_client BOOTSTRAP TOPIC [ROUNDS]`: rskafka as a service would use it to read a topic.
+//! `rskafka_client BOOTSTRAP TOPIC [ROUNDS]`: reads a topic through rskafka, as a service would.
 //!
-//! One partition client and one task a partition, as generous a fetch as the others have, each
-//! record looked at and dropped. Connections are open and offsets known before the clock starts.
-//! rskafka does not say how many bytes came over the wire: `wire_bytes` is 0.
+//! Each partition has one client and one task, with the same fetch size as the other clients. The
+//! task reads the length of each value and drops the record. Before the clock starts, connections
+//! are open and offsets are known. rskafka does not report bytes on the wire: `wire_bytes` is 0.
 
 use std::{error::Error, sync::Arc};
 
@@ -18,10 +18,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Most bytes of one response; one response is of one partition.
+/// Maximum bytes of a response, which has records of one partition.
 const FETCH_BYTES: i32 = 4 << 20;
 
-/// With every partition of a thousand in flight, memory and cache misses would go up, not speed.
+/// Maximum number of partitions read at once; more cost memory and cache misses without more speed.
 const PARTITIONS_IN_FLIGHT: usize = 64;
 
 const LONGEST_WAIT_MS: i32 = 500;
@@ -40,7 +40,7 @@ fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// One partition and the offsets to read of it.
+/// One partition and the range of offsets to read.
 struct Piece {
     client: PartitionClient,
     from: i64,
@@ -50,7 +50,7 @@ struct Piece {
 async fn pieces(client: &Client, topic: &str) -> Result<Vec<Piece>, BoxError> {
     let topics = client.list_topics().await?;
     let found = topics.into_iter().find(|candidate| candidate.name == topic);
-    let partitions = found.ok_or_else(|| format!("there is no topic {topic}"))?.partitions;
+    let partitions = found.ok_or_else(|| format!("topic {topic} does not exist"))?.partitions;
     let mut pieces = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let client = client.partition_client(topic, partition, UnknownTopicHandling::Error).await?;
@@ -65,12 +65,12 @@ async fn read(piece: Piece) -> Result<Read, BoxError> {
     let mut totals = Read::default();
     let mut next = piece.from;
     while next < piece.until {
-        // The end of the range is exclusive, and rskafka asks for one byte less.
+        // The end of the byte range is exclusive, and rskafka requests one byte less.
         let (records, _) =
             piece.client.fetch_records(next, 1..FETCH_BYTES + 1, LONGEST_WAIT_MS).await?;
         totals.requests += 1;
         let last = records.last().ok_or_else(|| {
-            format!("nothing came at offset {next} of partition {}", piece.client.partition())
+            format!("no records at offset {next} of partition {}", piece.client.partition())
         })?;
         let after = last.offset + 1;
         for record in records.iter().take_while(|record| record.offset < piece.until) {

@@ -1,5 +1,7 @@
-//! ApiVersions: what is served, after caps. An unknown version of it is answered in v0 with error
-//! 35, so that a client can fall back (KIP-511).
+//! ApiVersions: returns the served versions, after caps.
+//!
+//! A request of an unknown version gets a v0 response with error 35, so that the client can fall
+//! back (KIP-511).
 
 use kafka_protocol::{
     ResponseError,

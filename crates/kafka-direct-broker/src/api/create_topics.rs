@@ -1,5 +1,8 @@
-//! CreateTopics. Replication is accepted up to the number of nodes and means nothing; so do
-//! configurations. A manual assignment names the leader of each partition.
+//! CreateTopics: creates topics.
+//!
+//! A replication factor up to the number of nodes is accepted and has no effect. Configurations are
+//! accepted and have no effect. In a manual assignment, the first broker id of each partition is
+//! its leader.
 
 use kafka_direct_core::is_legal_topic_name;
 use kafka_protocol::{
@@ -60,11 +63,11 @@ fn validate(cluster: &Cluster, name: &str, partitions: i32) -> Result<(), Respon
     if cluster.topics.contains_key(name) {
         return Err(ResponseError::TopicAlreadyExists);
     }
-    let sound = (1..=MAX_PARTITIONS).contains(&partitions);
-    sound.then_some(()).ok_or(ResponseError::InvalidPartitions)
+    let valid = (1..=MAX_PARTITIONS).contains(&partitions);
+    valid.then_some(()).ok_or(ResponseError::InvalidPartitions)
 }
 
-/// The leaders of a manual assignment by partition; none for an automatic one.
+/// The leaders of a manual assignment, by partition; empty for an automatic assignment.
 fn leaders(call: &Call<'_>, topic: &CreatableTopic) -> Result<Vec<i32>, ResponseError> {
     let factor = topic.replication_factor;
     if factor != -1 && !(1..=replicas(call)).contains(&factor) {

@@ -1,4 +1,4 @@
-//! DeleteRecords: moves the log start forward; −1 means up to the high watermark.
+//! DeleteRecords: raises the log start offset; −1 means up to the high watermark.
 
 use kafka_protocol::{
     ResponseError,
@@ -17,13 +17,13 @@ pub(super) fn response(call: &Call<'_>, request: DeleteRecordsRequest) -> Delete
     }
     let mut cluster = call.shared.cluster.lock();
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
-            let index = asked.partition_index;
+        let partitions = topic.partitions.iter().map(|requested| {
+            let index = requested.partition_index;
             let mut low = -1;
             let code = call.outcome(|| {
                 let partition = cluster.led(&topic.name, index, call.node, -1)?;
                 let high = partition.log.watermarks().high.get();
-                let offset = if asked.offset == -1 { high } else { asked.offset };
+                let offset = if requested.offset == -1 { high } else { requested.offset };
                 if !(0..=high).contains(&offset) {
                     return Err(ResponseError::OffsetOutOfRange);
                 }

@@ -1,4 +1,5 @@
-//! DeleteTopics, by name before v6 and by name or id since. What groups committed goes with it.
+//! DeleteTopics: deletes topics and their committed offsets, by name before v6 and by name or id
+//! since v6.
 
 use kafka_protocol::{
     ResponseError,
@@ -25,10 +26,10 @@ pub(super) fn response(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteT
             (Some(name), _) => Some(name.to_string()),
             (None, found) => found.map(ToString::to_string),
         };
-        let mut gone = None;
+        let mut deleted = None;
         let code = call.outcome(|| {
             let name = name.as_deref().ok_or(ResponseError::UnknownTopicId)?;
-            gone = Some(cluster.delete(name).ok_or(ResponseError::UnknownTopicOrPartition)?);
+            deleted = Some(cluster.delete(name).ok_or(ResponseError::UnknownTopicOrPartition)?);
             Ok(())
         });
         // Before v6 the name of a response cannot be null.
@@ -37,7 +38,7 @@ pub(super) fn response(call: &Call<'_>, request: DeleteTopicsRequest) -> DeleteT
             .or_else(|| (call.version < 6).then(kafka_protocol::messages::TopicName::default));
         DeletableTopicResult::default()
             .with_name(name)
-            .with_topic_id(gone.map_or(state.topic_id, |topic| uuid(topic.id)))
+            .with_topic_id(deleted.map_or(state.topic_id, |topic| uuid(topic.id)))
             .with_error_code(code)
     });
     let results = results.collect();

@@ -1,8 +1,8 @@
-//! Fetch: sessions, the long poll, and what each partition gives.
+//! Fetch: sessions, the long poll, and reading each partition.
 //!
-//! Limits are soft for one batch only: the first partition in request order that has data gives its
-//! first batch whole whatever the limits; every later partition whose next batch exceeds what is
-//! left responses error 0, its watermarks and no bytes.
+//! Only one batch may exceed the limits. The first partition in [`FillOrder`] that has data returns
+//! its first batch whole, whatever the limits. A later partition whose next batch exceeds the
+//! remaining limit returns error 0, its watermarks and no bytes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,15 +17,15 @@ use super::{
 };
 use crate::{
     cluster::Cluster,
-    sessions::{Asked, Opened, Said, TopicRef, Want},
+    sessions::{Opened, Reported, SessionRequest, TopicRef, Want},
     settings::FillOrder,
     shared::FetchSeen,
 };
 
-/// The broker's own limit of one response, Apache Kafka's default of `fetch.max.bytes`.
+/// The broker's limit for one response in bytes, Apache Kafka's default of `fetch.max.bytes`.
 const MAX_RESPONSE_BYTES: i32 = 55 * 1024 * 1024;
 
-/// How the partitions of a request are read.
+/// The limit and the isolation level for reading the partitions of a request.
 struct Reading {
     max_bytes: usize,
     committed: bool,
@@ -39,15 +39,15 @@ pub(super) async fn response(call: &Call<'_>, request: FetchRequest) -> Response
         max_bytes: usize::try_from(max_bytes).unwrap_or(0),
         committed: request.isolation_level == 1,
     };
-    let asked = asked(call, &request);
-    remember(call, &request, &asked);
+    let requested = session_request(call, &request);
+    record(call, &request, &requested);
     if let Mode::Refuse(code) = call.mode
         && is_session_error(code)
         && call.version >= 7
     {
         return fetch_response::encode(call, code, 0, &[]);
     }
-    let opened = match call.shared.sessions.get(&call.node).map(|s| s.lock().open(asked)) {
+    let opened = match call.shared.sessions.get(&call.node).map(|s| s.lock().open(requested)) {
         Some(Ok(opened)) => opened,
         Some(Err(error)) => return fetch_response::encode(call, error.code(), 0, &[]),
         None => {
@@ -58,21 +58,21 @@ pub(super) async fn response(call: &Call<'_>, request: FetchRequest) -> Response
         return fetch_response::encode(call, 0, opened.session_id, &[]);
     }
     let served = poll(call, &opened, &reading, min_bytes, wait).await;
-    let mut said = Vec::with_capacity(served.len());
+    let mut to_send = Vec::with_capacity(served.len());
     for (want, served) in opened.wants.iter().zip(served) {
-        if must_be_said(call, &opened, want, &served) {
-            said.push((want, served));
+        if must_be_sent(call, &opened, want, &served) {
+            to_send.push((want, served));
         }
     }
-    fetch_response::encode(call, 0, opened.session_id, &said)
+    fetch_response::encode(call, 0, opened.session_id, &to_send)
 }
 
 const fn is_session_error(code: i16) -> bool {
     matches!(code, 70 | 71 | 106)
 }
 
-/// The request in the session cache's terms.
-fn asked(call: &Call<'_>, request: &FetchRequest) -> Asked {
+/// Converts a request for the session cache.
+fn session_request(call: &Call<'_>, request: &FetchRequest) -> SessionRequest {
     let by_id = call.version >= 13;
     let reference = |name: &str, id: uuid::Uuid| {
         if by_id { TopicRef::Id(id.into_bytes()) } else { TopicRef::Name(name.into()) }
@@ -96,7 +96,7 @@ fn asked(call: &Call<'_>, request: &FetchRequest) -> Asked {
         let topic_ref = reference(&topic.topic, topic.topic_id);
         topic.partitions.iter().map(move |partition| (topic_ref.clone(), *partition))
     });
-    Asked {
+    SessionRequest {
         session_id: request.session_id,
         epoch: request.session_epoch,
         by_id,
@@ -105,15 +105,15 @@ fn asked(call: &Call<'_>, request: &FetchRequest) -> Asked {
     }
 }
 
-fn remember(call: &Call<'_>, request: &FetchRequest, asked: &Asked) {
-    let partitions = asked.wants.iter().map(|want| {
+fn record(call: &Call<'_>, request: &FetchRequest, requested: &SessionRequest) {
+    let partitions = requested.wants.iter().map(|want| {
         let name = match (&want.name, &want.topic) {
             (Some(name), _) | (None, TopicRef::Name(name)) => Arc::clone(name),
             (None, TopicRef::Id(id)) => uuid::Uuid::from_bytes(*id).to_string().into(),
         };
         (TopicPartition::new(name, want.partition), Offset::new(want.offset))
     });
-    call.shared.saw(FetchSeen {
+    call.shared.record_fetch(FetchSeen {
         node: call.node,
         version: call.version,
         session_id: request.session_id,
@@ -124,7 +124,8 @@ fn remember(call: &Call<'_>, request: &FetchRequest, asked: &Asked) {
     });
 }
 
-/// Reads until there is enough to say or `wait` is over.
+/// Reads the partitions until at least `min_bytes` are available, an error occurs, or `wait` is
+/// over.
 async fn poll(
     call: &Call<'_>,
     opened: &Opened,
@@ -154,7 +155,8 @@ async fn poll(
     }
 }
 
-/// Reads every wanted partition once, in the order that was chosen; responses in request order.
+/// Reads every requested partition once, in the configured [`FillOrder`]; returns the results in
+/// request order.
 fn read(call: &Call<'_>, wants: &[Want], reading: &Reading) -> Vec<Served> {
     let mut cluster = call.shared.cluster.lock();
     let mut left = reading.max_bytes;
@@ -222,8 +224,10 @@ fn one(
     }
 }
 
-/// The name of the wanted topic. A topic that was re-created while a session knew it is told apart
-/// from one that never was.
+/// The name of the requested topic.
+///
+/// For an unknown id, the error differs by history: INCONSISTENT_TOPIC_ID if the topic was
+/// re-created during the session, UNKNOWN_TOPIC_ID otherwise.
 fn name(cluster: &Cluster, want: &Want) -> Result<Arc<str>, ResponseError> {
     match &want.topic {
         TopicRef::Name(name) => Ok(Arc::clone(name)),
@@ -244,18 +248,16 @@ fn name(cluster: &Cluster, want: &Want) -> Result<Arc<str>, ResponseError> {
     }
 }
 
-/// Notes the response in the session, if there is one.
-fn must_be_said(call: &Call<'_>, opened: &Opened, want: &Want, served: &Served) -> bool {
+/// Records the partition's response in the session, if any, and returns whether to send it.
+fn must_be_sent(call: &Call<'_>, opened: &Opened, want: &Want, served: &Served) -> bool {
     if opened.session_id == 0 {
         return true;
     }
-    let said = (served.error == 0)
-        .then_some(Said { high_watermark: served.high_watermark, log_start: served.log_start });
+    let reported = (served.error == 0)
+        .then_some(Reported { high_watermark: served.high_watermark, log_start: served.log_start });
     let has_records = opened.incremental && served.bytes > 0;
-    let news = call
-        .shared
-        .sessions
-        .get(&call.node)
-        .is_none_or(|sessions| sessions.lock().say(opened.session_id, want, said, has_records));
-    news || !opened.incremental
+    let is_new = call.shared.sessions.get(&call.node).is_none_or(|sessions| {
+        sessions.lock().report(opened.session_id, want, reported, has_records)
+    });
+    is_new || !opened.incremental
 }

@@ -1,8 +1,9 @@
-//! Encoding a Fetch response without copying batches.
+//! Encodes a Fetch response without copying batches.
 //!
-//! `kafka-protocol` encodes each partition without records; the length and the batches are put in
-//! where it left "null". What it writes behind the records, an empty list of tagged fields in
-//! flexible versions, is known. A test holds the result against its own encoder, version by version.
+//! `kafka-protocol` encodes each partition with null records. This module replaces the null with
+//! the length and the batches. In flexible versions it also writes the empty list of tagged fields
+//! after the records. A test compares the result with `kafka-protocol`'s own encoding in every
+//! version.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::{
@@ -18,17 +19,17 @@ use crate::sessions::{TopicRef, Want};
 
 /// First version with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 12;
-/// Batches below this size are copied: a part of their own costs a write.
+/// Batches below this size are copied, because each separate part costs a write.
 const OWN_PART_BYTES: usize = 16 * 1024;
 
-/// What one partition responses.
+/// The response of one partition.
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) error: i16,
     pub(super) high_watermark: i64,
     pub(super) last_stable: i64,
     pub(super) log_start: i64,
-    /// Producer and first offset; `None` under read_uncommitted.
+    /// Producer id and first offset of each aborted transaction; `None` under read_uncommitted.
     pub(super) aborted: Option<Vec<(i64, i64)>>,
     pub(super) records: Vec<Bytes>,
     pub(super) bytes: usize,
@@ -48,16 +49,16 @@ impl Served {
     }
 }
 
-/// The response with what each partition says, grouped by topic where neighbours share one.
+/// Encodes the response. Neighbouring partitions of the same topic are grouped.
 pub(super) fn encode(
     call: &Call<'_>,
     error: i16,
     session_id: i32,
-    said: &[(&Want, Served)],
+    to_send: &[(&Want, Served)],
 ) -> Response {
-    parts(call.version, call.throttle_ms, error, session_id, said)
+    parts(call.version, call.throttle_ms, error, session_id, to_send)
         .map(Some)
-        .map_err(|error| NoResponse(format!("a response that cannot be encoded: {error}")))
+        .map_err(|error| NoResponse(format!("cannot encode the Fetch response: {error}")))
 }
 
 fn parts(
@@ -65,11 +66,11 @@ fn parts(
     throttle_ms: i32,
     error: i16,
     session_id: i32,
-    said: &[(&Want, Served)],
+    to_send: &[(&Want, Served)],
 ) -> Result<Vec<Bytes>, &'static str> {
     let flexible = version >= FLEXIBLE;
     let mut out = Parts::default();
-    let topics: Vec<_> = said.chunk_by(|a, b| a.0.topic == b.0.topic).collect();
+    let topics: Vec<_> = to_send.chunk_by(|a, b| a.0.topic == b.0.topic).collect();
     let whole = FetchResponse::default().with_throttle_time_ms(throttle_ms);
     let whole =
         if version >= 7 { whole.with_error_code(error).with_session_id(session_id) } else { whole };
@@ -87,7 +88,8 @@ fn parts(
         out.count(flexible, topic.len())?;
         for (want, served) in topic {
             out.head(&partition(version, want, served), version, end_bytes(flexible))?;
-            let length = i32::try_from(served.bytes).map_err(|_| "records of more than 2 GiB")?;
+            let length = i32::try_from(served.bytes)
+                .map_err(|_| "a partition has more than 2 GiB of records")?;
             if flexible {
                 out.varint(length.unsigned_abs().saturating_add(1));
             } else {
@@ -102,8 +104,9 @@ fn parts(
     Ok(out.finish())
 }
 
-/// How many bytes the encoder writes for an empty or null last field and no tagged fields: to be
-/// taken off again. A compact length takes 1 byte, a plain one 4.
+/// How many bytes the encoder writes for an empty or null last field and no tagged fields.
+///
+/// They are cut off again. A compact length takes 1 byte, a plain one 4.
 const fn end_bytes(flexible: bool) -> usize {
     if flexible { 2 } else { 4 }
 }
@@ -127,7 +130,7 @@ fn partition(version: i16, want: &Want, served: &Served) -> PartitionData {
     if version >= 5 { data.with_log_start_offset(served.log_start) } else { data }
 }
 
-/// The parts of a response: `done`, then `tail`.
+/// The encoded parts of a response: `done`, then `tail`.
 #[derive(Debug, Default)]
 struct Parts {
     done: Vec<Bytes>,
@@ -135,7 +138,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// `value` without its last `cut` bytes.
+    /// Encodes `value` without its last `cut` bytes.
     fn head(
         &mut self,
         value: &impl Encodable,
@@ -144,7 +147,7 @@ impl Parts {
     ) -> Result<(), &'static str> {
         value
             .encode(&mut self.tail, version)
-            .map_err(|_| "a field that this version does not have")?;
+            .map_err(|_| "a field does not exist in this version")?;
         self.tail.truncate(self.tail.len().saturating_sub(cut));
         Ok(())
     }
@@ -176,7 +179,7 @@ impl Parts {
         }
     }
 
-    /// No tagged fields.
+    /// Writes an empty list of tagged fields, in flexible versions.
     fn end(&mut self, flexible: bool) {
         if flexible {
             self.tail.put_u8(0);
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spliced_response_equals_the_codecs_own_in_every_version() {
+    fn the_response_equals_the_codecs_own_encoding_in_every_version() {
         for version in 4..=17i16 {
             let topic = |n: u8| {
                 if version >= 13 {
@@ -228,9 +231,9 @@ mod tests {
                 served(&[OWN_PART_BYTES * 3], Some(vec![(7, 1), (8, 0)])),
                 served(&[61], None),
             ];
-            let said: Vec<_> = wants.iter().zip(all).collect();
+            let to_send: Vec<_> = wants.iter().zip(all).collect();
             let mut responses: Vec<FetchableTopicResponse> = Vec::new();
-            for group in said.chunk_by(|a, b| a.0.topic == b.0.topic) {
+            for group in to_send.chunk_by(|a, b| a.0.topic == b.0.topic) {
                 let head = match &group[0].0.topic {
                     TopicRef::Name(name) => FetchableTopicResponse::default()
                         .with_topic(super::super::text(name).into()),
@@ -252,7 +255,7 @@ mod tests {
                 .with_responses(responses);
             let mut bytes = BytesMut::new();
             expected.encode(&mut bytes, version).unwrap();
-            let ours = parts(version, 77, error, session, &said).unwrap().concat();
+            let ours = parts(version, 77, error, session, &to_send).unwrap().concat();
             assert_eq!(ours, bytes, "version {version}");
         }
     }

@@ -1,5 +1,5 @@
-//! FindCoordinator: which running node keeps a group's offsets. Groups only: there is no
-//! transaction coordinator.
+//! FindCoordinator: returns the running node that stores a group's offsets. There is no transaction
+//! coordinator.
 
 use kafka_protocol::{
     ResponseError,

@@ -1,9 +1,9 @@
-//! ListOffsets: by position (earliest −2, latest −1, largest timestamp −3, earliest local −4) and
-//! by time.
+//! ListOffsets: looks up offsets by position (latest −1, earliest −2, largest timestamp −3,
+//! earliest local −4) and by timestamp.
 //!
-//! By time, the first record at or after it is looked up inside batches that are not compressed;
-//! a compressed batch responses with its first offset. Both bounded by what the isolation level may
-//! see.
+//! A look-up by timestamp returns the first record at or after it. In a compressed batch it returns
+//! the batch's first offset instead. Results are below the last stable offset under read_committed,
+//! and below the high watermark otherwise.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 
-/// What a partition responses.
+/// The result of one look-up.
 struct Found {
     offset: i64,
     timestamp: i64,
@@ -40,12 +40,12 @@ pub(super) fn response(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffs
     }
     let committed = request.isolation_level == 1;
     let mut seen = HashSet::new();
-    let mut twice = HashSet::new();
+    let mut duplicates = HashSet::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
             let key = (topic.name.clone(), partition.partition_index);
             if !seen.insert(key.clone()) {
-                twice.insert(key);
+                duplicates.insert(key);
             }
         }
     }
@@ -53,7 +53,7 @@ pub(super) fn response(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffs
         let partitions = topic.partitions.iter().map(|partition| {
             let result = match call.refused() {
                 Some(code) => Err(code),
-                None if twice.contains(&(topic.name.clone(), partition.partition_index)) => {
+                None if duplicates.contains(&(topic.name.clone(), partition.partition_index)) => {
                     Err(ResponseError::InvalidRequest.code())
                 }
                 None => find(call, &topic.name, partition, committed).map_err(|error| error.code()),
@@ -80,12 +80,12 @@ pub(super) fn response(call: &Call<'_>, request: ListOffsetsRequest) -> ListOffs
 fn find(
     call: &Call<'_>,
     topic: &str,
-    asked: &ListOffsetsPartition,
+    requested: &ListOffsetsPartition,
     committed: bool,
 ) -> Result<Found, ResponseError> {
     let mut cluster = call.shared.cluster.lock();
     let partition =
-        cluster.led(topic, asked.partition_index, call.node, asked.current_leader_epoch)?;
+        cluster.led(topic, requested.partition_index, call.node, requested.current_leader_epoch)?;
     let log = &partition.log;
     let marks = log.watermarks();
     let end = if committed { marks.last_stable } else { marks.high }.get();
@@ -96,7 +96,7 @@ fn find(
         }
         Some(_) | None => NONE,
     };
-    match asked.timestamp {
+    match requested.timestamp {
         LATEST => Ok(Found { leader_epoch: partition.epoch, ..at(end) }),
         EARLIEST => Ok(at(log.start())),
         MAX_TIMESTAMP if call.version >= 7 => Ok(stamped(log.max_timestamp())),

@@ -1,7 +1,7 @@
-//! Metadata: nodes, topics with their ids, partitions with leader and epoch.
+//! Metadata: returns nodes, topics with their ids, and partitions with leader and epoch.
 //!
-//! Every node is named, stopped ones too, and every node is a replica of every partition. Topics
-//! are created only if the broker was built to do so and the request allows it.
+//! The response lists every node, including stopped ones. Every node is a replica of every
+//! partition. Topics are created only if both [`AutoCreate`] and the request allow it.
 
 use kafka_protocol::{
     ResponseError,
@@ -41,9 +41,9 @@ pub(super) fn response(call: &Call<'_>, request: MetadataRequest) -> MetadataRes
     let named = request.topics.filter(|topics| call.version > 0 || !topics.is_empty());
     let topics = match named {
         None => cluster.topics.iter().map(|(name, topic)| known(call, name, topic)).collect(),
-        Some(asked) => {
+        Some(requested) => {
             let may_create = request.allow_auto_topic_creation;
-            asked.into_iter().map(|topic| one(call, &mut cluster, topic, may_create)).collect()
+            requested.into_iter().map(|topic| one(call, &mut cluster, topic, may_create)).collect()
         }
     };
     let response = response.with_topics(topics);
@@ -56,17 +56,17 @@ pub(super) fn response(call: &Call<'_>, request: MetadataRequest) -> MetadataRes
 fn one(
     call: &Call<'_>,
     cluster: &mut Cluster,
-    asked: MetadataRequestTopic,
+    requested: MetadataRequestTopic,
     may_create: bool,
 ) -> MetadataResponseTopic {
     let unknown = |error: ResponseError, name: Option<TopicName>| {
         MetadataResponseTopic::default()
             .with_error_code(call.refused().unwrap_or_else(|| error.code()))
             .with_name(name)
-            .with_topic_id(asked.topic_id)
+            .with_topic_id(requested.topic_id)
     };
-    let id = topic_id(asked.topic_id);
-    let name = match (id.and_then(|id| cluster.name_of(id)), &asked.name) {
+    let id = topic_id(requested.topic_id);
+    let name = match (id.and_then(|id| cluster.name_of(id)), &requested.name) {
         (Some(found), _) => found.to_string(),
         (None, Some(name)) if id.is_none() => name.to_string(),
         (None, _) => {
@@ -81,14 +81,14 @@ fn one(
         && !cluster.topics.contains_key(name.as_str())
         && let Err(error) = cluster.create(&name, partitions, &[])
     {
-        return unknown(error, asked.name);
+        return unknown(error, requested.name);
     }
     match cluster.topics.get(name.as_str()) {
         Some(topic) => known(call, &name, topic),
         None if !kafka_direct_core::is_legal_topic_name(&name) => {
-            unknown(ResponseError::InvalidTopicException, asked.name)
+            unknown(ResponseError::InvalidTopicException, requested.name)
         }
-        None => unknown(ResponseError::UnknownTopicOrPartition, asked.name),
+        None => unknown(ResponseError::UnknownTopicOrPartition, requested.name),
     }
 }
 

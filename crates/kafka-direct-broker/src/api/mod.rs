@@ -1,7 +1,8 @@
-//! From a request's bytes to a response's, one file per API.
+//! Turns a request's bytes into a response's bytes; one file per API.
 //!
-//! A request is walked by the guard, decoded by `kafka-protocol`, served, and its response encoded by
-//! `kafka-protocol`; only Fetch splices its records in, so that batches are never copied.
+//! The guard checks a request, and `kafka-protocol` decodes it. After it is served,
+//! `kafka-protocol` encodes the response. Only Fetch inserts its records into the encoded response,
+//! so that batches are not copied.
 
 mod api_versions;
 mod create_topics;
@@ -26,38 +27,40 @@ use kafka_protocol::{
 
 use crate::{ApiKey, guard, shared::Shared};
 
-/// Whether a request is served or only looks as if it were.
+/// Whether a request is served or gets a synthetic response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Serve,
-    /// Responses this error code everywhere and does nothing.
+    /// Does nothing and sets this error code in every error field of the response.
     Refuse(i16),
-    /// Responses nothing, without an error, and does nothing.
+    /// Does nothing and sends an empty response without an error.
     Empty,
 }
 
-/// A request's circumstances.
+/// The context of one request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) shared: &'a Shared,
-    /// The node it came to.
+    /// The node that received it.
     pub(crate) node: i32,
     pub(crate) version: i16,
     pub(crate) mode: Mode,
     pub(crate) throttle_ms: i32,
 }
 
-/// Why a connection is closed instead of a response.
+/// Closes the connection without a response, for this reason.
 #[derive(Debug)]
 pub(crate) struct NoResponse(pub(crate) String);
 
 type Response = Result<Option<Vec<Bytes>>, NoResponse>;
 
 impl Call<'_> {
-    /// The response to `body`: its parts, or `None` if the client wants none.
+    /// Serves the request `body` and returns the parts of the response, or `None` if the client
+    /// wants no response.
     pub(crate) async fn response(&self, api: ApiKey, body: Bytes) -> Response {
-        guard::check(api, self.version, &body)
-            .map_err(|refused| NoResponse(format!("a hostile request: {refused}")))?;
+        guard::check(api, self.version, &body).map_err(|refused| {
+            NoResponse(format!("invalid {api:?} v{} request: {refused}", self.version))
+        })?;
         match api {
             ApiKey::Produce => produce::response(self, self.decode(body)?),
             ApiKey::Fetch => fetch::response(self, self.decode(body)?).await,
@@ -91,11 +94,11 @@ impl Call<'_> {
         let mut out = BytesMut::new();
         response
             .encode(&mut out, self.version)
-            .map_err(|error| NoResponse(format!("a response that cannot be encoded: {error}")))?;
+            .map_err(|error| NoResponse(format!("cannot encode the response: {error}")))?;
         Ok(Some(vec![out.freeze()]))
     }
 
-    /// The error code to respond everywhere, if the request is refused as a whole.
+    /// The error code for every error field, if the whole request is refused.
     const fn refused(&self) -> Option<i16> {
         match self.mode {
             Mode::Refuse(code) => Some(code),
@@ -103,7 +106,7 @@ impl Call<'_> {
         }
     }
 
-    /// The code for the outcome of `work`, which is not done if the request is refused.
+    /// Runs `work` unless the request is refused, and returns the error code; 0 for success.
     fn outcome(&self, work: impl FnOnce() -> Result<(), ResponseError>) -> i16 {
         self.refused().unwrap_or_else(|| work().err().map_or(0, |error| error.code()))
     }

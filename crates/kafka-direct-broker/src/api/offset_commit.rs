@@ -1,5 +1,7 @@
-//! OffsetCommit: stores a group's progress. Groups have no members here, so only commits without
-//! membership are taken; they never expire.
+//! OffsetCommit: stores a group's offsets.
+//!
+//! Groups have no members here, so only commits without membership are accepted. Committed offsets
+//! never expire.
 
 use kafka_direct_core::TopicPartition;
 use kafka_protocol::{
@@ -50,7 +52,7 @@ pub(super) fn response(call: &Call<'_>, request: OffsetCommitRequest) -> OffsetC
     response.with_topics(topics.collect())
 }
 
-/// Whether the request comes to the right node and without a membership nobody has.
+/// Checks that this node coordinates the group and that the request claims no membership.
 fn admit(
     call: &Call<'_>,
     cluster: &Cluster,

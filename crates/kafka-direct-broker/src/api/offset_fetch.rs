@@ -1,5 +1,6 @@
-//! OffsetFetch: reads groups' progress, one group before v8 and several since. A partition without
-//! a commit responses −1.
+//! OffsetFetch: returns committed offsets, of one group before v8 and of several groups since v8.
+//!
+//! A partition without a committed offset gets −1.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +19,9 @@ use kafka_protocol::{
 use super::{Call, Mode, text};
 use crate::cluster::{Cluster, Committed};
 
-type Asked = Option<Vec<(TopicName, Vec<i32>)>>;
-type Told = Vec<(TopicName, Vec<(i32, Committed)>)>;
+/// The requested partitions; `None` for all with a committed offset.
+type Requested = Option<Vec<(TopicName, Vec<i32>)>>;
+type CommittedTopics = Vec<(TopicName, Vec<(i32, Committed)>)>;
 
 pub(super) fn response(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let response = OffsetFetchResponse::default().with_throttle_time_ms(call.throttle_ms);
@@ -28,11 +30,11 @@ pub(super) fn response(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFe
     }
     let cluster = call.shared.cluster.lock();
     if call.version < 8 {
-        let asked = request.topics.map(|topics| {
+        let requested = request.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
         let code = code(call, &cluster, &request.group_id);
-        let topics = tell(&cluster, &request.group_id, asked);
+        let topics = find(&cluster, &request.group_id, requested);
         let topics = topics.into_iter().map(|(name, partitions)| {
             let partitions = partitions.into_iter().map(|p| old_partition(call.version, code, p));
             OffsetFetchResponseTopic::default()
@@ -40,17 +42,18 @@ pub(super) fn response(call: &Call<'_>, request: OffsetFetchRequest) -> OffsetFe
                 .with_partitions(partitions.collect())
         });
         let topics = topics.collect();
-        // v1 has no place for a code but the partitions.
+        // v1 has error codes in the partitions only.
         return if call.version >= 2 { response.with_error_code(code) } else { response }
             .with_topics(topics);
     }
     let groups = request.groups.into_iter().map(|group| {
-        let asked = group.topics.map(|topics| {
+        let requested = group.topics.map(|topics| {
             topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
         });
         let code = code(call, &cluster, &group.group_id);
         let response = OffsetFetchResponseGroup::default().with_error_code(code);
-        let topics = if code == 0 { tell(&cluster, &group.group_id, asked) } else { Vec::new() };
+        let topics =
+            if code == 0 { find(&cluster, &group.group_id, requested) } else { Vec::new() };
         let topics = topics.into_iter().map(|(name, partitions)| {
             let partitions = partitions.into_iter().map(|(index, committed)| {
                 OffsetFetchResponsePartitions::default()
@@ -98,25 +101,25 @@ const fn nothing() -> Committed {
     Committed { offset: -1, leader_epoch: -1, metadata: String::new() }
 }
 
-/// What the group committed for the partitions asked, or for all it has.
-fn tell(cluster: &Cluster, group: &str, asked: Asked) -> Told {
+/// The offsets that `group` committed for the requested partitions.
+fn find(cluster: &Cluster, group: &str, requested: Requested) -> CommittedTopics {
     let committed = cluster.groups.get(group);
-    let Some(asked) = asked else {
+    let Some(requested) = requested else {
         let mut topics: BTreeMap<&str, Vec<(i32, Committed)>> = BTreeMap::new();
         for (partition, offset) in committed.into_iter().flatten() {
-            let told = topics.entry(partition.topic()).or_default();
-            told.push((partition.partition(), offset.clone()));
+            let found = topics.entry(partition.topic()).or_default();
+            found.push((partition.partition(), offset.clone()));
         }
-        return topics.into_iter().map(|(name, told)| (text(name).into(), told)).collect();
+        return topics.into_iter().map(|(name, found)| (text(name).into(), found)).collect();
     };
     let one = |(name, indexes): (TopicName, Vec<i32>)| {
-        let told = indexes.into_iter().map(|index| {
+        let found = indexes.into_iter().map(|index| {
             let key = TopicPartition::new(&**name, index);
             let offset = committed.and_then(|offsets| offsets.get(&key)).cloned();
             (index, offset.unwrap_or_else(nothing))
         });
-        let told = told.collect();
-        (name, told)
+        let found = found.collect();
+        (name, found)
     };
-    asked.into_iter().map(one).collect()
+    requested.into_iter().map(one).collect()
 }

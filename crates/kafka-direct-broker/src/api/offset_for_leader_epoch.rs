@@ -1,4 +1,5 @@
-//! OffsetForLeaderEpoch: where an epoch ended, by which a reader notices a truncation (KIP-320).
+//! OffsetForLeaderEpoch: returns the end offset of a leader epoch. Readers use it to detect a
+//! truncation (KIP-320).
 
 use kafka_protocol::messages::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
@@ -17,17 +18,17 @@ pub(super) fn response(
     }
     let mut cluster = call.shared.cluster.lock();
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
+        let partitions = topic.partitions.iter().map(|requested| {
             let mut end = (-1, -1);
             let code = call.outcome(|| {
-                let epoch = asked.current_leader_epoch;
-                let led = cluster.led(&topic.topic, asked.partition, call.node, epoch)?;
-                end = led.log.epochs.end_of(asked.leader_epoch, led.log.end());
+                let epoch = requested.current_leader_epoch;
+                let led = cluster.led(&topic.topic, requested.partition, call.node, epoch)?;
+                end = led.log.epochs.end_of(requested.leader_epoch, led.log.end());
                 Ok(())
             });
             EpochEndOffset::default()
                 .with_error_code(code)
-                .with_partition(asked.partition)
+                .with_partition(requested.partition)
                 .with_leader_epoch(end.0)
                 .with_end_offset(end.1)
         });

@@ -1,7 +1,7 @@
-//! Produce: checks a batch, gives it offsets, stores it.
+//! Produce: checks a batch, assigns its offsets and stores it.
 //!
-//! As Apache Kafka since Produce v3: one v2 batch per partition and request. Idempotence is not
-//! checked, and there are no transactions: transactional and control batches are refused.
+//! A request holds one v2 batch per partition, as in Apache Kafka since Produce v3. Idempotence is
+//! not checked. Transactional and control batches are refused, because there are no transactions.
 
 use bytes::{Bytes, BytesMut};
 use kafka_direct_core::walk;
@@ -35,7 +35,7 @@ pub(super) fn response(call: &Call<'_>, request: ProduceRequest) -> Response {
         };
         let partitions = topic.partition_data.into_iter().map(|partition| {
             let index = partition.index;
-            let placed = match (&name, call.refused()) {
+            let appended = match (&name, call.refused()) {
                 (_, Some(code)) => Err(code),
                 _ if !acks_known => Err(ResponseError::InvalidRequiredAcks.code()),
                 (None, None) => Err(ResponseError::UnknownTopicId.code()),
@@ -43,7 +43,7 @@ pub(super) fn response(call: &Call<'_>, request: ProduceRequest) -> Response {
             };
             let response =
                 PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
-            match placed {
+            match appended {
                 Ok((base, start)) => response.with_base_offset(base).with_log_start_offset(start),
                 Err(code) => {
                     response.with_error_code(code).with_base_offset(-1).with_log_start_offset(-1)
@@ -69,7 +69,7 @@ pub(super) fn response(call: &Call<'_>, request: ProduceRequest) -> Response {
     )
 }
 
-/// Appends; responses the base offset and the log start.
+/// Appends the batch of a partition; returns its base offset and the log start offset.
 fn append(
     call: &Call<'_>,
     topic: &str,
@@ -82,7 +82,7 @@ fn append(
     Ok((led.log.append(vec![batch], epoch), led.log.start()))
 }
 
-/// The one batch of a Produce request, copied out of its frame.
+/// Checks the one batch of a partition in a Produce request, and copies it out of the frame.
 fn checked(records: Option<&Bytes>) -> Result<Unplaced, ResponseError> {
     let records = records.ok_or(ResponseError::InvalidRecord)?;
     let mut batches = walk(records);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_sound_plain_batch_is_taken() {
+    fn only_one_valid_plain_batch_is_accepted() {
         let records = [Record::new("a"), Record::new("b")];
         let good = BatchWriter::new().write(&records).unwrap();
         assert_eq!(code(&good), None);

@@ -1,4 +1,4 @@
-//! A client of one connection, on `kafka-protocol`'s codecs.
+//! A client with one connection, based on `kafka-protocol`'s codecs.
 
 use bytes::{Bytes, BytesMut};
 use kafka_direct_broker::{Broker, Record};
@@ -26,7 +26,7 @@ impl Client {
         Self { stream: Box::new(stream), correlation: 0 }
     }
 
-    /// A client of node `node` in memory.
+    /// A client connected to node `node` in memory.
     pub(crate) fn memory(broker: &Broker, node: i32) -> Self {
         let stream = broker.connect_in_memory(&format!("node-{node}"), 9092).unwrap();
         Self { stream: Box::new(stream), correlation: 0 }
@@ -51,7 +51,7 @@ impl Client {
         self.stream.write_all(&[&size, body].concat()).await.unwrap();
     }
 
-    /// The next frame without its size; `None` if the connection ends before it is whole.
+    /// The next frame without its size prefix; `None` if the connection closes before its end.
     pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let size = self.stream.read_i32().await.ok()?;
         let mut frame = vec![0; usize::try_from(size).unwrap()];
@@ -65,16 +65,16 @@ impl Client {
             ResponseHeader::decode(&mut frame, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation);
         let response = Q::Response::decode(&mut frame, version).unwrap();
-        assert!(frame.is_empty(), "bytes behind the response");
+        assert!(frame.is_empty(), "extra bytes after the response");
         Some(response)
     }
 
     pub(crate) async fn call<Q: Request>(&mut self, version: i16, request: Q) -> Q::Response {
         self.send(version, &request).await;
-        self.receive::<Q>(version).await.expect("the connection was closed")
+        self.receive::<Q>(version).await.expect("the broker closed the connection")
     }
 
-    /// `call` that may end in a closed connection.
+    /// Like `call`, but returns `None` if the broker closes the connection.
     pub(crate) async fn try_call<Q: Request>(
         &mut self,
         version: i16,
@@ -85,7 +85,7 @@ impl Client {
     }
 }
 
-/// `partition` at `offset`, a MiB at most.
+/// A fetch of `partition` from `offset`, at most 1 MiB.
 pub(crate) fn want(partition: i32, offset: i64) -> FetchPartition {
     FetchPartition::default()
         .with_partition(partition)
@@ -93,7 +93,7 @@ pub(crate) fn want(partition: i32, offset: i64) -> FetchPartition {
         .with_partition_max_bytes(1 << 20)
 }
 
-/// A sessionless Fetch of topic `t` by name.
+/// A Fetch of topic `t` by name, without a session.
 pub(crate) fn fetch(wants: Vec<FetchPartition>) -> FetchRequest {
     let topic = FetchTopic::default()
         .with_topic(StrBytes::from_static_str("t").into())
@@ -105,7 +105,7 @@ pub(crate) fn partitions(response: &FetchResponse) -> Vec<&PartitionData> {
     response.responses.iter().flat_map(|topic| &topic.partitions).collect()
 }
 
-/// Base offsets of the batches a partition answered.
+/// The base offsets of the batches in a partition's response.
 pub(crate) fn bases(partition: &PartitionData) -> Vec<i64> {
     let records = partition.records.clone().unwrap_or_default();
     let mut batches = kafka_direct_core::walk(&records);
@@ -118,7 +118,7 @@ pub(crate) fn values(count: usize, bytes: usize) -> Vec<Record> {
     vec![Record::new(vec![7; bytes]); count]
 }
 
-/// A broker in memory with topic `t` of so many partitions.
+/// A broker in memory with a topic `t` of `partitions` partitions.
 pub(crate) async fn broker(partitions: i32) -> Broker {
     let broker = Broker::builder().in_memory().start().await.unwrap();
     broker.create_topic("t", partitions).unwrap();

@@ -1,4 +1,4 @@
-//! Faults, version caps and hostile requests.
+//! Tests of faults, version caps and malformed requests.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::client::{Client, bases, broker, fetch, partitions, values, want};
 
 #[tokio::test]
-async fn a_fault_meets_one_request_and_the_next_is_served() {
+async fn a_fault_applies_to_one_request_and_the_next_is_served() {
     let broker = broker(1).await;
     broker.append("t", 0, values(1, 10)).unwrap();
     let mut client = Client::memory(&broker, 1);
@@ -33,7 +33,7 @@ async fn a_fault_meets_one_request_and_the_next_is_served() {
 }
 
 #[tokio::test]
-async fn session_errors_stand_at_the_top() {
+async fn session_errors_are_top_level() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(70));
@@ -41,7 +41,7 @@ async fn session_errors_stand_at_the_top() {
 }
 
 #[tokio::test]
-async fn connections_are_cut_before_the_work_or_in_the_middle_of_the_response() {
+async fn connections_are_cut_before_serving_or_within_the_response() {
     let broker = broker(1).await;
     broker.append("t", 0, values(1, 100)).unwrap();
     for fault in [Fault::Cut, Fault::CutAfter(0), Fault::CutAfter(3), Fault::CutAfter(40)] {
@@ -53,7 +53,7 @@ async fn connections_are_cut_before_the_work_or_in_the_middle_of_the_response() 
 }
 
 #[tokio::test]
-async fn a_cut_produce_did_nothing_and_one_cut_after_0_bytes_did() {
+async fn a_cut_produce_has_no_effect_and_one_cut_after_0_bytes_has() {
     use produce_request::{PartitionProduceData, TopicProduceData};
     let broker = broker(1).await;
     for (fault, end) in [(Fault::Cut, 0), (Fault::CutAfter(0), 1)] {
@@ -71,7 +71,7 @@ async fn a_cut_produce_did_nothing_and_one_cut_after_0_bytes_did() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_hold_back_what_is_queued_after_them() {
+async fn a_delay_holds_back_the_requests_queued_after_it() {
     let broker = broker(1).await;
     broker.faults().next(ApiKey::Metadata, Fault::Delay(Duration::from_secs(3)));
     let mut client = Client::memory(&broker, 1);
@@ -105,7 +105,7 @@ fn name() -> StrBytes {
     StrBytes::from_static_str("t")
 }
 
-/// One request with something in it of every API and version, answered.
+/// Sends one request with content for every version of these APIs, and checks the response.
 async fn call_everything(client: &mut Client) {
     for version in ApiKey::Produce.versions() {
         let topic = produce_request::TopicProduceData::default()
@@ -143,7 +143,7 @@ async fn call_everything(client: &mut Client) {
     }
 }
 
-/// The same for groups and for changing topics.
+/// The same as [`call_everything`], for the APIs of groups and topic changes.
 async fn call_everything_else(client: &mut Client) {
     for version in ApiKey::FindCoordinator.versions() {
         let request = FindCoordinatorRequest::default();
@@ -217,7 +217,7 @@ async fn every_version_of_every_api_gets_a_well_formed_response_with_and_without
 }
 
 #[tokio::test]
-async fn capped_versions_are_not_named_and_close_the_connection() {
+async fn versions_outside_the_cap_are_not_advertised_and_close_the_connection() {
     let broker = broker(1).await;
     broker.cap_versions(ApiKey::Fetch, 0..=11);
     let mut client = Client::memory(&broker, 1);
@@ -244,10 +244,10 @@ async fn an_unknown_version_of_api_versions_gets_a_v0_response_with_error_35() {
 }
 
 #[tokio::test]
-async fn hostile_requests_close_their_connection_and_nothing_else() {
+async fn malformed_requests_close_only_their_own_connection() {
     let broker = broker(1).await;
-    let mut witness = Client::memory(&broker, 1);
-    let hostile: [&[u8]; 5] = [
+    let mut other = Client::memory(&broker, 1);
+    let malformed: [&[u8]; 5] = [
         &[],
         &[0, 1],
         &[0, 99, 0, 0, 0, 0, 0, 1],
@@ -255,12 +255,12 @@ async fn hostile_requests_close_their_connection_and_nothing_else() {
         &[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff],
         &[0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0x0f],
     ];
-    for frame in hostile {
+    for frame in malformed {
         let mut client = Client::memory(&broker, 1);
         client.send_frame(frame).await;
         assert!(client.frame().await.is_none(), "{frame:?}");
     }
-    let response = witness.call(11, fetch(vec![want(0, 0)])).await;
+    let response = other.call(11, fetch(vec![want(0, 0)])).await;
     assert_eq!(partitions(&response)[0].error_code, 0);
 }
 

@@ -1,4 +1,4 @@
-//! Fetch: limits, waiting, ranges, epochs, versions.
+//! Tests of Fetch: limits, waiting, offset ranges, epochs, versions.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::client::{Client, bases, broker, fetch, partitions, values, want};
 
 #[tokio::test]
-async fn what_was_produced_is_fetched_in_every_version_by_name_and_by_id() {
+async fn produced_records_are_fetched_in_every_version_by_name_and_by_id() {
     let broker = Broker::start().await.unwrap();
     let id = uuid::Uuid::from_bytes(broker.create_topic("t", 1).unwrap().to_bytes());
     let mut client = Client::tcp(&broker.bootstrap()).await;
@@ -30,8 +30,8 @@ async fn what_was_produced_is_fetched_in_every_version_by_name_and_by_id() {
         };
         let request = ProduceRequest::default().with_acks(-1).with_topic_data(vec![topic]);
         let response = client.call(version, request).await;
-        let placed = &response.responses[0].partition_responses[0];
-        assert_eq!((placed.error_code, placed.base_offset), (0, nth * 3), "v{version}");
+        let appended = &response.responses[0].partition_responses[0];
+        assert_eq!((appended.error_code, appended.base_offset), (0, nth * 3), "v{version}");
     }
     for version in 4..=17 {
         let request = if version >= 13 {
@@ -62,7 +62,7 @@ async fn acks_0_gets_no_response_and_takes_effect() {
 }
 
 #[tokio::test]
-async fn only_the_first_partition_with_data_is_given_a_batch_beyond_the_limits() {
+async fn only_the_first_partition_with_data_gets_a_batch_beyond_the_limits() {
     let broker = broker(3).await;
     for partition in [1, 2] {
         broker.append("t", partition, values(5, 100_000)).unwrap();
@@ -97,7 +97,7 @@ async fn a_cut_tail_is_the_beginning_of_the_next_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_waits_for_bytes_or_for_its_time() {
+async fn a_fetch_waits_for_min_bytes_or_max_wait() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     let waiting = || fetch(vec![want(0, 0)]).with_max_wait_ms(5_000).with_min_bytes(1);
@@ -133,7 +133,7 @@ async fn offsets_outside_the_log_are_refused_without_watermarks() {
 }
 
 #[tokio::test]
-async fn unknown_topics_partitions_ids_and_epochs_have_their_own_codes() {
+async fn unknown_topics_partitions_ids_and_epochs_get_their_own_error_codes() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     let code = async |client: &mut Client, version, request| {
@@ -173,7 +173,7 @@ async fn compaction_holes_and_corrupt_bytes_are_served_as_given() {
 }
 
 #[tokio::test]
-async fn truncation_lowers_the_end_and_the_epoch_shows_it() {
+async fn truncation_lowers_the_end_and_the_epoch_reveals_it() {
     use kafka_protocol::messages::{
         OffsetForLeaderEpochRequest,
         offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic},
@@ -186,10 +186,10 @@ async fn truncation_lowers_the_end_and_the_epoch_shows_it() {
     let mut client = Client::memory(&broker, 1);
     let response = client.call(12, fetch(vec![want(0, 8).with_current_leader_epoch(1)])).await;
     assert_eq!(partitions(&response)[0].error_code, 1);
-    let asked = OffsetForLeaderPartition::default().with_leader_epoch(0);
+    let partition = OffsetForLeaderPartition::default().with_leader_epoch(0);
     let topic = OffsetForLeaderTopic::default()
         .with_topic(kafka_protocol::protocol::StrBytes::from_static_str("t").into())
-        .with_partitions(vec![asked]);
+        .with_partitions(vec![partition]);
     let request = OffsetForLeaderEpochRequest::default().with_topics(vec![topic]);
     for version in ApiKey::OffsetForLeaderEpoch.versions() {
         let response = client.call(version, request.clone()).await;
@@ -204,7 +204,7 @@ async fn truncation_lowers_the_end_and_the_epoch_shows_it() {
 }
 
 #[tokio::test]
-async fn a_high_watermark_held_back_hides_and_is_no_error() {
+async fn a_lowered_high_watermark_hides_records_without_an_error() {
     let broker = broker(1).await;
     broker.append("t", 0, values(5, 10)).unwrap();
     broker.append("t", 0, values(5, 10)).unwrap();
@@ -220,7 +220,7 @@ async fn a_high_watermark_held_back_hides_and_is_no_error() {
 }
 
 #[tokio::test]
-async fn the_request_is_remembered_with_its_partitions() {
+async fn fetch_requests_are_recorded_with_their_partitions() {
     let broker = broker(2).await;
     let mut client = Client::memory(&broker, 1);
     client.call(11, fetch(vec![want(1, 0), want(0, 0)])).await;

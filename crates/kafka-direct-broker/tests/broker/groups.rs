@@ -1,4 +1,4 @@
-//! Group offsets without membership.
+//! Tests of committed offsets without group membership.
 
 use kafka_direct_broker::{ApiKey, Broker};
 use kafka_direct_core::Offset;
@@ -106,7 +106,7 @@ async fn other_nodes_and_members_are_refused() {
 }
 
 #[tokio::test]
-async fn commits_go_with_their_topic() {
+async fn committed_offsets_are_deleted_with_their_topic() {
     let broker = Broker::builder().in_memory().start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
     Client::memory(&broker, 1).call(8, commit(1)).await;

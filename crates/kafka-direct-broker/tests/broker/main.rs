@@ -1,11 +1,11 @@
-//! The broker as clients meet it: over TCP or in memory, through `kafka-protocol`'s client side,
-//! rskafka and kcat.
+//! Tests the broker through clients, over TCP or in memory: `kafka-protocol`'s client side, rskafka
+//! and kcat.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
     clippy::future_not_send,
-    reason = "helpers of tests fail by panicking and stay on one thread"
+    reason = "test helpers panic on failure and stay on one thread"
 )]
 
 mod client;

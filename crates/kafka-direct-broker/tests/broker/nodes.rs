@@ -1,4 +1,4 @@
-//! Several nodes: leaders that move, nodes that stop, and a broker that is dropped.
+//! Tests of several nodes: leader changes, stopped nodes, and a dropped broker.
 
 use kafka_direct_broker::Broker;
 use kafka_protocol::messages::{FetchRequest, MetadataRequest};
@@ -6,7 +6,7 @@ use kafka_protocol::messages::{FetchRequest, MetadataRequest};
 use crate::client::{Client, fetch, partitions, values, want};
 
 #[tokio::test]
-async fn every_node_responds_for_the_partitions_it_leads_and_no_others() {
+async fn every_node_serves_only_the_partitions_it_leads() {
     let broker = Broker::builder().nodes(3).start().await.unwrap();
     broker.create_topic("t", 3).unwrap();
     for (node, address) in (0..).zip(broker.addresses()) {
@@ -16,14 +16,14 @@ async fn every_node_responds_for_the_partitions_it_leads_and_no_others() {
         let expected: Vec<_> = (0..3).map(|p| if p == node { 0 } else { 6 }).collect();
         assert_eq!(codes, expected);
         let metadata = client.call(9, MetadataRequest::default().with_topics(None)).await;
-        let told: Vec<_> =
+        let listed: Vec<_> =
             metadata.brokers.iter().map(|b| format!("{}:{}", &*b.host, b.port)).collect();
-        assert_eq!(told, broker.addresses());
+        assert_eq!(listed, broker.addresses());
     }
 }
 
 #[tokio::test]
-async fn a_leader_moves_with_its_records_and_may_be_missing() {
+async fn a_new_leader_serves_the_same_records_and_may_be_none() {
     let broker = Broker::builder().in_memory().nodes(2).start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
     broker.append("t", 0, values(1, 10)).unwrap();
@@ -46,7 +46,7 @@ async fn a_leader_moves_with_its_records_and_may_be_missing() {
 }
 
 #[tokio::test]
-async fn a_stopped_node_refuses_and_cuts_and_comes_back_under_its_address() {
+async fn a_stopped_node_closes_connections_and_restarts_at_its_address() {
     let broker = Broker::builder().nodes(2).start().await.unwrap();
     broker.create_topic("t", 2).unwrap();
     let address = broker.addresses()[1].clone();
@@ -81,7 +81,7 @@ async fn dropping_the_broker_cuts_its_connections_and_ends_its_tasks() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_its_long_poll() {
+async fn a_disconnected_client_ends_its_long_poll() {
     let broker = Broker::start().await.unwrap();
     broker.create_topic("t", 1).unwrap();
     let mut client = Client::tcp(&broker.bootstrap()).await;

@@ -1,4 +1,4 @@
-//! Clients that others wrote: rskafka, and kcat where it is installed.
+//! Tests with third-party clients: rskafka, and kcat if it is installed.
 
 use std::{collections::BTreeMap, process::Stdio};
 

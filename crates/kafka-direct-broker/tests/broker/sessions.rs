@@ -1,4 +1,4 @@
-//! Fetch sessions over the wire.
+//! Tests of fetch sessions.
 
 use kafka_direct_broker::Broker;
 use kafka_protocol::messages::{FetchRequest, fetch_request::FetchTopic};
@@ -10,7 +10,7 @@ fn in_session(request: FetchRequest, id: i32, epoch: i32) -> FetchRequest {
 }
 
 #[tokio::test]
-async fn an_incremental_response_says_only_what_is_new() {
+async fn an_incremental_response_contains_only_changes() {
     let broker = broker(2).await;
     let mut client = Client::memory(&broker, 1);
     let full = client.call(11, in_session(fetch(vec![want(0, 0), want(1, 0)]), 0, 0)).await;
@@ -20,15 +20,15 @@ async fn an_incremental_response_says_only_what_is_new() {
     let nothing = client.call(11, in_session(FetchRequest::default(), id, 1)).await;
     assert_eq!((nothing.responses.len(), nothing.session_id), (0, id));
     broker.append("t", 1, values(2, 10)).unwrap();
-    let news = client.call(11, in_session(FetchRequest::default(), id, 2)).await;
-    let news = partitions(&news);
-    assert_eq!((news.len(), news[0].partition_index, bases(news[0])), (1, 1, vec![0]));
+    let changed = client.call(11, in_session(FetchRequest::default(), id, 2)).await;
+    let changed = partitions(&changed);
+    assert_eq!((changed.len(), changed[0].partition_index, bases(changed[0])), (1, 1, vec![0]));
     let moved = client.call(11, in_session(fetch(vec![want(1, 2)]), id, 3)).await;
     assert!(moved.responses.is_empty());
 }
 
 #[tokio::test]
-async fn lost_and_mistimed_sessions_have_their_codes() {
+async fn unknown_sessions_and_wrong_epochs_get_their_error_codes() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
     let response = client.call(11, in_session(FetchRequest::default(), 77, 1)).await;
@@ -41,7 +41,7 @@ async fn lost_and_mistimed_sessions_have_their_codes() {
 }
 
 #[tokio::test]
-async fn a_topic_created_anew_is_another_id_inside_a_session_and_unknown_outside() {
+async fn a_recreated_topic_is_an_inconsistent_id_in_a_session_and_an_unknown_id_outside() {
     let broker = broker(1).await;
     let id = uuid::Uuid::from_bytes(broker.topic_id("t").unwrap().to_bytes());
     let mut client = Client::memory(&broker, 1);

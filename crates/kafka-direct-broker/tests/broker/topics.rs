@@ -1,4 +1,4 @@
-//! Topics and their offsets: creation, metadata, look-ups, deletion.
+//! Tests of topics and offsets: creation, metadata, offset look-ups, deletion.
 
 use kafka_direct_broker::{ApiKey, AutoCreate, BatchWriter, Broker, Marker, RawOffsets, Record};
 use kafka_protocol::{
@@ -20,12 +20,12 @@ fn name(text: &'static str) -> TopicName {
     StrBytes::from_static_str(text).into()
 }
 
-fn about(topic: &'static str) -> MetadataRequest {
+fn metadata_of(topic: &'static str) -> MetadataRequest {
     let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
     MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false)
 }
 
-async fn look_up(client: &mut Client, version: i16, isolation: i8, time: i64) -> (i16, i64) {
+async fn list_offset(client: &mut Client, version: i16, isolation: i8, time: i64) -> (i16, i64) {
     let partition = ListOffsetsPartition::default().with_timestamp(time);
     let topic = ListOffsetsTopic::default().with_name(name("t")).with_partitions(vec![partition]);
     let request = ListOffsetsRequest::default().with_topics(vec![topic]);
@@ -49,9 +49,9 @@ async fn topics_are_created_described_and_deleted_in_every_version() {
         assert_eq!(codes, [0, 36]);
         for version in ApiKey::Metadata.versions() {
             let request = if version < 4 {
-                about("t").with_allow_auto_topic_creation(true)
+                metadata_of("t").with_allow_auto_topic_creation(true)
             } else {
-                about("t")
+                metadata_of("t")
             };
             let response = client.call(version, request).await;
             let leaders: Vec<_> =
@@ -77,7 +77,7 @@ async fn topics_are_created_described_and_deleted_in_every_version() {
 }
 
 #[tokio::test]
-async fn all_topics_are_listed_and_unknown_ones_named_as_unknown() {
+async fn all_topics_are_listed_and_unknown_ones_get_an_error() {
     let broker = broker(1).await;
     broker.create_topic("other", 1).unwrap();
     let mut client = Client::memory(&broker, 1);
@@ -87,25 +87,25 @@ async fn all_topics_are_listed_and_unknown_ones_named_as_unknown() {
         assert_eq!(client.call(version, all).await.topics.len(), 2, "v{version}");
     }
     let code = |response: MetadataResponse| response.topics[0].error_code;
-    assert_eq!(code(client.call(9, about("none")).await), 3);
-    assert_eq!(code(client.call(9, about("no no")).await), 17);
+    assert_eq!(code(client.call(9, metadata_of("none")).await), 3);
+    assert_eq!(code(client.call(9, metadata_of("no no")).await), 17);
     let by_id = MetadataRequestTopic::default().with_topic_id(uuid::Uuid::from_bytes([5; 16]));
     let by_id = MetadataRequest::default().with_topics(Some(vec![by_id]));
     assert_eq!(code(client.call(12, by_id).await), 100);
 }
 
 #[tokio::test]
-async fn only_a_request_that_allows_it_creates_and_only_where_the_broker_does() {
+async fn topics_are_auto_created_only_if_request_and_broker_allow_it() {
     let builder = Broker::builder().in_memory().auto_create_topics(AutoCreate::Partitions(4));
     let creating = builder.start().await.unwrap();
     let mut client = Client::memory(&creating, 1);
-    client.call(9, about("new")).await;
+    client.call(9, metadata_of("new")).await;
     assert!(creating.topic_id("new").is_none());
-    let response = client.call(9, about("new").with_allow_auto_topic_creation(true)).await;
+    let response = client.call(9, metadata_of("new").with_allow_auto_topic_creation(true)).await;
     assert_eq!(response.topics[0].partitions.len(), 4);
     let strict = broker(1).await;
     let mut client = Client::memory(&strict, 1);
-    client.call(9, about("new").with_allow_auto_topic_creation(true)).await;
+    client.call(9, metadata_of("new").with_allow_auto_topic_creation(true)).await;
     assert!(strict.topic_id("new").is_none());
 }
 
@@ -124,25 +124,25 @@ async fn offsets_are_listed_by_position_and_by_time_in_every_version() {
     for version in ApiKey::ListOffsets.versions() {
         for (time, expected) in [(-1, 6), (-2, 1), (0, 1), (100, 1), (301, 3), (401, 5), (501, -1)]
         {
-            let found = look_up(&mut client, version, 0, time).await;
+            let found = list_offset(&mut client, version, 0, time).await;
             assert_eq!(found, (0, expected), "v{version} {time}");
         }
         if version >= 2 {
-            assert_eq!(look_up(&mut client, version, 1, -1).await, (0, 5));
-            assert_eq!(look_up(&mut client, version, 1, 401).await, (0, -1));
+            assert_eq!(list_offset(&mut client, version, 1, -1).await, (0, 5));
+            assert_eq!(list_offset(&mut client, version, 1, 401).await, (0, -1));
         }
-        let max = look_up(&mut client, version, 0, -3).await;
+        let max = list_offset(&mut client, version, 0, -3).await;
         assert_eq!(max, if version >= 7 { (0, 5) } else { (35, -1) });
-        let local = look_up(&mut client, version, 0, -4).await;
+        let local = list_offset(&mut client, version, 0, -4).await;
         assert_eq!(local, if version >= 8 { (0, 1) } else { (35, -1) });
     }
     let marker = BatchWriter::new().transaction(1, 0).marker(Marker::Abort).unwrap();
     broker.append_raw("t", 0, marker, RawOffsets::Assign).unwrap();
-    assert_eq!(look_up(&mut client, 5, 1, -1).await, (0, 7));
+    assert_eq!(list_offset(&mut client, 5, 1, -1).await, (0, 7));
 }
 
 #[tokio::test]
-async fn a_partition_asked_for_twice_is_an_invalid_request() {
+async fn a_partition_requested_twice_is_an_invalid_request() {
     let broker = broker(1).await;
     let partition = ListOffsetsPartition::default().with_timestamp(-1);
     let topic = ListOffsetsTopic::default()

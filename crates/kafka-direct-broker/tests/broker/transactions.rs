@@ -1,4 +1,5 @@
-//! Batches of transactions: what read_committed may see, and which aborted ones are named.
+//! Tests of transactional batches: what read_committed returns, and which aborted transactions it
+//! lists.
 
 use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
 use kafka_protocol::messages::FetchResponse;
@@ -42,8 +43,8 @@ async fn read_committed_stops_at_the_last_stable_offset_and_names_aborted_by_mar
         aborted.map(|all| all.iter().map(|t| (t.producer_id.0, t.first_offset)).collect::<Vec<_>>())
     };
     assert_eq!(named(&all), Some(vec![(2, 1), (1, 0)]));
-    let behind = committed(&mut client, 3, 1 << 20).await;
-    assert_eq!(named(&behind), Some(vec![(1, 0)]));
+    let later = committed(&mut client, 3, 1 << 20).await;
+    assert_eq!(named(&later), Some(vec![(1, 0)]));
     let one_batch = committed(&mut client, 0, 1).await;
     assert_eq!(
         (bases(partitions(&one_batch)[0]), named(&one_batch)),

@@ -1,10 +1,11 @@
 //! `rdkafka_client BOOTSTRAP TOPIC tuned|default`: librdkafka through rdkafka's `BaseConsumer`.
 //!
-//! Partitions are assigned and polled to the ends known before the clock starts; no group is joined
-//! and nothing committed. `tuned` has the settings people use for throughput, `default` none of
-//! them; CRCs are checked in both. The C code allocates with the C library, as it does in every
-//! program that links it. How many bytes and requests it took is not asked, since the response would
-//! cost CPU: both are 0.
+//! It assigns partitions and polls them up to the ends known before the clock starts. It joins no
+//! group and commits nothing.
+//!
+//! `tuned` uses common settings for throughput, `default` none of them; both check CRCs. The C code
+//! allocates with the C library's allocator, as in every program that links it. Bytes and requests
+//! are 0, because librdkafka's statistics would cost CPU.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
 
@@ -50,9 +51,9 @@ fn main() -> Result<(), BoxError> {
 
 fn round(consumer: &BaseConsumer, topic: &str, client: &str) -> Result<Round, BoxError> {
     let metadata = consumer.fetch_metadata(Some(topic), RESPONSE)?;
-    let found = metadata.topics().first().ok_or_else(|| format!("there is no topic {topic}"))?;
+    let found = metadata.topics().first().ok_or_else(|| format!("topic {topic} does not exist"))?;
     let mut assignment = TopicPartitionList::new();
-    // Exclusive ends of the partitions that are not read yet.
+    // Exclusive ends of the partitions that are not read to their end yet.
     let mut ends = BTreeMap::new();
     for partition in found.partitions() {
         let (low, high) = consumer.fetch_watermarks(topic, partition.id(), RESPONSE)?;
@@ -76,12 +77,12 @@ fn round(consumer: &BaseConsumer, topic: &str, client: &str) -> Result<Round, Bo
                     ends.remove(&message.partition());
                 }
             }
-            // The end of a log may be a transaction's marker, which is no message.
+            // A transaction's marker, which is no message, may be at the end of a log.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 ends.remove(&partition);
             }
             Some(Err(error)) => return Err(error.into()),
-            None => return Err(format!("nothing came of {} partitions", ends.len()).into()),
+            None => return Err(format!("no messages from {} partitions", ends.len()).into()),
         }
     }
     Ok(usage.end(client, read))

@@ -1,4 +1,4 @@
-//! The clients: where their programs are and how one round of one of them is run.
+//! The clients: the paths of their programs, and how to run one round of a client.
 
 use std::{
     collections::BTreeMap,
@@ -11,14 +11,16 @@ use kafka_direct_compare_round::Round;
 
 use crate::BoxError;
 
-/// One place in a round. The ones called again are the same program once more: their ratio is how
-/// far two equal figures lie apart on this machine.
+/// One run in a round.
+///
+/// `FloorAgain` and `OursAgain` run the same program a second time. The ratio of both runs shows
+/// the noise of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Client {
     Drain,
     Floor,
     Ours,
-    /// With one worker thread, as floor has one.
+    /// Ours with one worker thread, like floor.
     OursAlone,
     FloorAgain,
     OursAgain,
@@ -34,9 +36,9 @@ pub(crate) enum Client {
 /// Which other clients are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peers {
-    /// rskafka, rdkafka tuned, franz-go
+    /// rskafka, tuned rdkafka, franz-go
     Fast,
-    /// Also rdkafka with its defaults, the Java consumer and Spark
+    /// Those of `fast`, and rdkafka with its defaults, the Java consumer and Spark
     All,
     None,
 }
@@ -44,12 +46,12 @@ pub(crate) enum Peers {
 /// How often a client is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// In every round: short runs, between which ratios are taken that must be exact.
+    /// In every round: short runs whose ratios must be exact.
     Bar,
     Fast,
-    /// In as many rounds as slow clients are asked for.
+    /// In the number of rounds for slow clients.
     Slow,
-    /// The same, on some loads only.
+    /// In the number of rounds for slow clients, on some loads only.
     Engine,
 }
 
@@ -96,7 +98,7 @@ impl Client {
         }
     }
 
-    /// What has to be built or installed for it, as `--missing` names it; several share one.
+    /// Toolchain that the client needs, by its name in `--missing`; several clients share one.
     const fn toolchain(self) -> &'static str {
         match self {
             Self::Rdkafka | Self::RdkafkaDefault => "rdkafka",
@@ -136,25 +138,26 @@ impl Client {
         }
     }
 
-    /// Whether it looks at values, so that their bytes can be compared.
+    /// Whether the client reads values, so that their bytes can be compared.
     pub(crate) const fn sees_values(self) -> bool {
         !matches!(self, Self::Drain)
     }
 }
 
-/// Names Kafka's jars for `java -cp`; `integration-tests/kafka/kafka.sh run` sets it.
+/// Environment variable with Kafka's jars for `java -cp`; `integration-tests/kafka/kafka.sh run`
+/// sets it.
 pub(crate) const CLASS_PATH: &str = "KAFKA_DIRECT_KAFKA_CP";
 
-/// The clients that can be run, and why the others cannot.
+/// The clients that can be run, and the reasons why others cannot.
 pub(crate) struct Clients {
-    /// The folder that all of them are built into.
+    /// The folder with all built programs.
     built: PathBuf,
-    /// Peers that are left out, with the reason.
+    /// Peers that are not measured, with the reason.
     left_out: BTreeMap<Client, String>,
 }
 
 impl Clients {
-    /// `missing` names toolchains as TOOLCHAIN=REASON.
+    /// Finds the programs of the clients; `missing` lists toolchains as TOOLCHAIN=REASON.
     pub(crate) fn find(peers: Peers, missing: &[String]) -> Result<Self, BoxError> {
         let own = std::env::current_exe()?;
         let built = own.parent().and_then(Path::parent).unwrap_or(Path::new(".")).to_path_buf();
@@ -175,11 +178,11 @@ impl Clients {
                 Peers::All => true,
             };
             if !is_asked_for {
-                left_out.insert(client, "not asked for, see --peers".to_owned());
+                left_out.insert(client, "not selected by --peers".to_owned());
             } else if let Some((_, reason)) = named {
                 left_out.insert(client, reason.to_owned());
             } else if !built.join(client.program()).is_file() {
-                left_out.insert(client, "not built, benches/compare/run.sh does".to_owned());
+                left_out.insert(client, "not built: benches/compare/run.sh builds it".to_owned());
             }
         }
         Ok(Self { built, left_out })
@@ -189,12 +192,12 @@ impl Clients {
         !self.left_out.contains_key(&client)
     }
 
-    /// Peers that are not measured, with the reason.
+    /// Returns the peers that are not measured, with the reason.
     pub(crate) fn left_out(&self) -> impl Iterator<Item = (Client, &str)> {
         self.left_out.iter().map(|(client, reason)| (*client, reason.as_str()))
     }
 
-    /// Compiled programs of the Java language.
+    /// Returns the folder of the compiled Java classes.
     pub(crate) fn java_classes(&self) -> PathBuf {
         self.built.join("clients/java")
     }
@@ -209,13 +212,14 @@ impl Clients {
         let program = self.built.join(client.program());
         let mut command = Command::new(&program);
         match client {
-            // It takes a single address.
+            // Floor takes a single address.
             Client::Drain | Client::Floor | Client::FloorAgain => {
                 command.arg(bootstrap.split(',').next().unwrap_or(bootstrap)).arg(topic);
             }
             Client::JavaPoll => {
-                let jars = std::env::var(CLASS_PATH)
-                    .map_err(|_| format!("{CLASS_PATH} must name Kafka's jars"))?;
+                let jars = std::env::var(CLASS_PATH).map_err(|_| {
+                    format!("{CLASS_PATH} must be set to the class path of Kafka's jars")
+                })?;
                 let classes = self.java_classes();
                 command = Command::new("java");
                 command.args(["-Xmx512m", "-cp", &format!("{}:{jars}", classes.display())]);
@@ -240,8 +244,9 @@ impl Clients {
         Ok(command)
     }
 
-    /// Runs `client` once over the whole topic, in a process of its own. `records` are how many the
-    /// others found there, for the client that has to be told.
+    /// Runs `client` once over the whole topic, in its own process.
+    ///
+    /// `records` is the number of records in the topic, which `JavaPerformance` needs.
     pub(crate) fn run(
         &self,
         client: Client,

@@ -1,19 +1,19 @@
-//! The standard loads: what is in their topics, how it was batched, and what is asked of the reader.
+//! The standard loads: the records and batches of their topics, and the targets of the reader.
 
 use crate::{targets::Bound, values::Values};
 
-/// How a topic is written.
+/// The records of a topic, and how they are written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipe {
     pub(crate) partitions: i32,
-    /// Partitions that get records, spread evenly over all.
+    /// Number of partitions that get records, spread evenly over all partitions.
     pub(crate) filled: i32,
-    /// The ones that a reader of committed records sees.
+    /// Number of records that a reader under `read_committed` sees.
     pub(crate) records: u64,
     pub(crate) values: Values,
-    /// As `compression.type` of Kafka's producer.
+    /// `compression.type` of Kafka's producer.
     pub(crate) codec: &'static str,
-    /// As `batch.size` of Kafka's producer; 0 makes batches of one record.
+    /// `batch.size` of Kafka's producer, in bytes; 0 makes batches of one record.
     pub(crate) batch_bytes: usize,
     pub(crate) writer: Writer,
 }
@@ -23,51 +23,52 @@ pub(crate) struct Recipe {
 pub(crate) enum Writer {
     /// Kafka's own ProducerPerformance, over all partitions.
     Performance,
-    /// `clients/java/Fill.java`, which knows partitions and transactions.
+    /// `clients/java/Fill.java`, which writes to given partitions and in transactions.
     Fill,
-    /// The same, in transactions of which every so many-th is aborted.
+    /// `Fill.java` in transactions, of which every `every`-th is aborted.
     FillAborting { every: u32 },
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Topic {
     pub(crate) name: String,
-    /// `None` for a topic that is there already.
+    /// `None` for a topic that exists already.
     pub(crate) recipe: Option<Recipe>,
 }
 
-/// What is compared on a load.
+/// The clients and topics that are compared on a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Every client on one topic.
     Clients,
-    /// Ours on two topics with the same visible records: plain, and with aborted transactions.
+    /// Ours on two topics with the same visible records: one plain, one with aborted transactions.
     Aborted,
-    /// Ours and floor on topics with the same data in more and more partitions.
+    /// Ours and floor on topics with the same data in an increasing number of partitions.
     Partitions,
 }
 
-/// Topics that hold the same records, as far as a reader of committed ones sees, and the name that
-/// they have in the tables.
+/// A named set of topics with the same records under `read_committed`.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     pub(crate) topics: Vec<Topic>,
-    /// Records that each topic must hold, if that is known.
+    /// Number of records that each topic must have, if known.
     pub(crate) expected: Option<u64>,
-    /// Whether ConsumerPerformance and Spark read it too, if they are asked for.
+    /// Whether ConsumerPerformance and Spark read it too, if they are selected.
     pub(crate) engines: bool,
-    /// Whether records have no key, so that bytes of values are all their bytes.
+    /// Whether records have no key, so that they have no bytes besides their values.
     pub(crate) keyless: bool,
-    /// Of CPU a record, over the bar: floor, or for `Kind::Aborted` ours on the plain topic.
+    /// Target for the CPU time per record of ours, divided by that of the baseline.
+    ///
+    /// The baseline is floor, or for `Kind::Aborted` ours on the plain topic.
     pub(crate) over_bar: Option<Bound>,
-    /// Of CPU a record, the cheapest other client over ours.
+    /// Target for the CPU time per record of the cheapest other client, divided by that of ours.
     pub(crate) under_others: Option<Bound>,
 }
 
 impl Load {
-    /// `TOPIC` or `NAME=TOPIC`.
+    /// Returns the load of an existing topic: `TOPIC` or `NAME=TOPIC`.
     pub(crate) fn existing(argument: &str) -> Self {
         let (name, topic) = argument.rsplit_once('=').unwrap_or((argument, argument));
         Self {
@@ -123,10 +124,11 @@ impl Load {
 const KIB: usize = 1 << 10;
 const PARTITIONS: i32 = 4;
 
-/// So many that floor needs a quarter of a second of CPU and a slow client a few seconds, and twice that
-/// where memory that is touched for the first time would count for much of a read; `scale` multiplies
-/// the records. The ones with a thousand partitions come last: deleting them takes the
-/// broker a while.
+/// Returns the standard loads; `scale` multiplies their numbers of records.
+///
+/// Floor needs a quarter of a second of CPU for a load, and a slow client a few seconds. Loads have
+/// twice as many records where first access to memory would be a large part of a read. Loads with a
+/// thousand partitions are last, because the broker takes some time to delete them.
 pub(crate) fn standard(scale: f64) -> Vec<Load> {
     use Values::{Json, Line, Random};
     let of = |records, values, codec, batch_bytes| Recipe {

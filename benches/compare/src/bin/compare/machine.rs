@@ -1,14 +1,14 @@
-//! What a reader of the figures must know about the machine and the code they come from.
+//! Facts about the machine and the code, which the report shows with its figures.
 
 use std::{fs, process::Command};
 
 use crate::clients::{Client, Clients};
 
-/// The machine and the code when the measurement began.
+/// Facts about the machine and the code at the start of a measurement: name and value.
 pub(crate) struct State(Vec<(&'static str, String)>);
 
 impl State {
-    /// What cannot be found out is said to be unknown.
+    /// Collects the facts; a fact that cannot be read is `unknown`.
     pub(crate) fn now(clients: &Clients) -> Self {
         let cores = std::thread::available_parallelism().map_or_else(
             |_| "an unknown number of cores".to_owned(),
@@ -40,7 +40,7 @@ const GO_MODULES: &str = include_str!("../../../clients/franz-go/go.mod");
 const KAFKA_POM: &str = include_str!("../../../../../integration-tests/kafka/pom.xml");
 const SPARK_POM: &str = include_str!("../../../clients/spark/pom.xml");
 
-/// Of ours and of every client that is measured.
+/// Returns the versions of ours and of every measured client.
 fn versions(clients: &Clients) -> String {
     let mut versions = vec![
         format!("kafka-direct {}", locked(LOCK, "kafka-direct")),
@@ -71,13 +71,13 @@ fn versions(clients: &Clients) -> String {
     versions.join(", ")
 }
 
-/// What stands between `start` and `end`.
+/// Returns the text between `start` and the next `end`.
 fn after<'a>(text: &'a str, start: &str, end: char) -> &'a str {
     let rest = text.split(start).nth(1);
     rest.and_then(|rest| rest.split(end).next()).unwrap_or("unknown")
 }
 
-/// The version of a package in a lock file of cargo.
+/// Returns the version of a package in a `Cargo.lock`.
 fn locked<'a>(lock: &'a str, package: &str) -> &'a str {
     after(lock, &format!("name = \"{package}\"\nversion = \""), '"')
 }
@@ -98,7 +98,7 @@ fn first_line(path: &str) -> String {
     line.map_or_else(unknown, str::to_owned)
 }
 
-/// The value of a line `NAME   : VALUE`.
+/// Returns the value of the line `NAME   : VALUE` of a file.
 fn field(path: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));

@@ -1,7 +1,8 @@
-//! `compare`: clients that read the same topics, in interleaved rounds, as tables in Markdown.
+//! `compare`: measures clients on the same topics in interleaved rounds, and prints Markdown
+//! tables.
 //!
-//! Tables go to standard output, what happens meanwhile to standard error. Only ratios of runs in
-//! one call of this program count: absolute figures move from machine to machine and hour to hour.
+//! Tables go to standard output, progress to standard error. Compare only ratios of runs in one
+//! call of this program: absolute figures differ between machines and hours.
 
 mod clients;
 mod loads;
@@ -28,14 +29,14 @@ use crate::{
     rounds::{Measured, Wanted},
 };
 
-/// Whatever stops a comparison; shown to the person who started it.
+/// An error that ends the comparison, printed for the person who started it.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Measures kafka-direct, floor and other clients on the same topics.
 ///
-/// A round runs each client, every time as a process of its own, and each round in another order.
-/// A first round is discarded, and so is every round in which `floor drain`, which measures the machine and
-/// not a client, is more than 20 % from its median.
+/// A round runs each client in its own process, and each round has another order. The first round
+/// is discarded. A round is also discarded if `floor drain`, which measures the machine and not a
+/// client, is more than 20 % from its median.
 #[derive(Parser)]
 #[command(name = "compare")]
 struct Arguments {
@@ -45,47 +46,47 @@ struct Arguments {
     /// Topics to read, each TOPIC or NAME=TOPIC, separated by commas
     #[arg(short, long, alias = "topic", value_delimiter = ',', required_unless_present_any = ["load", "list"])]
     topics: Vec<String>,
-    /// Write the standard loads into topics of their own, each deleted when it is measured; existing
-    /// ones are read as they are and stay. Needs java, and Kafka's jars named by
-    /// KAFKA_DIRECT_KAFKA_CP
+    /// Write the standard loads to new topics, and delete each after it is measured; existing
+    /// topics are read as they are and kept. Needs java, and KAFKA_DIRECT_KAFKA_CP set to the class
+    /// path of Kafka's jars
     #[arg(short, long)]
     load: bool,
-    /// Of the standard loads only these, by topic or name, separated by commas
+    /// Measure only these standard loads, by topic or name, separated by commas
     #[arg(long, value_delimiter = ',', requires = "load")]
     only: Vec<String>,
-    /// Records of each standard load, as a multiple of its usual number
+    /// Factor for the number of records of each standard load
     #[arg(long, default_value_t = 1.0, requires = "load")]
     scale: f64,
-    /// Name the standard loads and end
+    /// List the standard loads and exit
     #[arg(long)]
     list: bool,
-    /// Rounds that count; at most three times as many are run to get them
+    /// Rounds to keep; at most three times as many are run
     #[arg(short, long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// Other clients to measure
     #[arg(long, value_enum, default_value_t = Peers::Fast)]
     peers: Peers,
-    /// Rounds that count in which other clients run too; the remaining ones only tell apart
-    /// kafka-direct and floor, whose ratio is the closest
+    /// Kept rounds in which other clients run too; the remaining rounds run only kafka-direct and
+    /// floor, whose ratio is the closest to 1
     #[arg(long, default_value_t = 3)]
     peer_rounds: u16,
-    /// Rounds that count in which the slow ones of all clients run, at most as many as of the others
+    /// Kept rounds in which slow clients run too; at most --peer-rounds
     #[arg(long, default_value_t = 1)]
     slow_rounds: u16,
-    /// Rounds that count in which the cheapest of the other clients runs, those of all included
+    /// Kept rounds in which the cheapest other client runs, including --peer-rounds
     #[arg(long, default_value_t = 12)]
     rival_rounds: u16,
-    /// A client that cannot be run, TOOLCHAIN=REASON with rdkafka, franz-go, java or spark; may be
-    /// repeated
+    /// A toolchain whose clients cannot be run, TOOLCHAIN=REASON with rdkafka, franz-go, java or
+    /// spark; may be repeated
     #[arg(long)]
     missing: Vec<String>,
-    /// A line KEY=VALUE for the head of the output; may be repeated
+    /// Line KEY=VALUE at the start of the output; may be repeated
     #[arg(long)]
     note: Vec<String>,
-    /// Every round of every client, the discarded ones too, as JSON lines in this file
+    /// Write every round of every client, including discarded ones, to this file as JSON lines
     #[arg(long)]
     raw: Option<PathBuf>,
-    /// A plot of CPU a record by client and load, into this file
+    /// Write a plot (SVG) of CPU per record by client and load to this file
     #[arg(long)]
     svg: Option<PathBuf>,
 }
@@ -124,7 +125,7 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
     for load in chosen(arguments)? {
         match written_and_measured(&clients, bootstrap, load, wanted) {
             Ok(one) => measured.push(one),
-            // What is measured already is shown all the same.
+            // Loads that were measured before the error are still reported.
             Err(error) => {
                 outcome = Err(error);
                 break;
@@ -144,7 +145,7 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
     outcome
 }
 
-/// Leaves no topic behind that was not there.
+/// Writes the load's missing topics, measures the load, and deletes the topics that it wrote.
 fn written_and_measured(
     clients: &Clients,
     bootstrap: &str,
@@ -165,7 +166,7 @@ fn chosen(arguments: &Arguments) -> Result<Vec<Load>, BoxError> {
         let standard = loads::standard(arguments.scale);
         for wanted in &arguments.only {
             if !standard.iter().any(|load| load.is_called(wanted)) {
-                return Err(format!("no standard load is called {wanted:?}; see --list").into());
+                return Err(format!("no standard load has the name {wanted:?}: see --list").into());
             }
         }
         let only = &arguments.only;

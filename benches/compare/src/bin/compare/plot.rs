@@ -1,7 +1,7 @@
-//! The plot: CPU a record by client, one panel a load.
+//! The plot: CPU time per record by client, with one panel per load.
 //!
-//! Panels have a scale of their own each, since loads lie a factor of ten apart; the figure stands
-//! at the end of its bar.
+//! Each panel has its own scale, because loads differ by a factor of ten. The figure is at the end
+//! of its bar.
 
 use plotters::{
     coord::Shift,
@@ -26,10 +26,10 @@ const FLOOR: RGBColor = RGBColor(0xb4, 0xbb, 0xc4);
 const OURS: RGBColor = RGBColor(0xd9, 0x48, 0x1c);
 const OTHERS: RGBColor = RGBColor(0x5b, 0x8d, 0xb8);
 
-/// A name, a figure, and the colour that tells whose it is.
+/// Client name, figure, and colour of the bar.
 type Bar = (&'static str, f64, RGBColor);
 
-/// The whole picture as text.
+/// Draws the plot and returns it as SVG text.
 pub(crate) fn svg(measured: &[Measured]) -> Result<String, BoxError> {
     let panels: Vec<(&str, Vec<Bar>)> = measured
         .iter()
@@ -70,7 +70,7 @@ fn bars(one: &Measured) -> Vec<Bar> {
     clients.filter_map(bar).collect()
 }
 
-/// So that it fits beside its bar.
+/// Returns a client name that is short enough for the space next to its bar.
 const fn short(client: Client) -> &'static str {
     match client {
         Client::JavaPerformance => "Java perf. tool",
@@ -114,7 +114,7 @@ fn write(
 }
 
 fn drawing(error: impl std::fmt::Display) -> BoxError {
-    format!("drawing the plot: {error}").into()
+    format!("cannot draw the plot: {error}").into()
 }
 
 #[cfg(test)]

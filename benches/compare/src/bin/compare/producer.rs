@@ -1,4 +1,4 @@
-//! Writes the standard loads with Kafka's own producer, whose batches are what brokers mostly hold.
+//! Writes the standard loads with Kafka's own producer, which writes most batches in practice.
 
 use std::{
     fs,
@@ -18,8 +18,9 @@ const PRODUCER: &str = "org.apache.kafka.tools.ProducerPerformance";
 
 const TIMEOUT_MS: i32 = 60_000;
 
-/// Creates and fills each topic of the load that has a recipe and is not there yet; their names are
-/// added to `written`, also of one whose writing then fails.
+/// Creates and fills each topic of the load that has a recipe and does not exist.
+///
+/// It adds their names to `written`, including a topic whose write then fails.
 pub(crate) fn write_missing(
     clients: &Clients,
     bootstrap: &str,
@@ -37,12 +38,13 @@ pub(crate) fn write_missing(
             eprintln!("{}: topic {name} exists and is read as it is", load.name);
         }
     }
-    // Where the broker is on this machine, its pages would be written back under the measurement.
+    // If the broker is on this machine, its dirty pages would be written back during the
+    // measurement.
     Command::new("sync").status().map_err(|error| format!("sync: {error}"))?;
     Ok(())
 }
 
-/// Deletes topics that `write_missing` wrote.
+/// Deletes the topics that [`write_missing`] wrote.
 pub(crate) fn delete(bootstrap: &str, topics: &[String]) -> Result<(), BoxError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -59,14 +61,14 @@ async fn connect(bootstrap: &str) -> Result<Client, BoxError> {
     Ok(ClientBuilder::new(brokers).client_id("compare").build().await?)
 }
 
-/// Whether the topic was created: `false` if it was there.
+/// Creates a topic; returns `false` if it exists.
 async fn create(bootstrap: &str, topic: &str, partitions: i32) -> Result<bool, BoxError> {
     let client = connect(bootstrap).await?;
     if client.list_topics().await?.iter().any(|found| found.name == topic) {
         return Ok(false);
     }
     client.controller_client()?.create_topic(topic, partitions, 1, TIMEOUT_MS).await?;
-    // A producer that finds one without a leader may wait for it until records expire.
+    // If a partition has no leader yet, the producer may wait until records expire.
     for partition in 0..partitions {
         client.partition_client(topic, partition, UnknownTopicHandling::Retry).await?;
     }
@@ -74,8 +76,9 @@ async fn create(bootstrap: &str, topic: &str, partitions: i32) -> Result<bool, B
 }
 
 fn fill(clients: &Clients, bootstrap: &str, topic: &str, recipe: &Recipe) -> Result<(), BoxError> {
-    let jars = std::env::var(CLASS_PATH)
-        .map_err(|_| format!("{CLASS_PATH} must name Kafka's jars to write the loads"))?;
+    let jars = std::env::var(CLASS_PATH).map_err(|_| {
+        format!("{CLASS_PATH} must be set to the class path of Kafka's jars to write the loads")
+    })?;
     let mut command = Command::new("java");
     command.args(["-Xmx1g", "-XX:+UseSerialGC", "-cp"]);
     command.arg(format!("{}:{jars}", clients.java_classes().display()));
@@ -107,7 +110,9 @@ fn fill(clients: &Clients, bootstrap: &str, topic: &str, recipe: &Recipe) -> Res
     Ok(())
 }
 
-/// Kafka's own tool; the file with its values, if it needs one, is to be removed afterwards.
+/// Adds the arguments of Kafka's ProducerPerformance to `command`.
+///
+/// Returns the file with the values, if the tool needs one; the caller removes it.
 fn perform(
     command: &mut Command,
     bootstrap: &str,
@@ -129,13 +134,13 @@ fn perform(
         format!("bootstrap.servers={bootstrap}"),
         format!("compression.type={}", recipe.codec),
         format!("batch.size={}", recipe.batch_bytes),
-        // Batches are cut by their size and not by how slow this machine is.
+        // The size limit ends a batch, not the speed of this machine.
         format!("linger.ms={}", if recipe.batch_bytes == 0 { 0 } else { 60_000 }),
         "buffer.memory=134217728".to_owned(),
         "max.request.size=8388608".to_owned(),
-        // Idempotent: a retry must not make a record twice.
+        // Idempotent: a retry must not duplicate a record.
         "acks=all".to_owned(),
-        // Partitions get equally much, however fast they response.
+        // All partitions get the same number of records, whatever their response times.
         "partitioner.adaptive.partitioning.enable=false".to_owned(),
     ]);
     Ok(payload)

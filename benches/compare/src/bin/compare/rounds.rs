@@ -1,4 +1,4 @@
-//! Rounds over one load: interleaved, each in another order, the disturbed ones left out.
+//! Runs interleaved rounds over one load, each in another order, and discards disturbed rounds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,19 +14,19 @@ use crate::{
     spread::Spread,
 };
 
-/// How far `floor drain` may be from its median before its round is thrown away.
+/// Maximum relative distance of `floor drain` from its median; a round beyond it is discarded.
 const DRAIN_TOLERANCE: f64 = 0.2;
 
-/// A machine that is never quiet would otherwise be measured for ever.
+/// Maximum number of rounds per wanted one; without it, a busy machine would be measured for ever.
 const MOST_ROUNDS_PER_KEPT: usize = 3;
 
-/// What ConsumerPerformance's four decimals of a MB can hide.
+/// Maximum error in bytes of ConsumerPerformance, which prints MB with four decimals.
 const ROUNDED_BYTES: u64 = 64;
 
-/// A client and the place of its topic in the load.
+/// A client, and the index of its topic in the load.
 pub(crate) type Cell = (Client, usize);
 
-/// What is run in a round of `load`.
+/// Returns the cells of a full round of `load`.
 pub(crate) fn cells(load: &Load, clients: &Clients) -> Vec<Cell> {
     use Client::{Drain, Floor, FloorAgain, Ours, OursAgain, OursAlone};
     match load.kind {
@@ -52,7 +52,7 @@ pub(crate) fn cells(load: &Load, clients: &Clients) -> Vec<Cell> {
     }
 }
 
-/// The results of one round, of the cells that were run in it.
+/// The results of one round, by cell.
 #[derive(Default)]
 pub(crate) struct Results(BTreeMap<Cell, Round>);
 
@@ -87,11 +87,11 @@ fn is_peer(pace: Pace) -> bool {
     pace != Pace::Bar
 }
 
-/// A load and every round over it.
+/// A load and all of its rounds, including discarded ones.
 pub(crate) struct Measured {
     pub(crate) load: Load,
     pub(crate) rounds: Vec<Results>,
-    /// Peers that could not read it, with the reason.
+    /// Peers that failed to read the load, with the reason.
     pub(crate) failed: BTreeMap<Client, String>,
 }
 
@@ -115,17 +115,17 @@ impl Measured {
         self.rounds.iter().filter(|round| self.is_kept(round)).collect()
     }
 
-    /// Over the rounds that were kept and have the figure.
+    /// Returns the spread of a figure over the kept rounds that have it.
     pub(crate) fn spread(&self, figure: impl Fn(&Results) -> Option<f64>) -> Option<Spread> {
         Spread::of(self.kept().into_iter().filter_map(figure))
     }
 
-    /// CPU time a record, in microseconds.
+    /// Returns the CPU time per record, in microseconds.
     pub(crate) fn cpu(&self, cell: Cell) -> Option<Spread> {
         self.spread(|round| round.cpu(cell))
     }
 
-    /// Of two cells' figures, round by round.
+    /// Returns the spread of the ratio of two cells' figures, computed round by round.
     pub(crate) fn ratio(
         &self,
         over: Cell,
@@ -135,12 +135,12 @@ impl Measured {
         self.spread(|round| Some(figure(round.of(over)?) / figure(round.of(under)?)))
     }
 
-    /// Kept rounds in which `client` ran.
+    /// Returns the number of kept rounds in which `client` ran.
     pub(crate) fn rounds_with(&self, client: Client) -> usize {
         self.kept().iter().filter(|round| round.has(|one| one == client)).count()
     }
 
-    /// The peer that needs the least CPU a record of those that ran in most rounds.
+    /// Returns the peer with the least CPU time per record, of those that ran in most rounds.
     pub(crate) fn cheapest_other(&self) -> Option<Client> {
         let of_ours = |client| {
             let cpu = |round: &Round| round.cpu_us_per_record;
@@ -154,26 +154,26 @@ impl Measured {
         cheapest.map(|(peer, _)| peer)
     }
 
-    /// Cells that have a figure, in the order of the tables.
+    /// Returns the cells that have a figure, in the order of the tables.
     pub(crate) fn measured_cells(&self) -> BTreeSet<Cell> {
         self.kept().into_iter().flat_map(|round| round.0.keys().copied()).collect()
     }
 }
 
-/// How much is asked for.
+/// The numbers of rounds to keep.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     /// Rounds that are kept.
     pub(crate) rounds: usize,
     /// Kept rounds in which other clients run too.
     pub(crate) peer_rounds: usize,
-    /// Kept rounds in which slow ones of them run too.
+    /// Kept rounds in which slow clients run too.
     pub(crate) slow_rounds: usize,
-    /// Kept rounds in which the cheapest of them runs.
+    /// Kept rounds in which the cheapest other client runs.
     pub(crate) rival_rounds: usize,
 }
 
-/// One round to warm up, then rounds until the wanted ones are kept.
+/// Runs a warm-up round, and then rounds until enough are kept.
 pub(crate) fn measure(
     clients: &Clients,
     bootstrap: &str,
@@ -186,7 +186,7 @@ pub(crate) fn measure(
     };
     let (bars, quick) = (only(&|pace| !is_peer(pace)), only(&|pace| !is_slow(pace)));
     let mut measured = Measured::of(load);
-    // Thrown away: it warms the broker, and tells how many records there are.
+    // This round is discarded. It warms up the broker and counts the records.
     let warm = one_round(clients, bootstrap, &mut measured, &quick, None, 0)?;
     let records = warm.of((Client::Floor, 0)).map(|round| round.records);
     loop {
@@ -225,8 +225,10 @@ pub(crate) fn measure(
     }
 }
 
-/// The order of a round: another one each time, so that nobody always follows the same one and pays
-/// for what that left in the machine. The same in every run.
+/// Returns the order of a round, which is the same in every run.
+///
+/// The order differs between rounds, so that no client always runs after the same one, whose
+/// effects on the machine (e.g. caches) would change its figures.
 fn order(cells: &[Cell], round: usize) -> Vec<Cell> {
     let mut order = cells.to_vec();
     order.sort_by_cached_key(|cell| {
@@ -258,9 +260,9 @@ fn one_round(
                 results.0.insert(cell, round);
             }
             Err(error) if client.pace() == Pace::Bar => return Err(error),
-            // The others are still worth their while.
+            // The other clients can still be measured.
             Err(error) => {
-                eprintln!("not measured any more: {error}");
+                eprintln!("left out of further rounds: {error}");
                 measured.failed.insert(client, error.to_string());
             }
         }
@@ -269,18 +271,18 @@ fn one_round(
     Ok(results)
 }
 
-/// Every client must have read the same: a fast client that reads less is not fast.
+/// Checks that every client read the same records and the same bytes of values.
 fn check<'a>(
     load: &Load,
     runs: impl Iterator<Item = (Cell, &'a Round)> + Clone,
 ) -> Result<(), BoxError> {
-    // Floor or ours: the first in the order of cells that sees values.
+    // Floor or ours: the first of the cells whose client reads values.
     let Some((cell, first)) = runs.clone().find(|((client, _), _)| client.sees_values()) else {
         return Ok(());
     };
     if let Some(expected) = load.expected.filter(|expected| *expected != first.records) {
         return Err(format!(
-            "topic {} holds {} records where this load has {expected}: delete the topic first",
+            "topic {} has {} records, but this load has {expected}: delete the topic first",
             load.topics[cell.1].name, first.records
         )
         .into());
@@ -288,7 +290,7 @@ fn check<'a>(
     for ((client, topic), run) in runs {
         let are_values_equal = match client {
             Client::Drain => true,
-            // It counts keys too, and rounds.
+            // This client counts keys too, and rounds the bytes.
             Client::JavaPerformance => {
                 !load.keyless || run.value_bytes.abs_diff(first.value_bytes) <= ROUNDED_BYTES
             }
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_whose_drain_moved_by_more_than_a_fifth_is_thrown_away() {
+    fn a_round_whose_drain_differs_by_more_than_a_fifth_is_discarded() {
         let mut measured = Measured::of(Load::existing("t"));
         measured.rounds = [1.0, 1.1, 1.4, 0.7, 0.9].map(round_with_drain).into();
         let kept: Vec<f64> =

@@ -1,18 +1,18 @@
-//! Median, least and most of a few figures, and how sure the median is.
+//! Median, least and most of some figures, and the confidence interval of the median.
 
-/// How figures of several rounds lie.
+/// Distribution of the figures of several rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
-    /// Between these lies the median of ever more such figures, with a probability of 95 %; `None`
-    /// of fewer than six figures, which cannot tell.
+    /// The interval that has the true median with a probability of 95 %. `None` for fewer than six
+    /// figures, which are too few for it.
     pub(crate) sure: Option<(f64, f64)>,
 }
 
 impl Spread {
-    /// `None` of no figures.
+    /// Computes the spread of `figures`; `None` if there are none.
     pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = figures.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -25,9 +25,10 @@ impl Spread {
     }
 }
 
-/// How many figures of `count` may be left out at each end so that the rest holds the true median
-/// with a probability of 95 %, whatever their distribution: each figure is below it or above it
-/// like a coin's sides.
+/// Returns how many of `count` figures at each end are outside the interval of the median.
+///
+/// The rest contains the true median with a probability of 95 %, whatever the distribution: a
+/// figure is below or above the true median with equal probability.
 fn left_outside(count: usize) -> Option<usize> {
     let mut chance = 0.5f64.powi(i32::try_from(count).unwrap_or(i32::MAX));
     let (mut below, mut outside) = (0.0, None);

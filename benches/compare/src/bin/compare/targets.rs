@@ -1,17 +1,16 @@
-//! What is asked of a ratio, and whether it is met.
+//! Targets of ratios, and the verdict on whether a target is met.
 
 use std::fmt;
 
 use crate::spread::Spread;
 
-/// How far the noise must lie below the margin for a target to count as met.
+/// Maximum noise per margin for a target to be met.
 const NOISE_PER_MARGIN: f64 = 1.0 / 3.0;
 
-/// How far the median ratio of a thing to itself may lie from 1, both ways together: the width in
-/// which that median is with a probability of 95 %, 1 included.
+/// Returns the noise: the width of the 95 % interval of the median of A/A, extended to include 1.
 ///
-/// Single rounds lie further apart; it is medians that are compared with targets. Without a bound
-/// where too few rounds were run to tell.
+/// A/A is the ratio of a program to itself. Single rounds differ more, but medians are compared
+/// with targets. The noise is infinite if there are too few rounds for an interval.
 pub(crate) fn noise(again: Option<Spread>) -> f64 {
     match again.and_then(|again| again.sure) {
         Some((least, most)) => most.max(1.0) - least.min(1.0),
@@ -30,17 +29,17 @@ pub(crate) enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Met,
-    /// On the right side, by a margin less than three times the noise, or the ratio's own median may
-    /// lie on the other.
+    /// The median meets the target, but the margin is less than three times the noise, or the
+    /// interval of the median includes values that miss it.
     WithinNoise,
     Missed,
 }
 
 impl Bound {
-    /// `noise` as of the function of this name.
+    /// Returns the verdict on a ratio; `noise` is the result of [`noise`].
     ///
-    /// The margin is the distance from the target as a share of it: ratios to the bar and ratios
-    /// of ten are so measured alike.
+    /// The margin is the distance from the target divided by the target, so that ratios near 1 and
+    /// ratios near 10 are treated alike.
     pub(crate) fn verdict(self, ratio: Spread, noise: f64) -> Verdict {
         let margin_of = |ratio: f64| match self {
             Self::AtMost(target) => (target - ratio) / target,
@@ -59,7 +58,7 @@ impl Bound {
         }
     }
 
-    /// `≤ 1.25: met`.
+    /// Returns the target and the verdict as text, like `≤ 1.25: met`.
     pub(crate) fn judged(self, ratio: Spread, again: Option<Spread>) -> String {
         format!("{self}: {}", self.verdict(ratio, noise(again)))
     }
@@ -109,7 +108,7 @@ mod tests {
         assert_eq!(verdict(Bound::AtMost(1.25), 1.25), Verdict::Met);
         assert_eq!(verdict(Bound::AtMost(1.25), 1.26), Verdict::WithinNoise);
         assert_eq!(verdict(Bound::AtLeast(0.5), 0.4), Verdict::WithinNoise);
-        // Of too few rounds nothing is known.
+        // Too few rounds for an interval.
         let few = Spread::of([1.0; 5]).unwrap();
         assert_eq!(Bound::AtMost(1.25).verdict(few, 0.0), Verdict::WithinNoise);
     }
@@ -123,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_how_far_medians_of_equal_things_lie_from_each_other_and_from_one() {
+    fn noise_is_the_width_of_the_interval_of_the_median_including_one() {
         let width = |ratios: &[f64]| noise(Spread::of(ratios.iter().copied()));
         assert!((width(&[0.75, 0.9, 1.0, 1.0, 1.1, 1.25]) - 0.5).abs() < 1e-9);
         assert!((width(&[1.25, 1.3, 1.4, 1.5, 1.5, 1.5]) - 0.5).abs() < 1e-9);
-        // Outliers do not move a median of many.
+        // Outliers do not change the median of many rounds.
         let many = [0.5, 0.99, 0.99, 1.0, 1.0, 1.0, 1.01, 1.01, 2.0];
         assert!((width(&many) - 0.02).abs() < 1e-9);
-        // A few that happen to agree say nothing.
+        // A few equal ratios are too few for an interval.
         assert!(width(&[1.0; 5]).is_infinite());
         assert!(noise(None).is_infinite());
     }

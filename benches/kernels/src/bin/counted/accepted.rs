@@ -1,10 +1,10 @@
-//! The figures that were accepted, and how far the present ones are from them.
+//! The accepted counts (the baseline), and the comparison of the current ones with them.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use crate::{BoxError, counting::Counted};
 
-/// How much more than accepted fails, and how much less is worth accepting.
+/// Relative change: an increase by more fails, and a decrease by more should be accepted.
 const TOLERANCE: f64 = 0.05;
 
 const ACCEPT: &str = "benches/kernels/guard.sh --accept";
@@ -18,18 +18,18 @@ pub(crate) fn read(file: &Path) -> Result<Vec<Counted>, BoxError> {
     let text = fs::read_to_string(file)
         .map_err(|error| format!("{}: {error}; `{ACCEPT}` writes it", file.display()))?;
     serde_json::from_str(&text)
-        .map_err(|error| format!("{}: {error}; `{ACCEPT}` writes it anew", file.display()).into())
+        .map_err(|error| format!("{}: {error}; `{ACCEPT}` writes it again", file.display()).into())
 }
 
 pub(crate) fn write(file: &Path, counted: &[Counted]) -> Result<(), BoxError> {
     if counted.iter().any(|case| case.instructions_per_record.is_none()) {
-        return Err("figures are accepted on an x86-64 processor with AVX2".into());
+        return Err("the baseline can only be written on an x86-64 processor with AVX2".into());
     }
     fs::write(file, serde_json::to_string_pretty(counted)? + "\n")?;
     Ok(())
 }
 
-/// One line a case, then what is to be done about those that are too far off.
+/// Reports one line per case, then the cases outside the tolerance and what to do about them.
 pub(crate) fn compare(accepted: &[Counted], counted: &[Counted]) -> Report {
     let mut text = format!(
         "{:<36} {:>10} {:>10} {:>7}   {:>10} {:>10} {:>7}\n{:<36} {:>10} {:>10} {:>7}   {:>10} {:>10} {:>7}\n",
@@ -52,7 +52,7 @@ pub(crate) fn compare(accepted: &[Counted], counted: &[Counted]) -> Report {
     for now in counted {
         let name = &now.case;
         let Some(then) = accepted.iter().find(|then| then.case == *name) else {
-            grown.push(format!("{name}: was never accepted"));
+            grown.push(format!("{name}: is not in the baseline"));
             continue;
         };
         let _ = write!(text, "{name:<36}");
@@ -70,7 +70,7 @@ pub(crate) fn compare(accepted: &[Counted], counted: &[Counted]) -> Report {
             };
             let change = (now - then) / then.max(f64::MIN_POSITIVE);
             let _ = write!(text, " {then:>10.1} {now:>10.1} {:>+6.1}%  ", change * 100.0);
-            let line = format!("{name}: {now} {what}, accepted are {then}");
+            let line = format!("{name}: {now} {what}, accepted: {then}");
             if change > TOLERANCE {
                 grown.push(line);
             } else if change < -TOLERANCE {
@@ -80,22 +80,22 @@ pub(crate) fn compare(accepted: &[Counted], counted: &[Counted]) -> Report {
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
-    let gone = accepted.iter().filter(|then| counted.iter().all(|now| now.case != then.case));
-    grown.extend(gone.map(|then| format!("{}: is accepted, but no case any more", then.case)));
+    let removed = accepted.iter().filter(|then| counted.iter().all(|now| now.case != then.case));
+    grown.extend(removed.map(|then| format!("{}: is in the baseline, but not a case", then.case)));
     if counted.iter().any(|now| now.instructions_per_record.is_none()) {
-        text.push_str("instructions are compared on x86-64 with AVX2 only: not here\n");
+        text.push_str("instructions are not compared: this is not x86-64 with AVX2\n");
     }
     for line in &shrunk {
         let _ = writeln!(text, "less than accepted: {line}");
     }
     if !shrunk.is_empty() {
-        let _ = writeln!(text, "lower the baseline, so that it cannot grow back: {ACCEPT}");
+        let _ = writeln!(text, "lower the baseline, to detect a later increase: {ACCEPT}");
     }
     for line in &grown {
         let _ = writeln!(text, "FAILED: {line}");
     }
     if !grown.is_empty() {
-        let _ = writeln!(text, "if it has to be so, accept it: {ACCEPT}");
+        let _ = writeln!(text, "if the change is intended, accept it: {ACCEPT}");
     }
     Report { is_ok: grown.is_empty(), text }
 }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_five_in_a_hundred_fails_by_name() {
+    fn an_increase_over_five_percent_fails_by_name() {
         let accepted = [case("one", 100.0, 10.0), case("two", 100.0, 10.0)];
         for (now, is_ok) in [
             (case("two", 105.0, 10.0), true),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn cases_come_and_go_only_with_the_baseline() {
+    fn a_new_or_removed_case_fails_until_it_is_accepted() {
         let (one, two) = (case("one", 1.0, 1.0), case("two", 1.0, 1.0));
         assert!(!compare(&[one.clone()], &[one.clone(), two.clone()]).is_ok);
         assert!(!compare(&[one.clone(), two], &[one]).is_ok);

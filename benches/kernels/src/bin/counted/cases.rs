@@ -1,4 +1,4 @@
-//! What is counted: each case does a fixed piece of work once.
+//! The cases, each of which does a fixed piece of work once.
 
 use kafka_direct_core::Codec;
 use kafka_direct_driver::{PartitionState, Selection};
@@ -12,10 +12,10 @@ use kafka_direct_worker::{Column, Columns, DecodeOptions};
 
 use crate::BoxError;
 
-/// One thing whose work per item must not grow.
+/// One kernel and its input, whose instructions and allocations per item are counted.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Records, or partitions of a plan.
+    /// Number of records, or of partitions of a plan.
     pub(crate) items: usize,
     work: Work,
 }
@@ -43,8 +43,10 @@ impl Case {
         Ok(())
     }
 
-    /// Does what is not to be counted of the work once: the checksums, whose code depends on the
-    /// processor, and the copy of the partitions that a plan uses up.
+    /// Does once the part of the work that is not counted.
+    ///
+    /// This is the checksums, whose code depends on the processor, and the copy of the partitions,
+    /// which a plan consumes.
     pub(crate) fn run_uncounted(&self) {
         std::hint::black_box(match &self.work {
             Work::Decode(responses, _) => {
@@ -56,7 +58,7 @@ impl Case {
     }
 }
 
-/// A response of 2,000 records in batches of 500 (JSON: 116 KiB before compression).
+/// Builds a response of 2,000 records in batches of 500 (JSON: 116 KiB each before compression).
 fn response(values: Values, codec: Codec) -> Result<Response, BoxError> {
     let recipe = Recipe { values, codec, records_per_batch: 500 };
     Ok(Response::new(recipe.write(2_000)?, 0))

@@ -1,4 +1,4 @@
-//! Running the cases under callgrind and reading its counts.
+//! Runs the cases under callgrind and reads its counts.
 
 use std::{
     env, fs,
@@ -13,23 +13,25 @@ use crate::{
     cases::{self, Case},
 };
 
-/// Phases of a case, each of which ends at a mark: setting up, the work once, the work twice, what
-/// is not counted of it once, and that twice.
+/// Number of phases of a case, each of which ends with a call of [`phase_ends`].
+///
+/// They are the setup, the work once, the work twice, its uncounted part once, and that part twice.
 const PHASES: usize = 5;
 
-/// What one case takes.
+/// The counts of one case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) case: String,
-    /// Of a plan: per partition. None on a processor that the baseline is not for.
+    /// Instructions per record, or per partition of a plan. `None` if the processor is not the
+    /// baseline's.
     pub(crate) instructions_per_record: Option<f64>,
     pub(crate) allocations_per_1000_records: f64,
 }
 
-/// What the run under callgrind tells of itself.
+/// The output of the run under callgrind.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ran {
-    /// Whether valgrind's processor is the one that the baseline is for.
+    /// Whether the processor that valgrind emulates is the baseline's.
     usual_processor: bool,
     cases: Vec<RanCase>,
 }
@@ -41,13 +43,13 @@ struct RanCase {
     allocations: u64,
 }
 
-/// Callgrind writes what it counted since the last time when this is entered.
+/// Marks the end of a phase: callgrind writes its counts on entry, and starts again from 0.
 #[inline(never)]
 fn phase_ends() {
     std::hint::black_box(());
 }
 
-/// What the program does under callgrind.
+/// Runs all cases under callgrind.
 pub(crate) fn run_cases() -> Result<Ran, BoxError> {
     let mut cases = Vec::new();
     for case in cases::all()? {
@@ -58,7 +60,7 @@ pub(crate) fn run_cases() -> Result<Ran, BoxError> {
     Ok(Ran { usual_processor: is_usual_processor(), cases })
 }
 
-/// Runs the case in its phases; the allocations of one run.
+/// Runs the case's phases and returns the allocations of one run.
 fn run(case: &Case) -> Result<u64, BoxError> {
     let mut failed = None;
     let mut allocations = [0; 4];
@@ -79,7 +81,7 @@ fn run(case: &Case) -> Result<u64, BoxError> {
     failed.map_or_else(|| Ok(of_one_run(allocations)), Err)
 }
 
-/// What the second run took, without what is not counted of it.
+/// Returns the count of the second run, minus that of its uncounted part.
 fn of_one_run([once, twice, uncounted, uncounted_twice]: [u64; 4]) -> u64 {
     let work = twice.saturating_sub(once);
     work.saturating_sub(uncounted_twice.saturating_sub(uncounted))
@@ -99,7 +101,7 @@ const fn is_usual_processor() -> bool {
 pub(crate) fn measure() -> Result<Vec<Counted>, BoxError> {
     let this = env::current_exe()?;
     let folder = this.with_extension("callgrind");
-    // What an interrupted run left behind would be read as counts.
+    // Files of an interrupted run would be read as counts of this one.
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -111,7 +113,7 @@ pub(crate) fn measure() -> Result<Vec<Counted>, BoxError> {
         .arg("--under-callgrind")
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| format!("valgrind cannot be started: {error}"))?;
+        .map_err(|error| format!("cannot start valgrind: {error}"))?;
     if !output.status.success() {
         return Err(format!("the run under valgrind failed: {}", output.status).into());
     }
@@ -120,7 +122,7 @@ pub(crate) fn measure() -> Result<Vec<Counted>, BoxError> {
     for (index, RanCase { name, items, allocations }) in cases.into_iter().enumerate() {
         let mut instructions = [0; 4];
         for (phase, counted) in (1..).zip(&mut instructions) {
-            // Files are numbered from 1, and the first of a case is of setting up.
+            // Files are numbered from 1, and the first file of a case is the setup.
             *counted = count_in(&folder.join(format!("counts.{}", index * PHASES + phase + 1)))?;
         }
         let per = |count: u64, items: f64| (count as f64 / items * 1000.0).round() / 1000.0;
@@ -135,7 +137,7 @@ pub(crate) fn measure() -> Result<Vec<Counted>, BoxError> {
     Ok(all)
 }
 
-/// The sum in a file that callgrind wrote.
+/// Returns the sum of a file that callgrind wrote.
 fn count_in(file: &Path) -> Result<u64, BoxError> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let sum = text.lines().find_map(|line| line.strip_prefix("summary: "));

@@ -1,15 +1,16 @@
-//! Counts instructions and allocations per thousand records of the kernels and compares them with
-//! what was accepted before: `benches/kernels/guard.sh` runs it.
+//! Counts instructions and allocations of the kernels, and compares them with a baseline.
 //!
-//! - Instructions are counted by callgrind, which runs this program again and writes a count each
-//!   time `phase_ends` is entered. A case runs once, then twice more: what the second phase took
-//!   beyond the first is one run, without start-up or what only a first run does.
-//! - Checksums are taken off: which code computes them depends on the processor. The rest depends on
-//!   it too, in the codecs and in `memcpy`; valgrind shows every program the same x86-64 processor
-//!   with AVX2, so instructions are compared only where it does.
-//! - Allocations are counted by the allocator; growing one counts as another. They are the same on
-//!   any machine.
-//! - Time is not looked at.
+//! `benches/kernels/guard.sh` runs it.
+//!
+//! - Callgrind counts instructions: it runs this program again, and writes a count on each entry of
+//!   `phase_ends`. A case runs once, then twice more. The difference of the two phases is one run,
+//!   without start-up and first-run costs.
+//! - Checksums are subtracted, because the processor determines the code that computes them.
+//! - Codecs and `memcpy` depend on the processor too. Valgrind emulates the same processor for
+//!   every program, x86-64 with AVX2, so instructions are compared only there.
+//! - The allocator counts allocations; a reallocation counts as another. They are the same on any
+//!   machine.
+//! - Time is not measured.
 
 mod accepted;
 mod cases;

@@ -1,4 +1,4 @@
-//! Loads that all clients read: one table of CPU, ratios and targets, and one of details.
+//! Tables of the loads that all clients read: CPU, ratios and targets, and details.
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
@@ -20,7 +20,7 @@ fn cpu(round: &Round) -> f64 {
     round.cpu_us_per_record
 }
 
-/// A row per load, a column per client that is measured on any.
+/// Writes the table of CPU, ratios and targets: one row per load, one column per measured client.
 pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
     let loads: Vec<&Measured> =
         measured.iter().filter(|one| one.load.kind == Kind::Clients).collect();
@@ -82,7 +82,7 @@ pub(super) fn figures(text: &mut String, measured: &[Measured]) -> std::fmt::Res
     Ok(())
 }
 
-/// Two cells: the ratio, and what is asked of it.
+/// Writes two cells: the ratio, and its target with the verdict.
 fn judged(
     text: &mut String,
     ratio: Option<Spread>,
@@ -101,7 +101,7 @@ fn judged(
     }
 }
 
-/// A row per load and client.
+/// Writes the table of details: one row per load and client.
 pub(super) fn details(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
     writeln!(
         text,
@@ -150,7 +150,7 @@ pub(super) fn details(text: &mut String, measured: &[Measured]) -> std::fmt::Res
     Ok(())
 }
 
-/// 0 where something was divided by nothing.
+/// Replaces an infinite or undefined figure, from a division by 0, with 0.
 fn finite(figure: f64) -> f64 {
     if figure.is_finite() { figure } else { 0.0 }
 }

@@ -1,4 +1,4 @@
-//! The output: where the figures come from, the tables, and what they say in words.
+//! The report: machine and method, tables, and a summary in sentences.
 
 mod clients;
 mod twins;
@@ -9,17 +9,17 @@ use std::fmt::Write as _;
 use crate::{clients::Clients, machine::State, rounds::Measured, spread::Spread};
 
 const METHOD: &str = "\
-CPU (user and system) of the client in \u{b5}s a record, median of the rounds; ratios are taken round \
-by round, and shown as median [interval that holds their true median with a probability of 95 %, as the order \
-of the rounds' ratios tells whatever their distribution, of six rounds or more], least\u{2013}most. \
-A/A is `floor views` against itself. The noise is the width of A/A's interval, 1 included, over the rounds \
-in which both sides of the ratio ran: a target is *met* only if the noise is under a third of the margin, \
-the distance from the target as a share of it, and the ratio's own interval lies on the right side; \
-otherwise it is *met, within noise*, or *missed*. CRCs are checked \
-by all but ConsumerPerformance, which cannot be told to, and whose figures include the start of its \
-JVM. Spark runs on `local[2]`, its third time. Other clients run in fewer rounds than floor and kafka-direct, the cheapest of them in most.\n";
+A client's column is its CPU (user and system) in \u{b5}s per record, the median of the rounds. \
+Ratios are computed round by round, and shown as median [95 % interval], least\u{2013}most. \
+The interval contains the true median with a probability of 95 %, whatever the distribution; it needs six rounds. \
+A/A is `floor views` against itself. The noise is the width of A/A's interval, extended to include 1, over the rounds \
+in which both sides of the ratio ran. The margin is the distance from the target, divided by the target. \
+A target is *met* only if the noise is under a third of the margin and the whole interval of the ratio meets it; \
+otherwise it is *met, within noise*, or *missed*. All clients check CRCs, except ConsumerPerformance, \
+which has no setting for it. Its figures include the start of its JVM. Spark runs on `local[2]`, \
+and its third run counts. Other clients run in fewer rounds than floor and kafka-direct, the cheapest of them in most.\n";
 
-/// The machine, the method, ratios, and then every client by itself.
+/// Returns the report in Markdown: machine, method, ratios, and the details of every client.
 pub(crate) fn markdown(
     state: &State,
     notes: &[String],
@@ -63,15 +63,15 @@ fn write(
     clients::figures(text, measured)?;
     twins::aborted(text, measured)?;
     twins::partitions(text, measured)?;
-    writeln!(text, "\nWhat is slower or larger than elsewhere, by these figures:\n")?;
+    writeln!(text, "\nOther clients are ahead of kafka-direct in these figures:\n")?;
     for sentence in words::weak_points(measured) {
         writeln!(text, "- {sentence}")?;
     }
     writeln!(
         text,
-        "\nEvery client by itself, medians. Wall time is of client and broker together where they \
-         share a machine; peak memory is the most of all rounds; requests are fetches, and GiB of \
-         theirs are on the wire. Some clients do not tell what they sent and got.\n"
+        "\nDetails of every client, as medians. Wall time includes the broker if it is on the same \
+         machine. Peak memory is the maximum of all rounds. Requests are fetches, and their GiB are \
+         bytes on the wire. Some clients do not report requests and bytes.\n"
     )?;
     clients::details(text, measured)
 }
@@ -82,5 +82,5 @@ fn shown(spread: Spread) -> String {
     format!("{median:.2}{}, {least:.2}\u{2013}{most:.2}", sure.unwrap_or_default())
 }
 
-/// Of something that was not measured.
+/// Table cell of a figure that was not measured.
 const NOTHING: &str = "\u{2013}";

@@ -1,4 +1,4 @@
-//! Loads with several topics of the same records, where ours is compared with itself.
+//! Tables of the loads with several topics of the same records, where ours is compared with itself.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ fn median(spread: Option<Spread>) -> f64 {
     spread.map_or(f64::NAN, |spread| spread.median)
 }
 
-/// Ours with aborted transactions and without.
+/// Writes the table of ours with aborted transactions and without.
 pub(super) fn aborted(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
     for one in measured.iter().filter(|one| one.load.kind == Kind::Aborted) {
         writeln!(
@@ -52,14 +52,14 @@ pub(super) fn aborted(text: &mut String, measured: &[Measured]) -> std::fmt::Res
     Ok(())
 }
 
-/// Ours and floor with more and more partitions.
+/// Writes the table of ours and floor with an increasing number of partitions.
 pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::Result {
     for one in measured.iter().filter(|one| one.load.kind == Kind::Partitions) {
         let again = one.ratio((Client::OursAgain, 0), (Client::Ours, 0), speed);
         writeln!(
             text,
             "\n{}: the same number of records in topics with more and more partitions. Throughput \
-             is wall records/s, of client and broker together; A/A of kafka-direct's throughput: \
+             is records per second of wall time, including the broker. A/A of kafka-direct's throughput: \
              {}.\n",
             one.load.name,
             again.map_or_else(|| NOTHING.to_owned(), shown)
@@ -70,8 +70,8 @@ pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::
              floor views, records/s | against floor views | kafka-direct, \u{b5}s | floor views, \u{b5}s |"
         )?;
         writeln!(text, "|---|--:|--:|---|--:|--:|--:|--:|")?;
-        for (place, topic) in one.load.topics.iter().enumerate() {
-            let (ours, floor) = ((Client::Ours, place), (Client::Floor, place));
+        for (index, topic) in one.load.topics.iter().enumerate() {
+            let (ours, floor) = ((Client::Ours, index), (Client::Floor, index));
             let rate = |cell| median(one.spread(|round| round.of(cell).map(speed)));
             let against = one.ratio(ours, (Client::Ours, 0), speed);
             let of_floor = one.ratio(ours, floor, speed);
@@ -81,7 +81,7 @@ pub(super) fn partitions(text: &mut String, measured: &[Measured]) -> std::fmt::
                 topic.name,
                 rate(ours),
                 against.map_or_else(|| NOTHING.to_owned(), shown),
-                if place == 0 { NOTHING } else { falls(against, again) },
+                if index == 0 { NOTHING } else { falls(against, again) },
                 rate(floor),
                 of_floor.map_or_else(|| NOTHING.to_owned(), shown),
                 median(one.cpu(ours)),

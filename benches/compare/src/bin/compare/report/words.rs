@@ -1,19 +1,19 @@
-//! Where others are ahead, in sentences.
+//! Sentences about the figures in which other clients are ahead of ours.
 
 use kafka_direct_compare_round::Round;
 
 use crate::{clients::Client, loads::Kind, rounds::Measured};
 
-/// What is compared, and how its figures are shown.
+/// A figure to compare, and how it is shown.
 struct Aspect {
     ahead: &'static str,
     none: &'static str,
     unit: &'static str,
     decimals: usize,
-    /// More is worse.
+    /// Returns the figure of a round; more is worse.
     figure: fn(&Round) -> f64,
     is_most_of_rounds: bool,
-    /// Floor needs less CPU by its purpose: the table tells how much.
+    /// Whether floor is compared too; not for CPU, which the table compares.
     counts_floor: bool,
 }
 
@@ -29,7 +29,7 @@ const ASPECTS: [Aspect; 4] = [
     },
     Aspect {
         ahead: "Less wall time than kafka-direct",
-        none: "No other client, and not floor, is faster by the clock than kafka-direct on any load.",
+        none: "No other client, and not floor, needs less wall time than kafka-direct on any load.",
         unit: "\u{b5}s a record",
         decimals: 3,
         figure: |round| round.wall_s * 1e6 / round.records.max(1) as f64,
@@ -47,17 +47,17 @@ const ASPECTS: [Aspect; 4] = [
     },
     Aspect {
         ahead: "Fewer requests than kafka-direct",
-        none: "No client that tells needs fewer requests than kafka-direct on any load.",
+        none: "No client that reports its requests needs fewer than kafka-direct on any load.",
         unit: "fetches",
         decimals: 0,
-        // Nothing compares with what is not told.
+        // A client that does not report requests (0) is not compared.
         figure: |round| if round.requests == 0 { f64::NAN } else { round.requests as f64 },
         is_most_of_rounds: false,
         counts_floor: true,
     },
 ];
 
-/// One sentence an aspect and client that is ahead of ours anywhere.
+/// Returns one sentence per aspect and client that is ahead of ours on any load.
 pub(super) fn weak_points(measured: &[Measured]) -> Vec<String> {
     let loads: Vec<&Measured> =
         measured.iter().filter(|one| one.load.kind == Kind::Clients).collect();
@@ -69,7 +69,7 @@ pub(super) fn weak_points(measured: &[Measured]) -> Vec<String> {
                 continue;
             }
             let ahead: Vec<String> =
-                loads.iter().filter_map(|one| aspect.behind(one, client)).collect();
+                loads.iter().filter_map(|one| aspect.ahead(one, client)).collect();
             if !ahead.is_empty() {
                 let (words, name) = (aspect.ahead, client.name());
                 sentences.push(format!("{words}: {name} on {}.", ahead.join("; ")));
@@ -83,8 +83,8 @@ pub(super) fn weak_points(measured: &[Measured]) -> Vec<String> {
 }
 
 impl Aspect {
-    /// `LOAD (theirs against ours)` where `client` is ahead.
-    fn behind(&self, one: &Measured, client: Client) -> Option<String> {
+    /// Returns `LOAD (theirs against ours)` if `client` is ahead of ours on the load.
+    fn ahead(&self, one: &Measured, client: Client) -> Option<String> {
         let figure = |client| {
             let all = one.spread(|round| Some((self.figure)(round.of((client, 0))?)))?;
             Some(if self.is_most_of_rounds { all.most } else { all.median })
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_ahead_is_named_with_both_figures() {
+    fn a_client_ahead_is_named_with_both_figures() {
         let sentences = weak_points(&[measured(0.5, 0.25)]);
         let wanted =
             "Less CPU a record than kafka-direct: rskafka on orders (0.250 against 0.500 \u{b5}s).";
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_is_ahead_that_is_said() {
+    fn each_aspect_without_a_client_ahead_has_a_sentence() {
         let sentences = weak_points(&[measured(0.25, 0.5)]);
         let none: Vec<&str> = ASPECTS.iter().map(|aspect| aspect.none).collect();
         assert_eq!(sentences, none);
