@@ -119,10 +119,10 @@ mod decode {
 
 /// Reads uncompressed JSON of 232 B with different columns, which determine the work.
 #[divan::bench(args = ["checksums", "count", "no columns", "offset, timestamp", "value views", "key, value views", "default"])]
-fn columns(bencher: Bencher<'_, '_>, asked: &str) {
+fn columns(bencher: Bencher<'_, '_>, name: &str) {
     let response = response(JSON_232, Codec::None, RESPONSE_BYTES);
     let of = |columns: &[Column]| columns.iter().copied().collect();
-    let columns = match asked {
+    let columns = match name {
         "checksums" => {
             return counted(bencher, response.records, response.plain_bytes)
                 .bench(|| divan::black_box(&response).checksums());

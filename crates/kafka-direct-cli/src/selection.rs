@@ -60,7 +60,7 @@ fn earlier_end(path: &Path, args: &SelectionArgs) -> Result<BatchEnd, Failure> {
     let path = if path.is_dir() { path.join(RECEIPT_FILE) } else { path.to_owned() };
     let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => Failure::usage(format!(
-            "--after {}: there is no receipt; the job has to be finished first",
+            "--after: {} does not exist; name the folder of a finished job, or its receipt",
             path.display()
         )),
         _ => Failure::io(format!("reading {}", path.display()), source),

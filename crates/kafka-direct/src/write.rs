@@ -1,9 +1,9 @@
 //! Runs a batch into a sink: a writer per range and attempt, then one commit.
 //!
-//! Contract: a range waits for its records with nothing decoded, and as many ranges decode and
+//! Contract: a range holds nothing decoded while it waits for its records. As many ranges decode and
 //! write at once as there are cores, so that memory does not grow with the number of ranges. Only an
-//! error of the sink starts another attempt; faults of the cluster resume inside the same attempt,
-//! and those that cannot be mended end the batch.
+//! error of the sink starts another attempt. After a fault of the cluster, reading resumes inside the
+//! same attempt, or the batch ends with the error.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

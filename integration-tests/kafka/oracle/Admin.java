@@ -23,20 +23,20 @@ import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.quota.ClientQuotaAlteration;
 import org.apache.kafka.common.quota.ClientQuotaEntity;
 
-/** {@code Admin BOOTSTRAP COMMAND...}: see {@link #USAGE}. Answers go to standard output, one line each. */
+/** {@code Admin BOOTSTRAP COMMAND...}: see {@link #USAGE}. Results go to standard output, one per line. */
 public final class Admin {
     static final String USAGE = String.join("\n",
             "Admin BOOTSTRAP",
             "  create TOPIC PARTITIONS REPLICATION [k=v...]     returns once every partition has a leader",
             "  delete TOPIC",
-            "  delete-records TOPIC PARTITION OFFSET            prints the new log start",
+            "  delete-records TOPIC PARTITION OFFSET            prints the new log start offset",
             "  topics                                           prints the names, without internal topics",
             "  leader TOPIC PARTITION                           prints ID host:port, or -1 without a leader",
             "  offsets TOPIC PARTITION                          prints LOG_START LAST_STABLE HIGH_WATERMARK",
             "  append TOPIC PARTITION N SIZE CODEC [KEYPREFIX]  prints FIRST LAST, the offsets written",
             "  commit-group GROUP TOPIC PARTITION OFFSET",
             "  group-offsets GROUP                              prints TOPIC PARTITION OFFSET lines",
-            "  quota CLIENT_ID BYTES                            what the client may fetch a second",
+            "  quota CLIENT_ID BYTES                            sets the bytes per second the client may fetch",
             "  ready N                                          waits for N brokers");
 
     public static void main(String[] args) throws Exception {
@@ -113,7 +113,7 @@ public final class Admin {
         createAll(admin, List.of(topic.configs(configs)));
     }
 
-    /** Creates topics and waits until the brokers' metadata names a leader of every partition. */
+    /** Creates topics and waits until every partition has a leader in the brokers' metadata. */
     static void createAll(org.apache.kafka.clients.admin.Admin admin, List<NewTopic> topics) throws Exception {
         admin.createTopics(topics).all().get();
         for (NewTopic topic : topics) {
@@ -125,13 +125,13 @@ public final class Admin {
                 } catch (java.util.concurrent.ExecutionException notYetKnown) {
                     if (tries > 200) throw notYetKnown;
                 }
-                if (tries > 200) throw new IllegalStateException(topic.name() + " has no leaders");
+                if (tries > 200) throw new IllegalStateException(topic.name() + " has partitions without a leader");
                 Thread.sleep(50);
             }
         }
     }
 
-    /** Values repeat after 64 bytes in half of their length: compressible, though not to nothing. */
+    /** Appends records. Half of each value repeats every 64 bytes, so that it compresses, but not to almost nothing. */
     private static void append(String bootstrap, List<String> a) throws Exception {
         TopicPartition tp = tp(a, 0);
         int n = Integer.parseInt(a.get(2));
@@ -146,7 +146,7 @@ public final class Admin {
                 random.nextBytes(value);
                 for (int j = 64; j < value.length / 2 + 64 && j < value.length; j++) value[j] = value[j - 64];
                 byte[] key = a.size() > 5 ? Kit.utf8(a.get(5) + i) : null;
-                // The record is copied into its batch before send returns: the array can be used again.
+                // send copies the record into its batch before it returns, so the array can be reused.
                 sent.add(producer.send(new ProducerRecord<>(tp.topic(), tp.partition(), key, value)));
                 if (i == n - 1) producer.flush();
                 if (sent.size() < 10_000 && i < n - 1) continue;

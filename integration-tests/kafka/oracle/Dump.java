@@ -21,12 +21,12 @@ import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.record.TimestampType;
 
 /**
- * {@code Dump BOOTSTRAP read_committed|read_uncommitted OUT TOPIC...}: what the reference consumer sees, as JSON lines.
- * Each partition is read from its log start to its end (as of the start of the dump) and has, after its records, one
- * line with beginning, end and position. See README.md for the shapes.
+ * {@code Dump BOOTSTRAP read_committed|read_uncommitted OUT TOPIC...}: what the reference consumer reads, as JSON lines.
+ * Each partition is read from its log start to its end at the start of the dump. After its records it has one line with
+ * beginning, end and position. README.md has the format of the lines.
  */
 public final class Dump {
-    /** Values longer than this are written as length and SHA-256. */
+    /** Longer values, in bytes, are written as length and SHA-256. */
     static final int INLINE = 64 << 10;
 
     public static void main(String[] args) throws Exception {
@@ -54,10 +54,10 @@ public final class Dump {
         Map<TopicPartition, Long> end = consumer.endOffsets(partitions); // the last stable offset if read_committed
         beginning.forEach(consumer::seek);
 
-        // Not by counting records: the last offsets may hold none that is delivered.
+        // The position is compared, not the number of records: the last offsets may have no record that is delivered.
         Set<TopicPartition> open = new HashSet<>(partitions);
         open.removeIf(tp -> beginning.get(tp) >= end.get(tp));
-        consumer.assign(new ArrayList<>(open)); // keeps the positions of those that stay
+        consumer.assign(new ArrayList<>(open)); // keeps the positions of the remaining partitions
         long records = 0;
         long progress = System.nanoTime();
         StringBuilder line = new StringBuilder();
@@ -77,7 +77,7 @@ public final class Dump {
                 if (at >= end.get(tp)) closed |= open.remove(tp);
             }
             if (closed) consumer.assign(new ArrayList<>(open));
-            // A hole up to the high watermark would hold the reference consumer for ever; say so with the position.
+            // The reference consumer would wait for ever at a hole up to the high watermark; the line's position shows it.
             if (System.nanoTime() - progress > 15e9) break;
         }
         for (TopicPartition tp : partitions) {

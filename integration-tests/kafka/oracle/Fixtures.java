@@ -22,15 +22,15 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Headers;
 
 /**
- * {@code Fixtures BOOTSTRAP PREFIX [NAME...]}: writes the fixture topics (all of them, or those named) as PREFIX-NAME
- * and prints one JSON line per topic. What is written is the same in every run, except for the times of markers and
- * the order in which the log cleaner comes by; the oracle for a run is a dump of that run, see {@link Dump}.
+ * {@code Fixtures BOOTSTRAP PREFIX [NAME...]}: writes the fixture topics (all or the named ones) as PREFIX-NAME and
+ * prints one JSON line per topic. Every run writes the same data, except for the timestamps of markers and the times at
+ * which the log cleaner runs. The oracle for a run is a dump of that run, see {@link Dump}.
  */
 public final class Fixtures {
-    /** A recent moment that is the same in every run. */
+    /** A recent time in milliseconds that is the same in every run. */
     static final long NOW = 1_750_000_000_000L;
 
-    /** With -Dsmall=true the larger fixtures are short, for record.sh. */
+    /** Set by -Dsmall=true: the larger fixtures are short, for record.sh. */
     static final boolean SMALL = Boolean.getBoolean("small");
 
     private final String bootstrap;
@@ -60,7 +60,7 @@ public final class Fixtures {
         add("empty", 2, t -> {});
         add("old", 1, this::old);
         add("multi", 8, this::multi);
-        // segment.ms is compared with record timestamps, not with the clock: that is how these roll at exact offsets.
+        // Kafka compares segment.ms with record timestamps, not with the clock, so segments roll at exact offsets.
         String[] compact = {
             "cleanup.policy", "compact", "segment.ms", "60000", "min.cleanable.dirty.ratio", "0.0",
             "delete.retention.ms", "0", "min.compaction.lag.ms", "0",
@@ -73,7 +73,7 @@ public final class Fixtures {
     private void add(String name, int partitions, Fill fill, String... configs) {
         Map<String, String> map = new HashMap<>(Map.of("retention.ms", "-1"));
         for (int i = 0; i < configs.length; i += 2) map.put(configs[i], configs[i + 1]);
-        // As many replicas as the brokers say, except where that would be thousands.
+        // The brokers' default replication factor, or 1 for a topic that would have thousands of replicas.
         Optional<Short> replicas = partitions > 100 ? Optional.of((short) 1) : Optional.empty();
         NewTopic topic = new NewTopic(prefix + "-" + name, Optional.of(partitions), replicas).configs(map);
         topics.put(name, new Topic(topic, fill));
@@ -112,7 +112,10 @@ public final class Fixtures {
 
     // ---- plain topics --------------------------------------------------------------------------------------------
 
-    /** 3,000 records in each of 3 partitions and a long one, in batches of 1 to 120, with every kind of key, value, header and time. */
+    /**
+     * 3,000 records in each of 3 partitions and one long record, in batches of 1 to 120. They have every kind of key,
+     * value, header and time.
+     */
     private void codec(String topic, String codec) throws Exception {
         Random random = new Random(42); // the same records for every codec
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, codec)) {
@@ -125,7 +128,7 @@ public final class Fixtures {
                 }
                 producer.flush();
             }
-            // Several blocks of the Java client's lz4, snappy and zstd, whatever the random ones were.
+            // Several blocks of the Java client's lz4, snappy and zstd, whatever the lengths of the random values.
             producer.send(text(topic, 0, NOW, "long", "long text ".repeat(15_000)));
             producer.flush();
         }
@@ -144,7 +147,7 @@ public final class Fixtures {
             case 4, 5, 6, 7 -> new byte[0];
             case 8, 9, 10, 11 -> new byte[] {(byte) 0xff, (byte) 0xfe, 'x', (byte) 0xc3, 0, (byte) 0xed, (byte) 0xa0, (byte) 0x80};
             case 12, 13, 14, 15 -> bytes(random, random.nextInt(600));
-            // Beyond 64 KB now and then: more than one block of the Java client's lz4 and snappy.
+            // Sometimes more than 64 KB: more than one block of the Java client's lz4 and snappy.
             case 16 -> i % 7 == 0 ? Kit.utf8("long text ".repeat(15_000 + i)) : Kit.utf8("text ".repeat(i % 500));
             default -> Kit.utf8("{\"i\":" + i + ",\"name\":\"n-" + random.nextInt(1000) + "\",\"text\":\"grün \u20ac\"}");
         };
@@ -171,7 +174,7 @@ public final class Fixtures {
         return b;
     }
 
-    /** 1,000 records in batches of 30; the log start 400 lies inside the batch 390 to 419. */
+    /** 1,000 records in batches of 30; the log start offset 400 is inside the batch 390 to 419. */
     private void trimmed(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, "lz4")) {
             for (int i = 0; i < 1000; i++) {
@@ -184,7 +187,7 @@ public final class Fixtures {
         expect(Admin.offset(admin, tp, OffsetSpec.earliest(), false) == 400, "log start of " + topic);
     }
 
-    /** The producer says 1970; the broker says when it wrote. */
+    /** The producer's timestamps are of 1970; the broker replaces them with the time of the append. */
     private void logAppendTime(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, "zstd")) {
             for (int i = 0; i < (SMALL ? 100 : 500); i++) {
@@ -204,7 +207,7 @@ public final class Fixtures {
         }
     }
 
-    /** 9 MB that cannot be compressed, uncompressed, and 9 MB that compress to almost nothing; small ones around them. */
+    /** 9 MB that do not compress, uncompressed, and 9 MB that compress to almost nothing, between small records. */
     private void big(String topic) throws Exception {
         Random random = new Random(9);
         byte[] noise = bytes(random, 9_000_000);
@@ -215,7 +218,7 @@ public final class Fixtures {
                 if (i == 100) none.send(new ProducerRecord<>(topic, 0, NOW + i, Kit.utf8("noise"), noise));
                 else if (i == 200) zstd.send(new ProducerRecord<>(topic, 0, NOW + i, Kit.utf8("zstd"), zeros));
                 else none.send(text(topic, 0, NOW + i, "k" + i, "small " + i));
-                if (i % 10 == 9 || i % 100 == 0) none.flush(); // the big ones are batches of their own
+                if (i % 10 == 9 || i % 100 == 0) none.flush(); // the large records are batches of their own
                 if (i == 99 || i == 199) none.flush();
                 if (i == 200) zstd.flush();
             }
@@ -231,7 +234,7 @@ public final class Fixtures {
         }
     }
 
-    /** 20 batches of 5 x 100 KB in both partitions: a small limit fits none of them. */
+    /** 20 batches of 5 x 100 KB in each of both partitions: each exceeds a small fetch limit. */
     private void twoBig(String topic) throws Exception {
         Random random = new Random(2);
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, "none")) {
@@ -244,7 +247,7 @@ public final class Fixtures {
         }
     }
 
-    /** Of 1,000 partitions the 3rd, 103rd, ... hold 100 records. */
+    /** 1,000 partitions, of which 3, 103, ..., 903 have 100 records each. */
     private void sparse(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> producer = Kit.producer(bootstrap, "snappy")) {
             for (int i = 0; i < 1000; i++) {
@@ -275,8 +278,9 @@ public final class Fixtures {
     }
 
     /**
-     * Three transactional producers and a plain one, in turns, each batch of 1 to 3 records; values say how their
-     * transaction ends. Producer A starts with abort, commit, abort; both partitions end with an aborted transaction.
+     * Three transactional producers and a plain one write in random order, in batches of 1 to 3 records. Values say how
+     * their transaction ends. The first transactions of producer A end with abort, commit, abort. Both partitions end
+     * with an aborted transaction.
      */
     private void transactions(String topic) throws Exception {
         Random random = new Random(7);
@@ -306,7 +310,7 @@ public final class Fixtures {
                 }
                 burst(producer, topic, random, "ABC".charAt(who) + " tx " + count[who] + (commit[who] ? " commit" : " abort"));
             }
-            // The tail: B and C end as they will, then aborted records of A, its marker, and nothing.
+            // The tail: open transactions of all producers end, then A writes records and aborts them. Nothing follows.
             for (int who = 2; who >= 0; who--) if (open[who]) end(producers.get(who), commit[who]);
             producers.get(0).beginTransaction();
             for (int i = 0; i < 6; i++) {
@@ -332,7 +336,7 @@ public final class Fixtures {
         else producer.abortTransaction();
     }
 
-    /** 50 plain records, 30 aborted ones, the abort marker, nothing. */
+    /** 50 plain records, then 30 aborted ones and the abort marker at the end of the log. */
     private void abortedTail(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> plain = Kit.producer(bootstrap, "none");
                 KafkaProducer<byte[], byte[]> producer = transactional(topic, "A", 600_000)) {
@@ -349,8 +353,8 @@ public final class Fixtures {
     }
 
     /**
-     * Partition 0: 100 committed, 10 of a transaction that stays open, 50 plain: the last stable offset is 101 (the
-     * commit marker is at 100), the high watermark 161. Partition 1: 30 plain records only.
+     * Partition 0: 100 committed records, 10 of a transaction that stays open, 50 plain ones. The last stable offset is
+     * 101 (the commit marker is at 100), and the high watermark is 161. Partition 1: 30 plain records only.
      */
     private void openTransaction(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> plain = Kit.producer(bootstrap, "none");
@@ -373,13 +377,13 @@ public final class Fixtures {
         expect(stable == 101 && high == 161, topic + " has last stable offset " + stable + ", high watermark " + high);
     }
 
-    /** Waits for the markers: a commit or abort returns before they are in the log. */
+    /** Waits for the markers: a commit or abort returns before its markers are in the log. */
     private void settle(String topic, int partitions) throws Exception {
         for (int p = 0; p < partitions; p++) {
             TopicPartition tp = new TopicPartition(topic, p);
             long end = System.nanoTime() + 30_000_000_000L;
             while (Admin.offset(admin, tp, OffsetSpec.latest(), true) < Admin.offset(admin, tp, OffsetSpec.latest(), false)) {
-                expect(System.nanoTime() < end, tp + " still has an open transaction");
+                expect(System.nanoTime() < end, tp + " still has an open transaction after 30 s");
                 Thread.sleep(20);
             }
         }
@@ -388,32 +392,33 @@ public final class Fixtures {
     // ---- compaction ----------------------------------------------------------------------------------------------
 
     /**
-     * Offsets 0 to 2999: 20 keys, overwritten over and over in segments of 500, the last value of keys 15 to 19 a
-     * tombstone; every 53rd record has a key of its own and survives. Then 3000 to 3019, which only touch keys 0 to 9:
-     * two of them end as tombstones, the second half is aborted. Then the marker and 20 records more, which stay in the
-     * active segment, which is never cleaned.
-     * The cleaned part is thus full of holes, has lost the older tombstones, keeps the younger two (in a batch whose
-     * base timestamp is a delete horizon) and ends in a hole: what it ended with was aborted. (The broker keeps that
-     * producer's last batch as an empty one.)
+     * Offsets 0 to 2999 overwrite 20 keys many times, in segments of 500. The last value of keys 15 to 19 is a
+     * tombstone. Every 53rd record has a key of its own and stays. Offsets 3000 to 3019 write only keys 0 to 9: two
+     * of them end as tombstones, and the second half is aborted. After the marker, 20 more records stay in the active
+     * segment, which is never cleaned.
+     *
+     * <p>The cleaned part thus has many holes and lacks the older tombstones. It keeps the younger two, in a batch whose
+     * base timestamp is a delete horizon. It ends with a hole, because its last records were aborted. (The broker keeps
+     * that producer's last batch as an empty one.)
      */
     private void compacted(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> plain = Kit.producer(bootstrap, "lz4", "enable.idempotence", false)) {
             for (int i = 0; i < 2980; i++) {
                 int key = i % 53 == 0 ? 1000 + i : i % 20;
                 plain.send(text(topic, 0, at(i / 500), "k" + key, "compacted " + i));
-                if (i % 37 == 36 || i % 500 == 499) plain.flush(); // a roll falls between batches
+                if (i % 37 == 36 || i % 500 == 499) plain.flush(); // a segment ends between batches
             }
             for (int i = 2980; i < 3000; i++) {
                 plain.send(text(topic, 0, at(6), "k" + i % 20, i % 20 < 15 ? "compacted " + i : null));
             }
             plain.flush();
             try (KafkaProducer<byte[], byte[]> producer = transactional(topic, "A", 600_000)) {
-                // The first of these rolls the segment, so that all of the above becomes cleanable.
+                // The first of these records rolls the segment, so that all records before it can be cleaned.
                 for (int i = 3000; i < 3010; i++) {
                     plain.send(text(topic, 0, at(7), "k" + i % 20, i < 3008 ? "compacted " + i : null));
                 }
                 plain.flush();
-                // Tombstones go in two passes: the first stamps them with a time, a later one removes them.
+                // The cleaner removes tombstones in two passes: the first sets a delete horizon, a later one removes them.
                 await(topic, r -> r.offset() < 2980 && number(r) < 20, "overwritten records");
                 producer.beginTransaction();
                 for (int i = 0; i < 10; i++) {
@@ -424,7 +429,7 @@ public final class Fixtures {
                 producer.abortTransaction();
                 settle(topic, 1);
             }
-            // The marker above carries the time of the broker, as these must, to land in one segment with each other.
+            // The marker has the broker's time. These records need it too, to be in the same segment as the marker.
             long now = System.currentTimeMillis();
             for (int i = 0; i < 20; i++) {
                 plain.send(text(topic, 0, now, "k" + i % 4, i < 18 ? "active " + i : null));
@@ -436,10 +441,10 @@ public final class Fixtures {
     }
 
     /**
-     * Real records up to 199, of which most are overwritten; 200 to 299 belong to a transaction whose abort marker, at
-     * 300, is the last of the log. The marker is alone in the active segment, which the broker never cleans, so the
-     * log cannot truly end in a hole; but the hundred offsets before it are cleaned away: from 200 on a reader finds
-     * at most empty batches and one control batch, under either isolation level.
+     * Records up to 199, most of which are overwritten. Offsets 200 to 299 are of a transaction whose abort marker, at
+     * 300, is the last of the log. The marker is alone in the active segment, which the broker never cleans, so a log
+     * cannot end in a hole. The hundred offsets before it are cleaned: from 200 on, a reader finds at most empty batches
+     * and one control batch, under either isolation level.
      */
     private void compactedTail(String topic) throws Exception {
         try (KafkaProducer<byte[], byte[]> plain = Kit.producer(bootstrap, "none", "enable.idempotence", false);
@@ -453,13 +458,16 @@ public final class Fixtures {
                 producer.send(text(topic, 0, at(0), "a" + i, "abort " + i));
                 if (i % 10 == 9) producer.flush();
             }
-            producer.abortTransaction(); // the marker's time is now, an hour after at(0): it rolls the segment
+            producer.abortTransaction(); // the marker has the current time, long after at(0), so it rolls the segment
         }
         settle(topic, 1);
         await(topic, r -> r.offset() < 190 || r.offset() >= 200, "cleaned records");
     }
 
-    /** Times two minutes apart, each in a segment of its own; long ago, so that the broker's markers roll as well. */
+    /**
+     * The time for records of a segment. Segments are two minutes apart, so that each rolls. All are in the past, so that
+     * the broker's markers roll a segment too.
+     */
     private static long at(int segment) {
         return NOW - 86_400_000L + segment * 120_000L;
     }
@@ -468,11 +476,11 @@ public final class Fixtures {
         return Integer.parseInt(new String(r.key(), StandardCharsets.UTF_8).substring(1));
     }
 
-    /** Reads the topic until no record matches, that is until the cleaner has come by. */
-    private void await(String topic, Predicate<ConsumerRecord<byte[], byte[]>> gone, String what) throws Exception {
+    /** Reads the topic until no record matches, which is after the cleaner has run. */
+    private void await(String topic, Predicate<ConsumerRecord<byte[], byte[]>> removed, String what) throws Exception {
         TopicPartition tp = new TopicPartition(topic, 0);
         long end = System.nanoTime() + 60_000_000_000L;
-        // Uncommitted, so that aborted records are seen as long as they are there.
+        // read_uncommitted returns aborted records too, until they are cleaned.
         try (KafkaConsumer<byte[], byte[]> consumer = Kit.consumer(bootstrap, "read_uncommitted")) {
             consumer.assign(List.of(tp));
             long until = consumer.endOffsets(List.of(tp)).get(tp);
@@ -483,9 +491,9 @@ public final class Fixtures {
                 while (consumer.position(tp) < until) {
                     for (ConsumerRecord<byte[], byte[]> r : consumer.poll(Duration.ofMillis(100))) {
                         all++;
-                        if (gone.test(r)) matching++;
+                        if (removed.test(r)) matching++;
                     }
-                    expect(System.nanoTime() < end, topic + ": no end at " + consumer.position(tp));
+                    expect(System.nanoTime() < end, topic + ": not at the end after 60 s, but at " + consumer.position(tp));
                 }
                 if (matching == 0) return;
                 expect(System.nanoTime() < end, topic + ": not compacted in 60 s: " + matching + " " + what + " of " + all + " records");

@@ -10,7 +10,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** What the oracle classes share: clients over bytes, and a little JSON. */
+/** Helpers of the oracle classes: clients for bytes, and JSON strings. */
 final class Kit {
     private Kit() {}
 
@@ -18,13 +18,13 @@ final class Kit {
         return Admin.create(Map.of("bootstrap.servers", bootstrap));
     }
 
-    /** No group, no commits; limits wide enough for the largest fixture. */
+    /** A consumer without group and commits, whose limits allow the largest fixture. */
     static KafkaConsumer<byte[], byte[]> consumer(String bootstrap, String isolation) {
         Properties p = new Properties();
         p.put(ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
         p.put(ConsumerConfig.ISOLATION_LEVEL_CONFIG, isolation);
         p.put(ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, "false");
-        p.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "none"); // a lost offset is an error, not a jump
+        p.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "none"); // a lost offset is an error, not a reset
         p.put(ConsumerConfig.ALLOW_AUTO_CREATE_TOPICS_CONFIG, "false");
         p.put(ConsumerConfig.MAX_PARTITION_FETCH_BYTES_CONFIG, 16 << 20);
         p.put(ConsumerConfig.FETCH_MAX_BYTES_CONFIG, 48 << 20);
@@ -34,8 +34,8 @@ final class Kit {
     }
 
     /**
-     * A producer whose batches are exactly what lies between two flushes (linger is long, batches may be large),
-     * so that the batch boundaries of a fixture are the same in every run.
+     * A producer whose batches end only at a flush: linger is long, and batches may be large. So the batch boundaries
+     * of a fixture are the same in every run.
      */
     static KafkaProducer<byte[], byte[]> producer(String bootstrap, String codec, Object... more) {
         Map<String, Object> p = new HashMap<>();
@@ -56,7 +56,7 @@ final class Kit {
         return s == null ? null : s.getBytes(StandardCharsets.UTF_8);
     }
 
-    /** JSON string. */
+    /** Returns a JSON string. */
     static String q(String s) {
         StringBuilder b = new StringBuilder("\"");
         for (char c : s.toCharArray()) {
@@ -67,7 +67,7 @@ final class Kit {
         return b.append('"').toString();
     }
 
-    /** JSON string of base64, or null. */
+    /** Returns a JSON string of base64, or null. */
     static String b64(byte[] bytes) {
         return bytes == null ? "null" : '"' + Base64.getEncoder().encodeToString(bytes) + '"';
     }

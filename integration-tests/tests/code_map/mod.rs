@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::{check, crate_root, crates, files_below, read, shown};
 
-/// The text of a crate's map, and the file that it is in.
+/// The text of a crate's map, and the path of its file.
 struct CodeMap {
-    place: String,
+    file: String,
     text: String,
 }
 
@@ -24,24 +24,24 @@ fn map_section(source: &str) -> Option<String> {
 fn code_map(folder: &Path) -> Result<CodeMap, String> {
     let own = crate_root(folder);
     let text = map_section(&read(&own));
-    text.map(|text| CodeMap { place: shown(&own), text })
+    text.map(|text| CodeMap { file: shown(&own), text })
         .ok_or_else(|| format!("{}: no section `# Map`", shown(&own)))
 }
 
 /// Returns a message for each file of `src` missing from `map`, and each missing file named in it.
 fn misfits(map: &CodeMap, src: &Path, files: &[String]) -> Vec<String> {
-    let CodeMap { place, text } = map;
+    let CodeMap { file: map_file, text } = map;
     let unnamed = files.iter().filter(|file| {
         // One line may describe all files of a folder.
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         !text.contains(&format!("`{file}`")) && !text.contains(&format!("`{folder}/*`"))
     });
-    let unnamed = unnamed.map(|file| format!("{place}: does not say what `{file}` is for"));
+    let unnamed = unnamed.map(|file| format!("{map_file}: no line describes `{file}`"));
     let named = text.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".rs"));
     // The map may also name tests next to `src`.
     let exists = |name: &str| src.join(name).exists() || src.join("..").join(name).exists();
     let missing = named.filter(|name| !exists(name));
-    unnamed.chain(missing.map(|name| format!("{place}: there is no `{name}`"))).collect()
+    unnamed.chain(missing.map(|name| format!("{map_file}: there is no `{name}`"))).collect()
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn the_map_is_the_section_with_that_name() {
 fn a_file_without_a_line_and_a_line_without_a_file_are_found() {
     let tidy = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let text = "- `lib.rs`: x\n- `suite/*`: y\n- `tests/tidy.rs`: z\n- `gone.rs`: z\n".to_owned();
-    let map = CodeMap { place: "here".to_owned(), text };
+    let map = CodeMap { file: "here".to_owned(), text };
     let files = ["lib.rs", "dump.rs", "suite/mod.rs"].map(str::to_owned);
     let found = misfits(&map, &tidy, &files);
-    assert_eq!(found, ["here: does not say what `dump.rs` is for", "here: there is no `gone.rs`"]);
+    assert_eq!(found, ["here: no line describes `dump.rs`", "here: there is no `gone.rs`"]);
 }

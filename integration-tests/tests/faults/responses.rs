@@ -336,8 +336,8 @@ async fn a_dropped_read_sends_no_more_requests() {
     let read = tokio::time::timeout(Duration::from_millis(100), rdd.collect()).await;
     assert!(read.is_err(), "the read finished before it was dropped");
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let asked = broker.requests(ApiKey::Fetch);
+    let requests = broker.requests(ApiKey::Fetch);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(broker.requests(ApiKey::Fetch), asked);
+    assert_eq!(broker.requests(ApiKey::Fetch), requests);
     assert_eq!(cluster.fetch_metrics().queued_bytes, 0);
 }

@@ -16,16 +16,32 @@ use passages::{Passage, comments, paragraphs};
 /// A word that ends in `*` matches every word with that beginning. Each rule applies to all
 /// comments, and to all documents except those of [`HISTORY`].
 const BANNED: &[(&str, &str)] = &[
+    ("let go of", "release"),
+    ("lets go of", "releases"),
+    ("bears out", "confirms"),
     ("borne out", "confirmed"),
     ("bear out", "confirm"),
     ("bearing out", "confirming"),
+    ("stands in line", "waits"),
+    ("stand in line", "wait"),
+    ("stands in", "is in"),
+    ("starv*", "block"),
+    ("give way", "yield"),
+    ("gives way", "yields"),
     ("given way", "yielded"),
+    ("giving way", "yielding"),
     ("sate", "fill"),
     ("sated", "full"),
     ("excus*", "extend_deadline, or does not count towards the timeout"),
     ("is no size", "invalid size"),
-    ("believing", "trusting"),
     ("bearable", "allowed"),
+    ("believ*", "trust"),
+    ("vanish*", "is missing"),
+    ("is told", "is reported"),
+    ("are told", "are reported"),
+    ("told apart", "distinguished"),
+    ("jump*", "skip"),
+    ("mend*", "repair"),
 ];
 
 /// Documents about the past, which keep the words of their time.
@@ -132,14 +148,14 @@ fn every_exemption_is_needed() {
 
 /// Finds the lines with a banned phrase, by rules of these tests.
 fn found(passages: &[Passage]) -> Vec<usize> {
-    let rules = [("set out", "start"), ("starv*", "block")];
+    let rules = [("set out", "start"), ("wand*", "move")];
     let found = passages.iter().flat_map(|passage| banned(passage, &rules));
     found.map(|(line, _, _)| line).collect()
 }
 
 #[test]
 fn a_banned_word_in_a_comment_is_found() {
-    let source = "//! We set out.\n\nfn f() {} // It starves here.\n/// Nobody is Starving.\n";
+    let source = "//! We set out.\n\nfn f() {} // It wanders here.\n/// Nobody is Wandering.\n";
     assert_eq!(found(&comments(source)), [1, 3, 4]);
 }
 

@@ -15,7 +15,7 @@ pub(crate) const OFFSETS_HELP: &str = "\
 Starts and ends (S and E):
   earliest, latest         the first existing offset; the readable end
   1500                     an offset: the first one read, or the first one not read
-  -1500                    this many offsets before the readable end
+  -1500                    this many offsets before the readable end of each partition
   @2025-01-01T00:00:00Z    the first offset whose record has this time or a later one; also without
                            the @, as a date (2025-01-01, midnight UTC) or as a time before now (@-1h)
   @1735689600000           the same in milliseconds since 1970
@@ -25,9 +25,8 @@ Starts and ends (S and E):
   orders:0:100,logs:3:-5   by topic and partition
 
 The readable end is the last stable offset, or the high watermark with read_uncommitted.
-A time is converted to an offset. Records after it may be older, and are not read where it is an end;
-it may also be the offset of a transaction marker. An end that open transactions withhold exits with
-code 7, see --wait-for-transactions.";
+A time is converted to an offset. Records after that offset may be older. It may also be the offset
+of a transaction marker. If open transactions withhold --from or --to, the exit code is 7.";
 
 /// Flags that select topics, offsets and visible records, and that split ranges.
 #[derive(Debug, Clone, Default, Args)]

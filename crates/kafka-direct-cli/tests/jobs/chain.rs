@@ -75,6 +75,19 @@ async fn a_topic_that_was_re_created_follows_the_data_loss_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn offsets_that_the_plan_skipped_are_in_the_receipt() {
+    let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
+    let root = root.path();
+    let args = ["-t", "orders", "--to", "15", "--on-data-loss", "resume", "--output", "one/"];
+    let said = code(&broker, root, &args, 0).await;
+    assert!(said.contains("[10, 15)") && said.contains("5 lost offsets were skipped"), "{said}");
+    let receipt = std::fs::read_to_string(root.join("one/receipt.json")).unwrap();
+    for field in ["\"skipped_offsets\": 5", "\"resets\": 1", "\"cause\": \"clamped\""] {
+        assert!(receipt.contains(field), "{field} in {receipt}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_may_have_any_name_and_any_number_of_partitions() {
     let (broker, root) = (orders(1, 1).await, tempfile::tempdir().unwrap());
     let root = root.path();
@@ -92,7 +105,7 @@ async fn what_cannot_be_continued_is_refused_before_anything_is_made() {
     let root = root.path();
     code(&broker, root, &["-t", "orders", "--output", "one/"], 0).await;
     let said = code(&broker, root, &["--after", "none/", "--output", "two/"], 2).await;
-    assert!(said.contains("there is no receipt"), "{said}");
+    assert!(said.contains("does not exist"), "{said}");
     let isolation = ["--isolation", "read_uncommitted", "--after", "one/", "--output", "two/"];
     let said = code(&broker, root, &isolation, 2).await;
     assert!(said.contains("read_committed"), "{said}");

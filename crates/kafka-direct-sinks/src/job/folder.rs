@@ -140,7 +140,7 @@ impl JobFolder {
 
     fn foreign(&self, difference: &str) -> Error {
         Error::invalid(format!(
-            "{} belongs to another job: {difference}; choose another folder, or empty this one",
+            "{} belongs to another job: {difference}; to continue it repeat its settings or leave out all that select offsets, else choose another folder",
             self.path.display()
         ))
     }

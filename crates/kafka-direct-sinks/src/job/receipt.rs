@@ -6,7 +6,7 @@
 use std::{fs::File, io::Read, path::Path};
 
 use crc_fast::{CrcAlgorithm, Digest};
-use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary};
+use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary, Reset};
 use serde::{Deserialize, Serialize};
 
 use super::durable;
@@ -129,7 +129,10 @@ pub struct Receipt {
     /// Where every partition ended: the next batch continues there.
     #[serde(default)]
     positions: Vec<EndPosition>,
-    /// Sums over all ranges.
+    /// Skips that were made while planning, before the ranges.
+    #[serde(default)]
+    pub plan_resets: Vec<Reset>,
+    /// Sums over all ranges, and the skips of the plan.
     pub totals: Totals,
     /// One entry per planned range, in plan order.
     pub ranges: Vec<RangeReceipt>,
@@ -152,10 +155,15 @@ impl Receipt {
             records: sum(|range| range.range.records),
             value_bytes: sum(|range| range.range.value_bytes),
             file_bytes: sum(|range| range.file.bytes),
-            resets: ranges.iter().map(|range| range.range.resets.len()).sum(),
+            resets: ranges
+                .iter()
+                .map(|range| range.range.resets.len())
+                .fold(plan.resets().len(), usize::saturating_add),
             skipped_offsets: ranges
                 .iter()
-                .fold(0, |sum: i64, range| sum.saturating_add(range.range.skipped_offsets)),
+                .map(|range| range.range.skipped_offsets)
+                .chain(plan.resets().iter().map(Reset::skipped))
+                .fold(0, i64::saturating_add),
         };
         Self {
             version: RECEIPT_VERSION,
@@ -164,6 +172,7 @@ impl Receipt {
             format: format.to_owned(),
             plan_crc32: content.crc32(),
             positions: BatchEnd::new(plan, ranges.iter().map(|range| &range.range)).positions,
+            plan_resets: plan.resets().to_vec(),
             totals,
             ranges,
         }

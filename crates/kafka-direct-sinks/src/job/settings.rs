@@ -57,7 +57,8 @@ fn first_difference(here: &Words, wanted: &Words) -> Option<String> {
     };
     let mut flags = here.keys().chain(wanted.keys());
     let flag = flags.find(|flag| here.get(*flag) != wanted.get(*flag))?;
-    Some(format!("{flag} was {} and is now {}", text(here, flag), text(wanted, flag)))
+    let (was, is) = (text(here, flag), text(wanted, flag));
+    Some(format!("{flag} was {was} and is now {is}"))
 }
 
 #[cfg(test)]

@@ -47,8 +47,8 @@ pub(crate) fn svg(measured: &[Measured]) -> Result<String, BoxError> {
         area.fill(&WHITE).map_err(drawing)?;
         let title = "Client CPU in microseconds a record (user and system, shorter is cheaper)";
         write(&area, title, (MARGIN, 30), 19, HPos::Left)?;
-        for (place, (name, bars)) in (0..).zip(&panels) {
-            let (column, row) = (place % COLUMNS as i32, place / COLUMNS as i32);
+        for (index, (name, bars)) in (0..).zip(&panels) {
+            let (column, row) = (index % COLUMNS as i32, index / COLUMNS as i32);
             let corner = (column * PANEL_WIDTH + MARGIN, HEAD + row * height);
             panel(&area, corner, name, bars)?;
         }
@@ -90,8 +90,8 @@ fn panel(
     let longest = bars.iter().map(|(_, figure, _)| *figure).fold(f64::MIN_POSITIVE, f64::max);
     let room = PANEL_WIDTH - NAMES_WIDTH - FIGURES_WIDTH - 2 * MARGIN;
     let zero = left + NAMES_WIDTH;
-    for (place, (name, figure, colour)) in (0..).zip(bars) {
-        let y = top + TITLE + place * (BAR + GAP);
+    for (index, (name, figure, colour)) in (0..).zip(bars) {
+        let y = top + TITLE + index * (BAR + GAP);
         let length = (figure / longest * f64::from(room)).round().max(1.0) as i32;
         let corners = [(zero, y), (zero + length, y + BAR)];
         area.draw(&Rectangle::new(corners, colour.filled())).map_err(drawing)?;

@@ -1,13 +1,13 @@
-//! What is in the records of the standard loads.
+//! The values of the records in the standard loads.
 
-/// What values look like.
+/// The kind and the size of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Values {
     /// Letters without a pattern.
     Random { bytes: usize },
-    /// A line of comma-separated fields, such as codecs like.
+    /// A line of comma-separated fields, which codecs compress well.
     Line { bytes: usize },
-    /// A JSON object whose names repeat from record to record.
+    /// A JSON object with the same names in every record.
     Json { bytes: usize },
 }
 
@@ -21,8 +21,8 @@ impl Values {
     /// Lines to draw values from, all of the same length; `None` for letters without a pattern,
     /// which the producer makes itself.
     ///
-    /// There are so many that hardly one comes twice in a batch: codecs get the pattern of a line
-    /// and not a copy of it.
+    /// There are so many lines that a line is hardly ever twice in a batch. Codecs compress the
+    /// pattern of a line, and not copies of it.
     pub(crate) fn lines(self) -> Option<String> {
         const LINES: u64 = 50_000;
         let one = match self {
@@ -42,7 +42,7 @@ impl Values {
     }
 }
 
-/// Xorshift: the same lines on every machine.
+/// A random number generator (Xorshift), with the same numbers on every machine.
 struct Numbers(u64);
 
 impl Numbers {
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_has_the_length_its_load_names() {
+    fn every_line_has_the_length_of_its_load() {
         for values in [Values::Line { bytes: 100 }, Values::Json { bytes: 232 }] {
             let lines = values.lines().unwrap();
             assert!(lines.lines().all(|line| line.len() == values.bytes()), "{values:?}");

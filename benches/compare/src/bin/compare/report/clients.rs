@@ -121,7 +121,7 @@ pub(super) fn details(text: &mut String, measured: &[Measured]) -> std::fmt::Res
                 spread(figure).map_or(f64::NAN, |spread| spread.median)
             };
             let peak = spread(&|round| round.peak_rss_kib as f64 / 1024.0);
-            let told = |figure: f64| {
+            let if_reported = |figure: f64| {
                 if figure > 0.0 { format!("{figure:.0}") } else { NOTHING.to_owned() }
             };
             let gib = |round: &Round| round.wire_bytes as f64 / GIB;
@@ -138,10 +138,10 @@ pub(super) fn details(text: &mut String, measured: &[Measured]) -> std::fmt::Res
                 median(&|round| round.system_s * 1e6 / round.records.max(1) as f64),
                 median(&|round| round.cpu_s() / round.value_bytes.max(1) as f64 * GIB),
                 peak.map_or(f64::NAN, |all| all.most),
-                told(median(&|round| round.requests as f64)),
-                told(median(&|round| round.wire_bytes as f64 / MIB)),
-                told(finite(median(&|round| round.requests as f64 / gib(round)))),
-                told(finite(median(&|round| {
+                if_reported(median(&|round| round.requests as f64)),
+                if_reported(median(&|round| round.wire_bytes as f64 / MIB)),
+                if_reported(finite(median(&|round| round.requests as f64 / gib(round)))),
+                if_reported(finite(median(&|round| {
                     round.request_bytes.unwrap_or(0) as f64 / gib(round)
                 }))),
             )?;
