@@ -36,7 +36,7 @@ table() { # TOPIC
     function kind(symbol) {
       if (symbol ~ /_copy_to_iter|check_object_size|skb_datagram_iter|skb_copy_datagram|virt_addr_valid|check_heap_object|copy_user|rep_movs_alternative/) return 1
       if (symbol ~ /LZ4_|lz4_flex|snap::|ZSTD_|HUF_|FSE_|inflate|zlib_rs|libdeflate|flate2/) return 2
-      # Samples without a symbol are in zstd's assembly, whose Huffman loops have no symbol size.
+      # Samples without a symbol are in the assembly of zstd: its Huffman loops have no symbol size.
       if (symbol ~ /^0x/) return 2
       if (symbol ~ /crc_fast|crc32/) return 3
       if (symbol ~ /floor::|kafka_direct_worker|kafka_direct_core::(batch|header|walk|varint)/) return 4

@@ -288,7 +288,7 @@ async fn a_quota_that_blocks_every_response_reduces_the_request_size_until_data_
 }
 
 #[tokio::test]
-async fn a_reader_dropped_under_a_throttle_is_not_requested_after_it() {
+async fn a_range_dropped_under_a_throttle_is_not_requested_after_it() {
     let broker = broker(1, 30, 3).await;
     let cluster = connect(&broker).await;
     let rdd = whole(&cluster).await;

@@ -13,8 +13,8 @@ use passages::{Passage, comments, paragraphs};
 
 /// Banned phrases, each with its replacement.
 ///
-/// A word that ends in `*` matches every word with that beginning. Each rule applies to all
-/// comments, and to all documents except those of [`HISTORY`].
+/// A word that ends in `*` matches every word with that beginning, and `*` alone matches any word.
+/// Each rule applies to all comments, and to all documents except those of [`HISTORY`].
 const BANNED: &[(&str, &str)] = &[
     ("let go of", "release"),
     ("lets go of", "releases"),
@@ -35,13 +35,30 @@ const BANNED: &[(&str, &str)] = &[
     ("excus*", "extend_deadline, or does not count towards the timeout"),
     ("is no size", "invalid size"),
     ("bearable", "allowed"),
-    ("believ*", "trust"),
+    ("believe*", "trust"),
+    ("believing", "trusting"),
     ("vanish*", "is missing"),
     ("is told", "is reported"),
     ("are told", "are reported"),
     ("told apart", "distinguished"),
     ("jump*", "skip"),
     ("mend*", "repair"),
+    ("lets * go", "releases"),
+    ("stand in", "are in"),
+    ("tells apart", "distinguishes"),
+    ("tells * apart", "distinguishes"),
+    ("answer*", "response"),
+    ("patience", "retry timeout"),
+    ("streak*", "fault counters"),
+    ("namesake*", "a topic of the same name"),
+    ("rooms", "crates"),
+    ("cope*", "handle"),
+    ("see to", "ensure"),
+    ("sees to", "ensures"),
+    ("seen to", "ensured"),
+    ("wherever", "where"),
+    ("whoever", "the caller, or who it is"),
+    ("hungry", "waits for input"),
 ];
 
 /// Documents about the past, which keep the words of their time.

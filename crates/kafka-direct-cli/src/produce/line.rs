@@ -233,7 +233,7 @@ mod tests {
                 "`h` occurs twice",
             ),
             (r#"{"key":"k"}"#, "`value` is missing"),
-            (r#"{"key":"k","valeu":"v"}"#, "unknown field `valeu`"),
+            (r#"{"key":"k","payload":"v"}"#, "unknown field `payload`"),
         ] {
             let error = JSON.parse(text.as_bytes().to_vec(), 7).unwrap_err();
             assert_eq!(error.code(), 2);

@@ -73,9 +73,9 @@ async fn many_lines_arrive_whole_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misspelt_value_is_an_error_and_no_tombstone() {
     let broker = broker("t", 1).await;
-    let input = b"{\"key\":\"a\",\"value\":null}\n{\"key\":\"b\",\"valeu\":\"v\"}\n";
+    let input = b"{\"key\":\"a\",\"value\":null}\n{\"key\":\"b\",\"payload\":\"v\"}\n";
     let failed = fed(&broker, &["produce", "-t", "t", "--json"], input).await.failed(2);
-    assert!(failed.contains("line 2") && failed.contains("`valeu`"), "{failed}");
+    assert!(failed.contains("line 2") && failed.contains("`payload`"), "{failed}");
     assert!(failed.contains("records were written to t before"), "{failed}");
 }
 
