@@ -1,6 +1,9 @@
 //! `read --output DIR/`: runs the flags as a [`BatchJob`], with progress and a closing line.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
 
 use kafka_direct::IsolationLevel;
 use kafka_direct_sinks::{BatchJob, job};
@@ -69,7 +72,7 @@ fn selected(args: &SelectionArgs) -> Option<BTreeMap<String, String>> {
         ("--topic", (!topics.is_empty()).then(|| topics.join(","))),
         ("--topic-pattern", args.topic_pattern.clone()),
         ("--from", args.from.as_ref().map(ToString::to_string)),
-        ("--after", args.after.as_ref().map(|path| path.display().to_string())),
+        ("--after", args.after.as_deref().map(folder_of)),
         ("--isolation", args.isolation.map(|level| IsolationLevel::from(level).to_string())),
         ("--to", args.to.as_ref().map(ToString::to_string)),
         ("--partitions", args.partitions.as_ref().map(indices)),
@@ -78,6 +81,14 @@ fn selected(args: &SelectionArgs) -> Option<BTreeMap<String, String>> {
     ];
     let given = given.into_iter().filter_map(|(flag, value)| Some((flag.to_owned(), value?)));
     Some(given.collect()).filter(|flags: &BTreeMap<_, _>| !flags.is_empty())
+}
+
+/// The folder of an earlier job, however it was named: `DIR`, `DIR/` or `DIR/receipt.json`.
+fn folder_of(path: &Path) -> String {
+    let is_receipt = path.file_name().is_some_and(|name| name == job::RECEIPT_FILE);
+    let folder = if is_receipt { path.parent().unwrap_or(path) } else { path };
+    let parts = folder.components().filter(|part| *part != Component::CurDir);
+    parts.collect::<PathBuf>().display().to_string()
 }
 
 fn indices(list: &PartitionList) -> String {
