@@ -43,8 +43,12 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
     check(&args, partitions)?;
     let client = client(&connection, &args.topic).await?;
     let mut batches = Batches::new(client, &args.topic, partitions, compression(args.compression));
-    let written = match write_lines(&form, &args, &mut batches).await {
-        Ok(()) => batches.finish().await?,
+    let written = async {
+        write_lines(&form, &args, &mut batches).await?;
+        batches.finish().await
+    };
+    let written = match written.await {
+        Ok(written) => written,
         Err(failure) => {
             // What was buffered is not sent; what was sent may be confirmed still.
             let written = batches.stop().await;

@@ -68,7 +68,7 @@ fn earlier_end(path: &Path, args: &SelectionArgs) -> Result<BatchEnd, Failure> {
     let end = Receipt::from_json(&text, &path)?.end();
     if end.positions.is_empty() {
         return Err(Failure::usage(format!(
-            "--after {}: the receipt names no partition",
+            "--after {}: the receipt does not say where every partition ended",
             path.display()
         )));
     }

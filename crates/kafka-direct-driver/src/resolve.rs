@@ -58,7 +58,7 @@ impl Bounds {
 /// A resolved start, and whether an end before it is an error.
 struct Start {
     offset: Offset,
-    /// The offset by time before it was clamped to the readable bounds.
+    /// The same offset if it is an explicit bound, before it was clamped to the readable bounds.
     explicit: Option<Offset>,
     /// Whether nothing may be left to read, so that an end before the start is not an error.
     nothing_left: bool,
@@ -87,7 +87,9 @@ pub(crate) fn resolve(
     let resets_before = resets.len();
     let from = start_offset(selection, state, start, bounds, lookups, resets)?;
     let until = end_offset(topic_partition, end, bounds, lookups)?;
-    let withheld = [(Side::Start, from.explicit), (Side::End, until.explicit)];
+    // A start after an explicit end that is readable has nothing to wait for.
+    let start_bound = from.explicit.filter(|_| until.explicit.is_none());
+    let withheld = [(Side::Start, start_bound), (Side::End, until.explicit)];
     let until = until.offset;
     let backwards = || DriverError::Backwards {
         topic_partition: topic_partition.clone(),
@@ -167,8 +169,9 @@ fn start_offset(
                         return Ok(Start { offset, explicit, nothing_left: false });
                     }
                     (None, NoMatch::Latest) => {
-                        let offset = bounds.end;
-                        return Ok(Start { offset, explicit: None, nothing_left: true });
+                        // Open transactions may withhold records that are older than the start.
+                        let (offset, explicit) = (bounds.end, Some(bounds.high));
+                        return Ok(Start { offset, explicit, nothing_left: true });
                     }
                     (None, NoMatch::Error) => {
                         return Err(DriverError::NoRecordSince {
@@ -190,14 +193,15 @@ fn start_offset(
             StartOffset::GroupCommitted { group, fallback } => {
                 // A group that committed an offset after the end has read the range already.
                 if let Some(offset) = lookups.committed(group, topic_partition)? {
-                    return Ok(Start { offset, explicit: None, nothing_left: true });
+                    return Ok(Start { offset, explicit: Some(offset), nothing_left: true });
                 }
                 start = fallback;
                 continue;
             }
         };
     };
-    Ok(Start { offset, explicit: None, nothing_left: false })
+    let is_explicit = matches!(start, StartOffset::At(_) | StartOffset::After { .. });
+    Ok(Start { offset, explicit: Some(offset).filter(|_| is_explicit), nothing_left: false })
 }
 
 /// The reset of a topic that was re-created, if the policy allows it. Nothing of the new topic is

@@ -43,6 +43,11 @@ impl<O> ByPartition<O> {
         self
     }
 
+    /// Removes the entries of partitions for which `keep` returns false.
+    pub fn retain(&mut self, mut keep: impl FnMut(&TopicPartition) -> bool) {
+        self.by_partition.retain(|topic_partition, _| keep(topic_partition));
+    }
+
     pub(crate) fn of(&self, topic_partition: &TopicPartition) -> Option<&O> {
         self.by_partition.get(topic_partition).or(self.default.as_ref())
     }

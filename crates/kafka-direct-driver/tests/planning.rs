@@ -154,6 +154,11 @@ fn an_explicit_end_that_open_transactions_withhold_is_unavailable_under_either_p
         reads(&base().starts(since(7)), &found, &[]);
         fails(&base().starts(since(8)), &found, ErrorKind::Unavailable, &words);
     }
+    for start in [at(101), at(110), StartOffset::After { offset: 105.into(), topic_id: None }] {
+        for base in [Selection::new, resume] {
+            fails(&base().starts(start.clone()), &found, ErrorKind::Unavailable, &words);
+        }
+    }
     // Under `resume` the end of the log stands for an end above it, and that is withheld.
     fails(&resume().ends(until(130)), &found, ErrorKind::Unavailable, &words);
     fails(&Selection::new().ends(until(130)), &found, ErrorKind::OffsetLost, &["end offset 130"]);
@@ -206,7 +211,11 @@ fn a_start_after_every_timestamp_follows_its_policy() {
     let none = timestamps(&[(7, None)]);
     fails(&Selection::new().starts(since(7)), &none, ErrorKind::Invalid, &["t-0", "7 ms"]);
     let latest = StartOffset::Timestamp { millis: 7, no_match: NoMatch::Latest };
-    reads(&Selection::new().starts(latest.clone()), &none, &[]);
+    // A later batch would read withheld records that are older than the start.
+    let withheld = Selection::new().starts(latest.clone());
+    fails(&withheld, &none, ErrorKind::Unavailable, &["[100, 120)"]);
+    let uncommitted = Selection::new().isolation(IsolationLevel::ReadUncommitted);
+    reads(&uncommitted.starts(latest.clone()), &none, &[]);
     reads(&Selection::new().starts(latest).ends(until(30)), &none, &[]);
     let kafkas_none = timestamps(&[(7, Some(-1))]);
     fails(&Selection::new().starts(since(7)), &kafkas_none, ErrorKind::Invalid, &["7 ms"]);
@@ -231,12 +240,15 @@ fn a_committed_offset_outside_the_log_follows_the_policy() {
     let fail = Selection::new().starts(group(at(20)));
     let words = ["t-0", "start offset 3", "[10, 100)"];
     fails(&fail, &committed(Some(3)), ErrorKind::OffsetLost, &words);
-    fails(&fail, &committed(Some(101)), ErrorKind::OffsetLost, &["start offset 101"]);
+    fails(&fail, &committed(Some(101)), ErrorKind::Unavailable, &["the start is offset 101"]);
+    fails(&fail, &committed(Some(121)), ErrorKind::OffsetLost, &["start offset 121"]);
     let resume = resume().starts(group(at(20)));
     let plan = run(&resume, &committed(Some(3))).unwrap();
     assert_eq!((ranges(&plan), resets(&plan)), (vec![(10, 100)], vec![(3, 10)]));
-    let plan = run(&resume, &committed(Some(130))).unwrap();
-    assert_eq!((ranges(&plan), resets(&plan)), (vec![], vec![(100, 130)]));
+    fails(&resume, &committed(Some(130)), ErrorKind::Unavailable, &["[100, 120)"]);
+    let uncommitted = resume.isolation(IsolationLevel::ReadUncommitted);
+    let plan = run(&uncommitted, &committed(Some(130))).unwrap();
+    assert_eq!((ranges(&plan), resets(&plan)), (vec![], vec![(120, 130)]));
 }
 
 #[test]
@@ -246,7 +258,7 @@ fn the_error_about_an_offset_outside_the_log_names_partition_and_bounds() {
     let both = ["last stable offset 100", "high watermark 120", "[10, 100)", "t-0"];
     for selection in [
         Selection::new().starts(at(9)),
-        Selection::new().starts(at(101)),
+        Selection::new().starts(at(121)),
         Selection::new().ends(until(9)),
     ] {
         fails(&selection, &none, lost, &both);
@@ -264,12 +276,10 @@ fn the_error_about_an_offset_outside_the_log_names_partition_and_bounds() {
 #[test]
 fn resume_clamps_and_records_what_is_missing() {
     type Spans = &'static [(i64, i64)];
-    let cases: [(StartOffset, EndOffset, Spans, Spans); 6] = [
+    let cases: [(StartOffset, EndOffset, Spans, Spans); 4] = [
         (at(5), until(50), &[(10, 50)], &[(5, 10)]),
         (at(5), until(8), &[], &[(5, 8)]),
         (at(5), until(5), &[], &[(5, 10)]),
-        (at(110), EndOffset::Latest, &[], &[(100, 110)]),
-        (at(110), EndOffset::FromEnd(20), &[], &[(100, 110)]),
         (StartOffset::Earliest, until(3), &[], &[(3, 10)]),
     ];
     for (start, end, expected, missing) in cases {
@@ -283,9 +293,10 @@ fn resume_clamps_and_records_what_is_missing() {
         }
     }
     let uncommitted = || resume().isolation(IsolationLevel::ReadUncommitted);
-    let cases: [(StartOffset, EndOffset, Spans, Spans); 3] = [
+    let cases: [(StartOffset, EndOffset, Spans, Spans); 4] = [
         (at(50), until(130), &[(50, 120)], &[(120, 130)]),
         (at(125), until(130), &[], &[(125, 130)]),
+        (at(130), EndOffset::Latest, &[], &[(120, 130)]),
         (at(0), until(i64::MAX), &[(10, 120)], &[(0, 10), (120, i64::MAX)]),
     ];
     for (start, end, expected, missing) in cases {

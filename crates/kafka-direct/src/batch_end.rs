@@ -35,7 +35,8 @@ pub struct BatchEnd {
     pub cluster: Option<String>,
     /// The isolation level of the batch.
     pub isolation: IsolationLevel,
-    /// Every partition the batch looked at, also those without a record to read.
+    /// Every partition the batch looked at, also those without a record to read. Empty if the plan, of
+    /// an older build, does not say where all of them end: then no batch can continue here.
     pub positions: Vec<EndPosition>,
 }
 
@@ -58,15 +59,23 @@ impl BatchEnd {
                 ended_early.insert(tp);
             }
         }
+        let ids: BTreeMap<&TopicPartition, TopicId> = plan
+            .ranges()
+            .iter()
+            .filter_map(|planned| Some((planned.topic_partition(), planned.topic_id()?)))
+            .collect();
         let position = |partition: &PlannedPartition| {
             let tp = &partition.topic_partition;
             let offset = reached.get(tp).copied().or(partition.until)?;
-            Some(EndPosition { topic_partition: tp.clone(), topic_id: partition.topic_id, offset })
+            let topic_id = partition.topic_id.or_else(|| ids.get(tp).copied());
+            Some(EndPosition { topic_partition: tp.clone(), topic_id, offset })
         };
+        // All or none: a partition that is left out would be read again from its start.
+        let positions: Option<Vec<_>> = plan.partitions().iter().map(position).collect();
         Self {
             cluster: plan.cluster().map(str::to_owned),
             isolation: plan.isolation(),
-            positions: plan.partitions().iter().filter_map(position).collect(),
+            positions: positions.unwrap_or_default(),
         }
     }
 
@@ -124,6 +133,17 @@ mod tests {
         assert_eq!(end.topics().collect::<Vec<_>>(), ["t"]);
         assert!(end.positions.iter().all(|position| position.topic_id.is_some()));
         end.positions.iter().map(|position| position.offset.get()).collect()
+    }
+
+    #[test]
+    fn a_plan_that_does_not_say_where_a_partition_ends_gives_no_positions() {
+        let watermarks = Watermarks { log_start: 0.into(), last_stable: 9.into(), high: 9.into() };
+        let looked_at = [Some(9.into()), None].into_iter().zip(0..).map(|(until, index)| {
+            let topic_partition = TopicPartition::new("t", index);
+            PlannedPartition { topic_partition, watermarks, topic_id: None, until }
+        });
+        let plan = BatchPlan::new(None, ISOLATION, vec![], looked_at.collect(), vec![]).unwrap();
+        assert!(BatchEnd::new(&plan, []).positions.is_empty());
     }
 
     #[test]

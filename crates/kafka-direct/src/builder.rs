@@ -1,4 +1,4 @@
-//! `KafkaRddBuilder`: asks the cluster what the driver must know, then plans.
+//! `KafkaRddBuilder`: selects what is read, and how.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,36 +6,23 @@ use std::{
     time::Duration,
 };
 
-use arrow_array::{Array as _, TimestampMillisecondArray};
-use kafka_direct_core::{
-    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, PlannedRange, TopicId, TopicPartition,
-};
-use kafka_direct_driver::{
-    DriverError, Ends, Lookup, Lookups, PartitionState, Selection, StartOffset, Starts,
-    lookups_needed, plan, plan_ranges,
-};
-use kafka_direct_wire::{Cluster, LogBounds, TopicMetadata};
-use kafka_direct_worker::{Column, Columns, DecodeOptions};
-use regex_lite::Regex;
+use kafka_direct_core::{BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange};
+use kafka_direct_driver::{Ends, Selection, StartOffset, Starts};
+use kafka_direct_wire::Cluster;
+use kafka_direct_worker::{Columns, DecodeOptions};
 use tokio::time::Instant;
 
 use crate::{
-    BatchEnd, EndPosition, Error, KafkaRdd, ReadOptions, RunEvent,
-    event::Observer,
-    plan_check::{Leaders, check_plan, leaders},
-    rdd::Settings,
-    read_range,
+    BatchEnd, EndPosition, Error, KafkaRdd, ReadOptions, RunEvent, event::Observer,
+    plan_check::check_plan, rdd::Settings,
 };
 
 /// Default number of attempts that a closure or a sink has at a range.
 const DEFAULT_ATTEMPTS: u32 = 3;
 
-/// How often the ends of logs are asked for while open transactions are waited for.
-const TRANSACTION_POLL: Duration = Duration::from_millis(250);
-
 /// Which topics to read.
 #[derive(Debug, Clone)]
-enum Topics {
+pub(crate) enum Topics {
     Named(Vec<String>),
     Pattern(String),
     Ranges(Vec<OffsetRange>),
@@ -48,17 +35,17 @@ enum Topics {
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct KafkaRddBuilder {
-    cluster: Cluster,
-    topics: Topics,
-    selection: Selection,
-    decode: DecodeOptions,
-    concurrency: Option<NonZeroUsize>,
-    attempts: u32,
-    deadline: Option<Duration>,
-    wait_for_transactions: Duration,
-    /// The cluster of the batch after which this one starts.
-    expected_cluster: Option<String>,
-    observer: Observer,
+    pub(crate) cluster: Cluster,
+    pub(crate) topics: Topics,
+    pub(crate) selection: Selection,
+    pub(crate) decode: DecodeOptions,
+    pub(crate) concurrency: Option<NonZeroUsize>,
+    pub(crate) attempts: u32,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) wait_for_transactions: Duration,
+    /// The end of the batch after which this one starts.
+    pub(crate) earlier: Option<BatchEnd>,
+    pub(crate) observer: Observer,
 }
 
 impl KafkaRddBuilder {
@@ -72,7 +59,7 @@ impl KafkaRddBuilder {
             attempts: DEFAULT_ATTEMPTS,
             deadline: None,
             wait_for_transactions: Duration::ZERO,
-            expected_cluster: None,
+            earlier: None,
             observer: Observer::default(),
         }
     }
@@ -128,7 +115,7 @@ impl KafkaRddBuilder {
             (position.topic_partition.clone(), StartOffset::After { offset, topic_id })
         };
         let starts = Starts::per_partition(end.positions.iter().map(start));
-        self.expected_cluster.clone_from(&end.cluster);
+        self.earlier = Some(end.clone());
         if matches!(&self.topics, Topics::Named(names) if names.is_empty()) {
             self.topics = Topics::Named(end.topics().map(str::to_owned).collect());
         }
@@ -299,188 +286,8 @@ impl KafkaRddBuilder {
             observer: self.observer.clone(),
         }
     }
-
-    /// Plans again while open transactions withhold an explicit bound, for as long as allowed.
-    async fn plan_when_settled(&self) -> Result<(BatchPlan, Leaders), Error> {
-        let began = Instant::now();
-        loop {
-            let withheld = match self.plan().await {
-                Err(Error::Driver(withheld @ DriverError::Withheld { .. })) => withheld,
-                other => return other,
-            };
-            let left = self.wait_for_transactions.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                let oldest_millis = self.oldest_withheld(&withheld).await;
-                return Err(Error::Withheld { withheld, oldest_millis });
-            }
-            tracing::info!(reason = %withheld, "waiting for open transactions");
-            tokio::time::sleep(left.min(TRANSACTION_POLL)).await;
-        }
-    }
-
-    /// The timestamp of the first record that open transactions withhold, as far as it can be read:
-    /// since when the oldest of them has been open.
-    async fn oldest_withheld(&self, withheld: &DriverError) -> Option<i64> {
-        let DriverError::Withheld { topic_partition, watermarks, .. } = withheld else {
-            return None;
-        };
-        let from = watermarks.end(IsolationLevel::ReadCommitted);
-        let range = OffsetRange::new(topic_partition.clone(), from, watermarks.high).ok()?;
-        let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
-        let decode = DecodeOptions::default()
-            .with_columns(Columns::none().with(Column::Timestamp))
-            .with_max_rows(1);
-        let options = ReadOptions::new().with_decode(decode);
-        let batch = read_range(&self.cluster, planned, &options).try_next().await.ok()??;
-        let times = batch.column_by_name(Column::Timestamp.as_str())?;
-        let times: &TimestampMillisecondArray = times.as_any().downcast_ref()?;
-        (times.is_valid(0)).then(|| times.value(0))
-    }
-
-    async fn plan(&self) -> Result<(BatchPlan, Leaders), Error> {
-        if let (Some(expected), Some(here)) = (&self.expected_cluster, self.cluster.id())
-            && *expected != here
-        {
-            return Err(Error::ForeignBatch { expected: expected.clone(), here });
-        }
-        let topics = self.find_topics().await?;
-        let leaders = leaders(&topics);
-        let selected = self.selected(&topics);
-        let bounds = self.cluster.log_bounds(&selected.keys().cloned().collect::<Vec<_>>()).await?;
-        let states: Vec<PartitionState> = selected
-            .into_iter()
-            .filter_map(|(topic_partition, topic_id)| {
-                // The epoch of this response, not of the older metadata: a leader elected in between
-                // may have appended the planned records.
-                let LogBounds { watermarks, leader_epoch, .. } = *bounds.get(&topic_partition)?;
-                Some(PartitionState { topic_partition, topic_id, leader_epoch, watermarks })
-            })
-            .collect();
-        let cluster_id = self.cluster.id();
-        if let Topics::Ranges(ranges) = &self.topics {
-            let plan = plan_ranges(ranges.clone(), &self.selection, cluster_id, states)?;
-            return Ok((plan, leaders));
-        }
-        let lookups = self.response(lookups_needed(&self.selection, &states)?).await?;
-        Ok((plan(&self.selection, cluster_id, states, &lookups)?, leaders))
-    }
-
-    async fn find_topics(&self) -> Result<Vec<TopicMetadata>, Error> {
-        match &self.topics {
-            Topics::Named(names) if names.is_empty() => Err(Error::Setting {
-                setting: "topics",
-                reason: "none is selected; name a topic or give a pattern".to_owned(),
-            }),
-            Topics::Named(names) => Ok(self.cluster.topics(names).await?),
-            Topics::Pattern(pattern) => {
-                let whole = whole_name(pattern).map_err(|error| Error::Setting {
-                    setting: "topic pattern",
-                    reason: format!("`{pattern}` is no regular expression: {error}"),
-                })?;
-                let mut topics = self.cluster.all_topics().await?;
-                topics.retain(|topic| !topic.is_internal && whole.is_match(&topic.name));
-                if topics.is_empty() {
-                    return Err(Error::Setting {
-                        setting: "topic pattern",
-                        reason: format!("no topic's whole name matches `{pattern}`"),
-                    });
-                }
-                Ok(topics)
-            }
-            Topics::Ranges(ranges) => {
-                let names: BTreeSet<String> =
-                    ranges.iter().map(|range| range.topic_partition().topic().to_owned()).collect();
-                Ok(self.cluster.topics(&names.into_iter().collect::<Vec<_>>()).await?)
-            }
-        }
-    }
-
-    /// The partitions whose watermarks are needed: those of explicit ranges, or those with a selected
-    /// index. The driver reports selected partitions that do not exist.
-    fn selected(&self, topics: &[TopicMetadata]) -> BTreeMap<TopicPartition, Option<TopicId>> {
-        let explicit: Option<BTreeSet<&TopicPartition>> = match &self.topics {
-            Topics::Ranges(ranges) => {
-                Some(ranges.iter().map(OffsetRange::topic_partition).collect())
-            }
-            Topics::Named(_) | Topics::Pattern(_) => None,
-        };
-        let indices = self.selection.partitions.as_ref();
-        let all = topics.iter().flat_map(|topic| {
-            topic.partitions.iter().map(move |partition| {
-                let tp = TopicPartition::new(std::sync::Arc::clone(&topic.name), partition.index);
-                (tp, topic.id)
-            })
-        });
-        all.filter(|(tp, _)| match &explicit {
-            Some(explicit) => explicit.contains(tp),
-            None => indices.is_none_or(|indices| indices.contains(&tp.partition())),
-        })
-        .collect()
-    }
-
-    /// Sends the driver's lookups: one batched request per leader and timestamp, one per group.
-    async fn response(&self, questions: BTreeSet<Lookup>) -> Result<Lookups, Error> {
-        let mut by_time: BTreeMap<i64, BTreeMap<TopicPartition, i64>> = BTreeMap::new();
-        let mut by_group: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
-        for question in questions {
-            match question {
-                Lookup::Timestamp { topic_partition, millis } => {
-                    by_time.entry(millis).or_default().insert(topic_partition, millis);
-                }
-                Lookup::Committed { group, topic_partition } => {
-                    by_group.entry(group).or_default().push(topic_partition);
-                }
-            }
-        }
-        let mut lookups = Lookups::new();
-        for (millis, partitions) in by_time {
-            // Under read_committed ListOffsets by time stops at the last stable offset, so that "none"
-            // may only mean "not yet". The driver compares the offset with both ends of the log.
-            let isolation = IsolationLevel::ReadUncommitted;
-            for (tp, offset) in self.cluster.offsets_for_times(&partitions, isolation).await? {
-                lookups.insert_timestamp(tp, millis, offset);
-            }
-        }
-        for (group, partitions) in by_group {
-            for (tp, offset) in self.cluster.committed_offsets(&group, &partitions).await? {
-                lookups.insert_committed(group.clone(), tp, offset);
-            }
-        }
-        Ok(lookups)
-    }
 }
 
 fn joined<T: ToString>(all: impl IntoIterator<Item = T>, separator: &str) -> String {
     all.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(separator)
-}
-
-/// A regular expression that matches a whole name. The pattern must be valid alone: inside a group
-/// `a)|(b` would be too, with another meaning.
-fn whole_name(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    Regex::new(pattern)?;
-    // With the flag `x` the pattern may end in a comment, which only a line break ends.
-    Regex::new(&format!("^(?:{pattern})$")).or_else(|_| Regex::new(&format!("^(?:{pattern}\n)$")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_valid_alone_and_matches_whole_names_only() {
-        for broken in ["a)|(b.*", "(", "a)(b", ")"] {
-            assert!(whole_name(broken).is_err(), "{broken}");
-        }
-        for (pattern, name, expected) in [
-            ("a|ab", "ab", true),
-            ("a|b", "ab", false),
-            ("orders-.*", "orders-eu", true),
-            ("orders-.*", "old-orders-eu", false),
-            ("(?x) orders - .* # all of them", "orders-eu", true),
-            ("(?x) orders # all of them", "orders-eu", false),
-            ("(?i)ORDERS", "orders", true),
-        ] {
-            assert_eq!(whole_name(pattern).unwrap().is_match(name), expected, "{pattern} {name}");
-        }
-    }
 }

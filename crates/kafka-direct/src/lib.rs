@@ -34,7 +34,8 @@
 //!
 //! # Map
 //!
-//! - `builder.rs`: `KafkaRddBuilder` asks what the driver must know, then plans
+//! - `builder.rs`: `KafkaRddBuilder` selects what is read
+//! - `planning.rs`: asks the cluster what the driver must know, then plans
 //! - `plan_check.rs`: whether a plan belongs to the cluster and the topics it is read from
 //! - `rdd.rs`: `KafkaRdd`, a plan bound to a cluster, and the ways to read it
 //! - `batches.rs`: `read_range` and `Batches`, one range as a stream of Arrow batches
@@ -54,6 +55,7 @@ pub mod decode;
 mod error;
 mod event;
 mod plan_check;
+mod planning;
 mod rdd;
 mod runner;
 mod sink;

@@ -189,7 +189,7 @@ impl Batches {
     }
 
     /// Sends all buffered records, waits for all batches and returns the number of written records.
-    pub(crate) async fn finish(mut self) -> Result<usize, Failure> {
+    pub(crate) async fn finish(&mut self) -> Result<usize, Failure> {
         self.send_all().await?;
         let partitions: Vec<i32> = self.partitions.keys().copied().collect();
         for partition in partitions {

@@ -1,11 +1,14 @@
 //! Converts a line of input to a record.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use rskafka::record::Record;
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::{cli::ProduceArgs, exit::Failure};
 
@@ -63,7 +66,31 @@ fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>
 )]
 enum JsonHeaders {
     List(Vec<JsonHeader>),
-    Object(BTreeMap<String, Option<String>>),
+    Object(JsonPairs),
+}
+
+/// The members of an object in order, repeated names included.
+#[derive(Debug)]
+struct JsonPairs(Vec<(String, Option<String>)>);
+
+impl<'de> Deserialize<'de> for JsonPairs {
+    fn deserialize<D: Deserializer<'de>>(object: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = JsonPairs;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<JsonPairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = members.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(JsonPairs(pairs))
+            }
+        }
+        object.deserialize_map(Members)
+    }
 }
 
 impl Default for JsonHeaders {
@@ -130,7 +157,7 @@ fn json(text: &[u8], ignore_unknown: bool) -> Result<Line, String> {
     }
     let list = match line.headers {
         JsonHeaders::List(list) => list,
-        JsonHeaders::Object(object) => object
+        JsonHeaders::Object(JsonPairs(pairs)) => pairs
             .into_iter()
             .map(|(key, value)| JsonHeader { key, value, value_base64: None })
             .collect(),
@@ -228,6 +255,7 @@ mod tests {
             (r#"{"value":"","headers":[{"key":"h","value":null}]}"#, "`h` has a null value"),
             (r#"{"value":"","headers":{"h":null}}"#, "`h` has a null value"),
             (r#"{"value":"","headers":7}"#, "headers must be"),
+            (r#"{"value":"","headers":{"h":"1","h":"2"}}"#, "`h` occurs twice"),
             (
                 r#"{"value":"","headers":[{"key":"h","value":""},{"key":"h","value":""}]}"#,
                 "`h` occurs twice",

@@ -10,8 +10,9 @@ use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 
 use crate::size;
 
-/// Numbers from 1970-01-02 to 1973 in milliseconds, which are 1973 to 5138 in seconds.
-const AMBIGUOUS: std::ops::Range<i64> = 100_000_000..100_000_000_000;
+/// Numbers that are a time of 1970 to 1973 in milliseconds, and one after April 1970 in seconds or a
+/// date without dashes.
+const AMBIGUOUS: std::ops::Range<i64> = 10_000_000..100_000_000_000;
 
 /// A time as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +46,29 @@ impl Time {
             });
         }
         let time = DateTime::parse_from_rfc3339(rest).map(|time| time.to_utc()).ok();
-        let midnight = || Some(rest.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
+        let is_date = |text: &str| {
+            let digit_or_dash = |(at, byte): (usize, u8)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            };
+            text.len() == 10 && text.bytes().enumerate().all(digit_or_dash)
+        };
+        let starts_as_date = rest.get(..10).is_some_and(is_date);
+        let midnight = || {
+            Some(
+                Some(rest)
+                    .filter(|rest| is_date(rest))?
+                    .parse::<NaiveDate>()
+                    .ok()?
+                    .and_hms_opt(0, 0, 0)?
+                    .and_utc(),
+            )
+        };
         match time.or_else(midnight) {
             Some(time) => Some(at(text, time)),
+            None if starts_as_date && rest.get(10..11) == Some("T") => Some(Err(format!(
+                "invalid time `{text}`; end it with Z or an offset, as in 2025-01-01T00:00:00Z"
+            ))),
             None if has_at => Some(Err(format!(
                 "invalid time `{text}`; write @2025-01-01T00:00:00Z, @2025-01-01, @1735689600000 (milliseconds) or @-1h"
             ))),
@@ -150,7 +171,7 @@ mod tests {
         for word in ["1970-01-21T18:53:20Z", "2026-11-30T01:02:15Z", "@1796000535000"] {
             assert!(error.contains(word), "{word} in {error}");
         }
-        for text in ["@0", "@99999999", "@100000000000"] {
+        for text in ["@0", "@9999999", "@100000000000"] {
             assert!(parsed(text).is_ok(), "{text}");
         }
         let same = Time::At(1_796_000_535).to_string();
@@ -172,7 +193,13 @@ mod tests {
 
     #[test]
     fn other_text_is_no_time() {
-        for text in ["earliest", "1500", "-1500", "-1h", "0:5", "2025", "orders:0:1"] {
+        for text in ["2025-01-01T10:00:00", "@2025-01-01T10", "@20250101", "@2025 - 01 - 01"] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+        assert!(parsed("2025-01-01T10:00:00").unwrap_err().contains("end it with Z"));
+        for text in
+            ["earliest", "1500", "-1500", "-1h", "0:5", "2025", "orders:0:1", "2025 - 01 - 01"]
+        {
             assert_eq!(Time::parse(text), None, "{text}");
         }
     }

@@ -31,7 +31,7 @@ async fn starts_and_ends_select_what_the_help_describes() {
         (&["-o", "beginning", "--to", "end"], both(0..20)),
         (&["--from", "@1004", "--to", "@1006"], both(4..6)),
         (&["--from", "@1970-01-01T00:00:01.018Z"], both(18..20)),
-        (&["--from", "@1019", "--to", "@99999999"], both(19..20)),
+        (&["--from", "@1019", "--to", "@9999999"], both(19..20)),
         (&["-p", "1", "--from", "18"], values(1, 18..20)),
         (&["--from", "0:18,1:-1"], sorted(&[values(0, 18..20), values(1, 19..20)])),
         (&["--from", "0:18,*:latest"], values(0, 18..20)),

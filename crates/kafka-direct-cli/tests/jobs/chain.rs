@@ -79,6 +79,21 @@ async fn a_topic_that_was_re_created_follows_the_data_loss_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_gone_or_left_out_follow_the_data_loss_policy() {
+    let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
+    let root = root.path();
+    broker.create_topic("refunds", 1).unwrap();
+    broker.append("refunds", 0, [Record::new("a")]).unwrap();
+    code(&broker, root, &["-t", "orders,refunds", "--output", "one/"], 0).await;
+    append(&broker, 0, 10..12);
+    let two = ["--after", "one/", "-t", "orders", "--output", "two/"];
+    let said = code(&broker, root, &two, 2).await;
+    assert!(said.contains("the earlier batch had refunds-0"), "{said}");
+    code(&broker, root, &[&two[..], &["--on-data-loss", "resume"]].concat(), 0).await;
+    assert_eq!(records(root, "two"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn offsets_that_the_plan_skipped_are_in_the_receipt() {
     let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
     let root = root.path();
