@@ -73,6 +73,8 @@ fn base_of(
 ///
 /// Batches before the first fault are delivered. The next request then gets the fault again. If two
 /// batches overlap, neither is delivered. Batches at or after the range's end are cut off.
+///
+/// Keeps INV-6: the position is base offset + last offset delta + 1 of the last delivered batch.
 pub(super) fn accept(
     cursor: &PartitionCursor,
     position: Offset,

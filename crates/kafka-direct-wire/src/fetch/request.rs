@@ -54,7 +54,7 @@ impl FetchSelection {
     /// Selects up to `max_partitions` of the cursors that have room.
     ///
     /// - The cursor that was served longest ago comes first.
-    /// - All have the isolation level of that cursor.
+    /// - All have the isolation level of that cursor. Keeps INV-7: a range is read under one level.
     /// - Each partition is listed once.
     /// - A cursor of priority [`Alone`](FetchPriority::Alone) is selected alone.
     /// - Otherwise the first cursor of priority [`First`](FetchPriority::First) moves to the front.
