@@ -43,7 +43,7 @@ async fn selection(broker: &Broker) -> KafkaRddBuilder {
 /// The one file that a job in `format` writes.
 async fn written(root: &Path, format: Format, columns: Columns) -> PathBuf {
     let broker = filled().await;
-    let folder = root.join(format.name());
+    let folder = root.join(format.extension());
     let job = BatchJob::new(&folder, format).columns(columns);
     let done = job.run(selection(&broker).await).await.unwrap();
     assert_eq!(done.receipt.totals.records, 6);

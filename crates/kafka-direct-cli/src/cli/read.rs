@@ -120,7 +120,7 @@ impl Format {
         }
         Err(Failure::usage(format!(
             "--format {} is not in this build; install it with `cargo install kafka-direct-cli --features full`",
-            format.name()
+            format.extension()
         )))
     }
 

@@ -10,7 +10,7 @@ use kafka_direct::{
     arrow::array::{Array as _, BinaryViewArray, RecordBatch},
 };
 
-use kafka_direct_sinks::format::Rows;
+use kafka_direct_sinks::format::{COLUMN_ORDER, Rows};
 
 use crate::exit::Failure;
 
@@ -18,18 +18,6 @@ use crate::exit::Failure;
 const CELL_CHARS: usize = 60;
 /// The text shown for a null.
 const NULL: &str = "∅";
-/// The order of columns, narrow ones first.
-const ORDER: [Column; 8] = [
-    Column::Topic,
-    Column::Partition,
-    Column::Offset,
-    Column::Timestamp,
-    Column::TimestampType,
-    Column::Key,
-    Column::Value,
-    Column::Headers,
-];
-
 /// A table under construction.
 #[derive(Debug)]
 pub(crate) struct TableText {
@@ -41,7 +29,7 @@ impl TableText {
     /// An empty table with these columns.
     pub(crate) fn new(columns: Columns) -> Self {
         let columns: Vec<Column> =
-            ORDER.into_iter().filter(|column| columns.contains(*column)).collect();
+            COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column)).collect();
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
         table.set_header(columns.iter().map(|column| column.as_str()));

@@ -8,26 +8,17 @@ use kafka_direct::{
     arrow::array::{Array as _, BinaryViewArray, RecordBatch},
 };
 
-use super::{is_full, jsonl, rows::Rows};
+use super::{
+    is_full, jsonl,
+    rows::{COLUMN_ORDER, Rows},
+};
 use crate::Error;
-
-/// The columns in the order they are written in.
-const ORDER: [Column; 8] = [
-    Column::Topic,
-    Column::Partition,
-    Column::Offset,
-    Column::Timestamp,
-    Column::TimestampType,
-    Column::Key,
-    Column::Value,
-    Column::Headers,
-];
 
 /// Refuses columns that CSV cannot carry: most readers skip an empty line, and a null alone in its
 /// line is one.
 pub(super) fn check(columns: Columns) -> Result<(), Error> {
     let nullable = [Column::Timestamp, Column::Key, Column::Value];
-    let mut chosen = ORDER.into_iter().filter(|column| columns.contains(*column));
+    let mut chosen = COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column));
     match (chosen.next(), chosen.next()) {
         (None, _) => Err(Error::invalid("CSV needs at least one column")),
         (Some(only), None) if nullable.contains(&only) => Err(Error::invalid(format!(
@@ -39,7 +30,7 @@ pub(super) fn check(columns: Columns) -> Result<(), Error> {
 
 /// Appends the header line.
 pub(super) fn header(columns: Columns, out: &mut Vec<u8>) {
-    let names = ORDER.into_iter().filter(|column| columns.contains(*column));
+    let names = COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column));
     for (index, column) in names.enumerate() {
         if index > 0 {
             out.push(b',');

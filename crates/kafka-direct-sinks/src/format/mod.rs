@@ -19,7 +19,7 @@ use kafka_direct::{Column, Columns, arrow::array::RecordBatch};
 
 pub use self::{
     buffers::Buffers,
-    rows::{Headers, Rows, Topics},
+    rows::{COLUMN_ORDER, Headers, Rows, Topics},
 };
 use crate::Error;
 
@@ -53,13 +53,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its name in settings and flags.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.extension()
-    }
-
-    /// The extension of files in this format.
+    /// The extension of files in this format, which is also its name in settings and messages.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
@@ -142,7 +136,7 @@ impl Encoder {
             Format::Arrow | Format::Parquet => {
                 return Err(Error::invalid(format!(
                     "the format {} is not in this build of kafka-direct-sinks: enable its feature",
-                    format.name()
+                    format.extension()
                 )));
             }
         };

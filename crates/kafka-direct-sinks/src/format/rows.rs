@@ -9,6 +9,18 @@ use kafka_direct::arrow::array::{
 
 use crate::Error;
 
+/// The order of columns where people read them: narrow columns first.
+pub const COLUMN_ORDER: [Column; 8] = [
+    Column::Topic,
+    Column::Partition,
+    Column::Offset,
+    Column::Timestamp,
+    Column::TimestampType,
+    Column::Key,
+    Column::Value,
+    Column::Headers,
+];
+
 /// The columns of one batch; those that were not read are `None`.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -174,7 +174,7 @@ impl BatchJob {
     fn settings(&self) -> JobSettings {
         let columns: Vec<&str> = self.columns.iter().map(|column| column.as_str()).collect();
         let output = Words::from([
-            ("--format".to_owned(), self.format.name().to_owned()),
+            ("--format".to_owned(), self.format.extension().to_owned()),
             ("--columns".to_owned(), columns.join(",")),
         ]);
         JobSettings::new(output, self.selection.clone())
