@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::{
     Broker, BrokerError,
     node::{NodeHandle, listen},
-    settings::{AutoCreate, FillOrder, Settings, TailBatches},
+    settings::{AutoCreate, ByteLimits, FillOrder, Settings, TailBatches},
     shared::{Node, Shared},
 };
 
@@ -89,6 +89,12 @@ impl BrokerBuilder {
     /// [`TailBatches::Whole`].
     pub const fn tail_batches(mut self, tail: TailBatches) -> Self {
         self.settings.tail_batches = tail;
+        self
+    }
+
+    /// Sets whether Fetch responses keep the byte limits of requests. Default: [`ByteLimits::Kept`].
+    pub const fn byte_limits(mut self, limits: ByteLimits) -> Self {
+        self.settings.byte_limits = limits;
         self
     }
 

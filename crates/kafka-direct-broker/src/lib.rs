@@ -101,5 +101,5 @@ pub use error::BrokerError;
 pub use faults::{Corruption, Fault, Faults};
 pub use owner_appends::RawOffsets;
 pub use record::Record;
-pub use settings::{AutoCreate, FillOrder, TailBatches};
+pub use settings::{AutoCreate, ByteLimits, FillOrder, TailBatches};
 pub use shared::FetchSeen;

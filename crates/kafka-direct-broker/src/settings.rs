@@ -32,6 +32,16 @@ pub enum FillOrder {
     Reversed,
 }
 
+/// Whether a Fetch response keeps the byte limits of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ByteLimits {
+    /// Only the first batch of the response may exceed them, as in Apache Kafka. The default.
+    #[default]
+    Kept,
+    /// Every partition returns all its records, as brokers with records in remote storage may do.
+    Ignored,
+}
+
 /// The settings chosen with the builder.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -40,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) auto_create: AutoCreate,
     pub(crate) tail_batches: TailBatches,
     pub(crate) fill_order: FillOrder,
+    pub(crate) byte_limits: ByteLimits,
     pub(crate) fetch_session_slots: usize,
     pub(crate) max_frame_bytes: usize,
 }
@@ -52,6 +63,7 @@ impl Default for Settings {
             auto_create: AutoCreate::Off,
             tail_batches: TailBatches::Whole,
             fill_order: FillOrder::Request,
+            byte_limits: ByteLimits::Kept,
             fetch_session_slots: 1000,
             max_frame_bytes: 128 * 1024 * 1024,
         }

@@ -32,6 +32,7 @@ use crate::{
     cli::{BenchArgs, ConnectionArgs},
     connect,
     exit::Failure,
+    list::List,
     output,
     remarks::note_plan,
     selection, signal,
@@ -135,7 +136,8 @@ impl Bench {
 
     async fn create(&self) -> Result<Topic, Failure> {
         let selection = &self.args.selection;
-        let [name] = selection.topics.as_slice() else {
+        let topics = selection.topics();
+        let [name] = topics.as_slice() else {
             return Err(Failure::usage("--generate writes one topic; pass one name with --topic"));
         };
         let partitions = self.args.generate.topic_partitions;
@@ -223,7 +225,7 @@ async fn embedded(
         )));
     }
     if names_nothing {
-        args.selection.topics.push(TOPIC.to_owned());
+        args.selection.topics.push(List::one(TOPIC.to_owned()));
     }
     // With its default cap the broker would trim records before they are read.
     let broker = Broker::builder().partition_cap_bytes(usize::MAX).start().await;

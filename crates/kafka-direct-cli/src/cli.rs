@@ -10,6 +10,8 @@ mod selection;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::list::List;
+
 pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
     connection::ConnectionArgs,
@@ -119,8 +121,8 @@ pub(crate) struct OffsetsArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     /// Topics to show
-    #[arg(short, long = "topic", required = true, value_delimiter = ',', value_name = "T[,T2..]")]
-    pub(crate) topics: Vec<String>,
+    #[arg(short, long = "topic", required = true, value_name = "T[,T2..]")]
+    pub(crate) topics: Vec<List<String>>,
     /// Also show the committed offsets of this consumer group and its lag to the high watermark
     #[arg(short = 'G', long)]
     pub(crate) group: Option<String>,

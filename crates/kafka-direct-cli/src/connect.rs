@@ -3,18 +3,23 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Once,
     time::Duration,
 };
 
 use kafka_direct::{Cluster, ClusterConfig, DecodeOptions, Error};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{cli::ConnectionArgs, exit::Failure, size};
+use crate::{cli::ConnectionArgs, exit::Failure, output, size};
 
 /// Bytes that a response may have besides its records.
 const FRAME_SLACK_BYTES: usize = 1 << 20;
 /// The library's default for the largest response; a smaller limit is never set here.
 const FRAME_DEFAULT_BYTES: usize = 128 << 20;
+/// The library's limit for the largest response.
+const FRAME_LIMIT_BYTES: usize = 1 << 30;
+/// Reports only once that the default config file cannot be read; a run reads it several times.
+static UNREADABLE: Once = Once::new();
 
 /// The config file, with the connection flags by their long names.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,7 +55,7 @@ pub(crate) async fn connect(args: &ConnectionArgs) -> Result<Cluster, Failure> {
 pub(crate) fn brokers_of(args: &ConnectionArgs) -> Result<Vec<String>, Failure> {
     let merged = merged(args)?;
     let brokers = merged.brokers.as_deref().ok_or_else(no_brokers)?;
-    Ok(brokers.split(',').map(|broker| broker.trim().to_owned()).collect())
+    Ok(ClusterConfig::new([brokers]).bootstrap().to_vec())
 }
 
 /// Returns the flags, with missing ones filled in from the config file.
@@ -65,6 +70,15 @@ pub(crate) fn merged(args: &ConnectionArgs) -> Result<ConnectionArgs, Failure> {
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {
+            return Ok(args.clone());
+        }
+        Err(error) if !required => {
+            UNREADABLE.call_once(|| {
+                let path = path.display();
+                output::note(&format!(
+                    "config file {path} cannot be read and is not used: {error}"
+                ));
+            });
             return Ok(args.clone());
         }
         Err(error) => {
@@ -131,7 +145,7 @@ fn config(args: &ConnectionArgs) -> Result<ClusterConfig, Failure> {
         config = config.request_timeout(limit);
     }
     if let Some(limit) = args.retry_timeout {
-        config = config.retry_timeout(limit);
+        config = config.retry_timeout(limit).connect_retry_timeout(limit);
     }
     if let Some(bytes) = args.memory_budget {
         config = config.memory_budget_bytes(bytes);
@@ -149,8 +163,16 @@ fn config(args: &ConnectionArgs) -> Result<ClusterConfig, Failure> {
         config = config.fetch_connections_per_broker(fetch_connections);
     }
     // A response holds at least one whole batch, and at most the largest of these sizes.
-    let sizes = [args.fetch_max_bytes, args.partition_max_bytes, args.max_batch_bytes];
-    let largest = sizes.into_iter().flatten().max().unwrap_or(0);
+    let sizes = [
+        ("--fetch-max-bytes", args.fetch_max_bytes),
+        ("--partition-max-bytes", args.partition_max_bytes),
+        ("--max-batch-bytes", args.max_batch_bytes),
+    ];
+    let too_large = |bytes: usize| bytes > FRAME_LIMIT_BYTES - FRAME_SLACK_BYTES;
+    if let Some((flag, _)) = sizes.iter().find(|(_, bytes)| bytes.is_some_and(too_large)) {
+        return Err(Failure::usage(format!("{flag} must be at most 1023MiB")));
+    }
+    let largest = sizes.into_iter().filter_map(|(_, bytes)| bytes).max().unwrap_or(0);
     if largest > FRAME_DEFAULT_BYTES - FRAME_SLACK_BYTES {
         config = config.max_frame_bytes(largest.saturating_add(FRAME_SLACK_BYTES));
     }

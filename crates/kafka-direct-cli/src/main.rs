@@ -33,15 +33,18 @@
 //! - `remarks.rs`: prints remarks on a plan; `progress.rs`: progress bars; `output.rs`: the only
 //!   file that writes to stdout and stderr
 //! - `logging.rs`: log lines; `exit.rs`: failures and exit codes; `signal.rs`: SIGINT and SIGTERM
-//! - `size.rs`: parses durations and sizes
+//! - `size.rs`: parses durations and sizes; `list.rs`: parses lists
+//! - `deadline.rs`: the time limit of a whole run
 
 mod bench;
 mod broker;
 mod cli;
 mod completions;
 mod connect;
+mod deadline;
 mod demo;
 mod exit;
+mod list;
 mod logging;
 mod offsets;
 mod output;

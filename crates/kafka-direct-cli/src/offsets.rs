@@ -9,6 +9,7 @@ use crate::{
     cli::OffsetsArgs,
     connect,
     exit::Failure,
+    list::List,
     output::{self, Columns},
 };
 
@@ -70,7 +71,7 @@ impl OffsetsLine {
 /// Runs `offsets`.
 pub(crate) async fn run(args: OffsetsArgs) -> Result<(), Failure> {
     let cluster = connect::connect(&args.connection).await?;
-    let topics = cluster.topics(&args.topics).await.map_err(Error::from)?;
+    let topics = cluster.topics(&List::flat(&args.topics)).await.map_err(Error::from)?;
     let partitions = topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|partition| {
             let name = std::sync::Arc::clone(&topic.name);

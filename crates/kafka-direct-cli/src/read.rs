@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     cli::{Format, ReadArgs},
-    connect,
+    deadline::Deadline,
     exit::Failure,
     output,
     remarks::note_resets,
@@ -61,14 +61,15 @@ async fn to_one_output(args: &ReadArgs) -> Result<u64, Failure> {
 
 /// Writes the records to stdout or one file as a stream and returns their number.
 async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
+    let deadline = Deadline::start(args.output.deadline);
     let sink = Arc::new(StreamSink::open(args)?);
     let guard = sink.unfinished();
-    let cluster = connect::connect(&args.connection).await?;
+    let cluster = deadline.connect(&args.connection).await?;
     let mut display = Display::new(args.output.quiet);
     display.without_bars = args.output.output.is_none() && output::stdout_is_terminal();
     display.note_resets = args.output.limit.is_none();
     let shown = display.clone();
-    let rdd = planned(&cluster, args, move |event| shown.show(event)).await?;
+    let rdd = planned(&cluster, args, deadline, move |event| shown.show(event)).await?;
     let read = async {
         sink.start().await?;
         match args.output.limit {

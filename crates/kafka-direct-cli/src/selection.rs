@@ -26,7 +26,7 @@ pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRd
     let builder = KafkaRdd::builder(cluster);
     let mut builder = match &args.topic_pattern {
         Some(pattern) => builder.pattern(pattern),
-        None => builder.topics(args.topics.iter().map(String::as_str)),
+        None => builder.topics(args.topics()),
     };
     if let Some(spec) = &args.from {
         builder = builder.start(starts(spec, args)?);
@@ -142,7 +142,8 @@ fn entries<'a>(
     spec: &'a OffsetSpec,
     args: &SelectionArgs,
 ) -> Result<Vec<(TopicPartition, &'a Word)>, Failure> {
-    let only = match args.topics.as_slice() {
+    let topics = args.topics();
+    let only = match topics.as_slice() {
         [topic] if args.topic_pattern.is_none() => Some(topic.as_str()),
         _ => None,
     };
@@ -159,10 +160,11 @@ fn entries<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::list::List;
 
     fn args(topics: &[&str]) -> SelectionArgs {
         SelectionArgs {
-            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            topics: topics.iter().map(|topic| List::one((*topic).to_owned())).collect(),
             ..SelectionArgs::default()
         }
     }

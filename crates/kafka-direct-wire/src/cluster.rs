@@ -65,14 +65,15 @@ impl Cluster {
     /// Connects through the first bootstrap server that responds, in the given order, and reads the
     /// list of brokers from it.
     ///
-    /// Does not retry.
+    /// Retries for [`ClusterConfig::connect_retry_timeout`], by default not at all.
     ///
     /// # Errors
-    /// - `Invalid` if a setting is invalid; the error names the setting.
+    /// - `Invalid` if a setting is invalid or a port is no Kafka listener of plain TCP; the error names
+    ///   the setting, or what is there.
     /// - `Unavailable` if no server can be reached; the error names each server, the cause and the
     ///   elapsed time.
     /// - `Unauthorized` if the broker refuses this user.
-    /// - `Corrupt` if the port is not a Kafka listener.
+    /// - `Corrupt` if a broker sends an invalid response.
     pub async fn connect(config: ClusterConfig) -> Result<Self, WireError> {
         config.validate()?;
         let runtime = config.get_runtime()?;
@@ -87,13 +88,14 @@ impl Cluster {
             wanted: Mutex::default(),
             preferred: Mutex::default(),
         };
-        match inner.request_metadata(Some(&[])).await {
-            Ok(_) => {}
-            Err(WireError::Unavailable { failures, elapsed, .. }) => {
-                return Err(no_broker_responded("connecting", failures, elapsed));
+        let policy = inner.config.get_connect_retry_policy();
+        let attempt = |_| async { inner.request_metadata(Some(&[])).await.map(drop) };
+        policy.run("connecting", attempt).await.map_err(|error| match error {
+            WireError::Unavailable { operation, tries, failures, elapsed, .. } => {
+                WireError::Unavailable { operation, tries, failures, elapsed, next: NEXT }
             }
-            Err(error) => return Err(error),
-        }
+            other => other,
+        })?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

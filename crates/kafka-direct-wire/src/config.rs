@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     WireError,
-    address::host_and_port,
+    address::{host_and_port, with_port},
     retry::RetryPolicy,
     transport::{TcpTransport, Transport},
 };
@@ -32,6 +32,7 @@ pub struct ClusterConfig {
     request_timeout: Duration,
     retry_timeout: Duration,
     retry_backoff: (Duration, Duration),
+    connect_retry_timeout: Duration,
     max_frame_bytes: usize,
     memory_budget_bytes: usize,
     fetch_max_bytes: usize,
@@ -44,8 +45,8 @@ pub struct ClusterConfig {
 impl ClusterConfig {
     /// Creates a configuration with these `bootstrap` servers and default settings.
     ///
-    /// Each entry is `host:port`, or several separated by commas. Servers are tried in order until
-    /// one responds; it reports the other brokers of the cluster.
+    /// Each entry is `host:port`, or several separated by commas. A host without a port has port 9092.
+    /// Servers are tried in order until one responds; it reports the other brokers of the cluster.
     #[must_use]
     pub fn new<S: Into<String>>(bootstrap: impl IntoIterator<Item = S>) -> Self {
         let bootstrap = bootstrap.into_iter().map(Into::into).collect::<Vec<String>>();
@@ -53,8 +54,9 @@ impl ClusterConfig {
             bootstrap: bootstrap
                 .iter()
                 .flat_map(|servers| servers.split(','))
-                .map(|server| server.trim().to_owned())
+                .map(str::trim)
                 .filter(|server| !server.is_empty())
+                .map(with_port)
                 .collect(),
             client_id: "kafka-direct".to_owned(),
             transport: Arc::new(TcpTransport::default()),
@@ -62,6 +64,7 @@ impl ClusterConfig {
             request_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(60),
             retry_backoff: (Duration::from_millis(100), Duration::from_secs(1)),
+            connect_retry_timeout: Duration::ZERO,
             max_frame_bytes: 128 * MIB,
             memory_budget_bytes: 48 * MIB,
             fetch_max_bytes: 16 * MIB,
@@ -120,6 +123,14 @@ impl ClusterConfig {
     #[must_use]
     pub const fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.retry_backoff = (first, longest);
+        self
+    }
+
+    /// Sets how long [`Cluster::connect`](crate::Cluster::connect) tries the servers again while none
+    /// responds. Default zero, so that a wrong address fails at once.
+    #[must_use]
+    pub const fn connect_retry_timeout(mut self, limit: Duration) -> Self {
+        self.connect_retry_timeout = limit;
         self
     }
 
@@ -195,12 +206,16 @@ impl ClusterConfig {
     }
 }
 
-/// Getters for the rest of the crate.
 impl ClusterConfig {
-    pub(crate) fn bootstrap(&self) -> &[String] {
+    /// The bootstrap servers, each as `host:port`.
+    #[must_use]
+    pub fn bootstrap(&self) -> &[String] {
         &self.bootstrap
     }
+}
 
+/// Getters for the rest of the crate.
+impl ClusterConfig {
     pub(crate) fn get_client_id(&self) -> &str {
         &self.client_id
     }
@@ -220,6 +235,12 @@ impl ClusterConfig {
     pub(crate) const fn get_retry_policy(&self) -> RetryPolicy {
         let (first_backoff, longest_backoff) = self.retry_backoff;
         RetryPolicy { timeout: self.retry_timeout, first_backoff, longest_backoff }
+    }
+
+    pub(crate) const fn get_connect_retry_policy(&self) -> RetryPolicy {
+        let mut policy = self.get_retry_policy();
+        policy.timeout = self.connect_retry_timeout;
+        policy
     }
 
     pub(crate) const fn get_max_frame_bytes(&self) -> usize {
@@ -322,6 +343,7 @@ impl fmt::Debug for ClusterConfig {
             .field("request_timeout", &self.request_timeout)
             .field("retry_timeout", &self.retry_timeout)
             .field("retry_backoff", &self.retry_backoff)
+            .field("connect_retry_timeout", &self.connect_retry_timeout)
             .field("max_frame_bytes", &self.max_frame_bytes)
             .field("memory_budget_bytes", &self.memory_budget_bytes)
             .field("fetch_max_bytes", &self.fetch_max_bytes)
@@ -342,9 +364,9 @@ mod tests {
 
     #[test]
     fn defaults_are_valid_and_lists_are_split() {
-        let config = ClusterConfig::new(["a:1, b:2", "[::1]:3"]);
+        let config = ClusterConfig::new(["a:1, b:2,", "[::1]:3", " c "]);
         config.validate().unwrap();
-        assert_eq!(config.bootstrap(), ["a:1", "b:2", "[::1]:3"]);
+        assert_eq!(config.bootstrap(), ["a:1", "b:2", "[::1]:3", "c:9092"]);
     }
 
     #[test]
@@ -352,7 +374,7 @@ mod tests {
         let ok = || ClusterConfig::new(["h:1"]);
         for (config, setting) in [
             (ClusterConfig::new([] as [&str; 0]), "bootstrap servers"),
-            (ClusterConfig::new(["h"]), "bootstrap servers"),
+            (ClusterConfig::new(["h:"]), "bootstrap servers"),
             (ClusterConfig::new(["h:0"]), "bootstrap servers"),
             (ClusterConfig::new(["::1:9092"]), "bootstrap servers"),
             (ClusterConfig::new([":9092"]), "bootstrap servers"),

@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     ClusterConfig, WireError,
     address::address,
-    code, guard,
+    code, guard, listener,
     response::Response,
     transport::TransportStream,
     versions::{self, BrokerVersions},
@@ -65,29 +65,34 @@ impl Connection {
         port: u16,
     ) -> Result<Self, WireError> {
         let address = address(host, port);
-        let limit = config.get_connect_timeout();
-        let opening = async {
-            let stream = config.get_transport().connect(host, port).await.map_err(|source| {
-                WireError::Connection { address: Arc::clone(&address), action: "connect", source }
-            })?;
-            let mut connection = Self {
-                stream,
-                address: Arc::clone(&address),
-                client_id: StrBytes::from_string(config.get_client_id().to_owned()),
-                versions: BrokerVersions::default(),
-                next_correlation: 0,
-                awaited: None,
-                throttled_until: None,
-                sent_bytes: 0,
-                max_frame_bytes: config.get_max_frame_bytes(),
-                request_timeout: config.get_request_timeout(),
-            };
-            connection.handshake().await?;
-            Ok(connection)
-        };
-        timeout(limit, opening)
+        let (began, limit) = (Instant::now(), config.get_connect_timeout());
+        tracing::debug!(%address, "connecting");
+        let stream = timeout(limit, config.get_transport().connect(host, port))
             .await
-            .unwrap_or_else(|_| Err(WireError::timeout(&address, "connect", limit)))
+            .map_err(|_| WireError::timeout(&address, "connect", limit))?
+            .map_err(|source| WireError::Connection {
+                address: Arc::clone(&address),
+                action: "connect",
+                source,
+            })?;
+        let mut connection = Self {
+            stream,
+            address: Arc::clone(&address),
+            client_id: StrBytes::from_string(config.get_client_id().to_owned()),
+            versions: BrokerVersions::default(),
+            next_correlation: 0,
+            awaited: None,
+            throttled_until: None,
+            sent_bytes: 0,
+            max_frame_bytes: config.get_max_frame_bytes(),
+            request_timeout: config.get_request_timeout(),
+        };
+        let left = limit.saturating_sub(began.elapsed());
+        timeout(left, connection.handshake())
+            .await
+            .unwrap_or_else(|_| Err(silent(&address, limit)))?;
+        tracing::debug!(%address, took = ?began.elapsed(), "connected");
+        Ok(connection)
     }
 
     /// Requests the broker's API versions.
@@ -135,6 +140,9 @@ impl Connection {
     /// Returns the highest version of `api` that both sides support.
     pub(crate) fn version(&self, api: ApiKey) -> Result<i16, WireError> {
         self.versions.agree(api).ok_or_else(|| {
+            if api == ApiKey::Metadata && self.versions.range(api).is_none() {
+                return listener::controller(&self.address);
+            }
             let ours = versions::ours(api);
             WireError::UnsupportedVersion {
                 address: Arc::clone(&self.address),
@@ -185,6 +193,14 @@ impl Connection {
             .await
             .map_err(|source| self.broken(versions::name(api), source))?;
         self.stream.flush().await.map_err(|source| self.broken(versions::name(api), source))?;
+        tracing::trace!(
+            address = %self.address,
+            api = versions::name(api),
+            version,
+            correlation,
+            bytes = frame.len(),
+            "sent"
+        );
         self.sent_bytes = self.sent_bytes.saturating_add(frame.len());
         self.awaited = Some(correlation);
         Ok(correlation)
@@ -196,16 +212,18 @@ impl Connection {
         let mut size = [0; 4];
         let read = self.stream.read_exact(&mut size).await;
         read.map_err(|source| self.broken(action, source))?;
-        let claimed = i32::from_be_bytes(size);
+        let (claimed, first) = (i32::from_be_bytes(size), size);
         let size = usize::try_from(claimed)
             .ok()
             .filter(|size| (CORRELATION_BYTES..=self.max_frame_bytes).contains(size))
-            .ok_or_else(|| {
-                let limit = self.max_frame_bytes;
-                self.invalid(
-                    api,
-                    format!("its size of {claimed} bytes is outside 4 to {limit} bytes"),
-                )
+            .ok_or_else(|| match api {
+                // The first response on a connection.
+                ApiKey::ApiVersions => listener::wrong(&self.address, first),
+                _ => {
+                    let limit = self.max_frame_bytes;
+                    let why = format!("its size of {claimed} bytes is outside 4 to {limit} bytes");
+                    self.invalid(api, why)
+                }
             })?;
         let mut frame = BytesMut::new();
         while frame.len() < size {
@@ -227,9 +245,18 @@ impl Connection {
         version: i16,
         mut frame: Bytes,
     ) -> Result<Bytes, WireError> {
+        tracing::trace!(
+            address = %self.address,
+            api = versions::name(api),
+            bytes = frame.len(),
+            "received"
+        );
         let awaited = self.awaited.take();
         let correlation = frame.try_get_i32().ok();
         if correlation != awaited {
+            if api == ApiKey::ApiVersions {
+                return Err(listener::wrong(&self.address, [0; 4]));
+            }
             return Err(self.invalid(
                 api,
                 format!("its correlation id is {correlation:?} instead of {awaited:?}"),
@@ -344,19 +371,44 @@ impl Connection {
     }
 }
 
+/// The error for a port that accepted a connection and did not answer the first request.
+fn silent(address: &Arc<str>, limit: Duration) -> WireError {
+    let text = format!(
+        "connected, but no response to the first request in {limit:?}; the broker may be overloaded, \
+         or the port is no Kafka listener of plain TCP"
+    );
+    let source = io::Error::new(io::ErrorKind::TimedOut, text);
+    WireError::Connection { address: Arc::clone(address), action: "ApiVersions", source }
+}
+
 /// Adds a hint to the error of a connection that the other side closed on the first request.
 ///
 /// A listener that expects another protocol than plain Kafka does that.
 fn closed(error: WireError) -> WireError {
+    explained(
+        error,
+        "the other side closed the connection on the first request; it may be stopping, or the port \
+         is no Kafka listener of plain TCP",
+    )
+}
+
+/// Adds a hint to the error of a connection that was closed on the first request after the handshake.
+///
+/// Kafka's listeners with SASL answer ApiVersions to everybody and close on every other request.
+pub(crate) fn closed_after_handshake(error: WireError) -> WireError {
+    explained(
+        error,
+        "the other side closed the connection on the first request after ApiVersions; it may be \
+         stopping, or the listener requires SASL, which this client does not speak",
+    )
+}
+
+fn explained(error: WireError, hint: &str) -> WireError {
     match error {
         WireError::Connection { address, action, source }
             if source.kind() == io::ErrorKind::UnexpectedEof =>
         {
-            let source = io::Error::new(
-                source.kind(),
-                "the other side closed the connection on the first request; check that the port is \
-                 a Kafka listener of the expected security protocol",
-            );
+            let source = io::Error::new(source.kind(), hint);
             WireError::Connection { address, action, source }
         }
         other => other,

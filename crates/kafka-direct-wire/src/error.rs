@@ -64,9 +64,7 @@ pub enum WireError {
         source: io::Error,
     },
     /// A broker sent bytes that are not a valid response to the request. The connection was closed.
-    #[error(
-        "{address} sent an invalid {api} response: {reason}; check that the port is a Kafka listener of the expected security protocol"
-    )]
+    #[error("{address} sent an invalid {api} response: {reason}")]
     Protocol {
         /// `host:port` of the broker.
         address: Arc<str>,
@@ -74,6 +72,16 @@ pub enum WireError {
         api: &'static str,
         /// What is wrong with the response.
         reason: Cow<'static, str>,
+    },
+    /// The port is no Kafka listener that this client can use.
+    #[error("{address} is {what}; {next}")]
+    WrongListener {
+        /// `host:port` that was connected to.
+        address: Arc<str>,
+        /// What is there, as far as its response tells.
+        what: &'static str,
+        /// What to do next.
+        next: &'static str,
     },
     /// The broker and this build support no common version of a request.
     #[error(
@@ -172,9 +180,10 @@ impl WireError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Config { .. } | Self::UnsupportedVersion { .. } | Self::UnknownTopic { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::Config { .. }
+            | Self::WrongListener { .. }
+            | Self::UnsupportedVersion { .. }
+            | Self::UnknownTopic { .. } => ErrorKind::Invalid,
             Self::Unavailable { .. } | Self::Connection { .. } | Self::Deadline { .. } => {
                 ErrorKind::Unavailable
             }
@@ -195,6 +204,7 @@ impl WireError {
             | Self::Deadline { .. }
             | Self::Config { .. }
             | Self::Protocol { .. }
+            | Self::WrongListener { .. }
             | Self::UnsupportedVersion { .. }
             | Self::UnknownTopic { .. } => false,
         }
@@ -221,6 +231,7 @@ impl WireError {
         match self {
             Self::Connection { address, .. }
             | Self::Protocol { address, .. }
+            | Self::WrongListener { address, .. }
             | Self::UnsupportedVersion { address, .. }
             | Self::Broker { address, .. } => Some(address),
             Self::Config { .. }
@@ -242,8 +253,15 @@ impl WireError {
     }
 }
 
+/// The failures in order; equal ones in a row are shown once.
 fn list(failures: &[Attempt]) -> String {
-    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let same = |a: &Attempt, b: &Attempt| (&a.address, &a.reason) == (&b.address, &b.reason);
+    let shown = failures.chunk_by(same).filter_map(|group| {
+        let last = group.last()?;
+        let count = group.len();
+        Some(if count > 1 { format!("{last}, {count} times") } else { last.to_string() })
+    });
+    shown.collect::<Vec<_>>().join("; ")
 }
 
 fn times(tries: u32) -> String {

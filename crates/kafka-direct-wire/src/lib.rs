@@ -26,6 +26,7 @@
 //!   reader
 //! - `race.rs`: connects to one of several addresses of a host
 //! - `address.rs`: parses and prints `host:port`
+//! - `listener.rs`: recognises ports that are no Kafka listener of plain TCP
 //! - `versions.rs`: the supported versions of each request
 //! - `guard.rs`: checks each response against its schema before it is decoded
 //! - `response.rs`: the trait of all decoded responses
@@ -65,6 +66,7 @@ mod error;
 mod fetch;
 mod groups;
 mod guard;
+mod listener;
 mod low_water;
 mod metadata;
 mod offsets;

@@ -10,7 +10,10 @@ use kafka_protocol::{messages::ApiKey, protocol::Encodable};
 use parking_lot::Mutex;
 
 use crate::{
-    ClusterConfig, WireError, address::address, connection::Connection, response::Response,
+    ClusterConfig, WireError,
+    address::address,
+    connection::{Connection, closed_after_handshake},
+    response::Response,
     versions,
 };
 
@@ -82,7 +85,7 @@ impl Pool {
             }
         }
         let opened = Connection::open(config, host, port).await?;
-        self.call_on(opened, api, &request).await
+        self.call_on(opened, api, &request).await.map_err(closed_after_handshake)
     }
 
     async fn call_on<Q, A>(

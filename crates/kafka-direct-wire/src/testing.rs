@@ -189,6 +189,16 @@ impl Peer {
         self.0.world.lock().highest.insert(api as i16, highest);
     }
 
+    /// Makes no broker support `api`.
+    pub(crate) fn remove(&self, api: ApiKey) {
+        self.0.world.lock().highest.remove(&(api as i16));
+    }
+
+    /// Makes `address` accept connections again.
+    pub(crate) fn accept(&self, address: &str) {
+        self.0.world.lock().refusing.remove(address);
+    }
+
     /// Makes `address` refuse connections.
     pub(crate) fn refuse(&self, address: &str) {
         self.0.world.lock().refusing.insert(address.to_owned());

@@ -47,6 +47,25 @@ async fn holes_of_compaction_anywhere_are_skipped() {
 }
 
 #[tokio::test]
+async fn a_batch_without_records_may_span_billions_of_offsets() {
+    const SPAN: i64 = i32::MAX as i64;
+    let broker = empty().await;
+    keep(&broker, BatchWriter::new().write(&values(2)).unwrap());
+    let gap = BatchWriter::new().base_offset(2).last_offset_delta(i32::MAX);
+    keep(&broker, gap.write(&[]).unwrap());
+    keep(&broker, BatchWriter::new().base_offset(2 + SPAN + 1).write(&values(1)).unwrap());
+    let cluster = connect(&broker).await;
+    let rdd = whole(&cluster).await;
+    assert_eq!(offsets(&rdd).await.unwrap(), [0, 1, SPAN + 3]);
+    assert_eq!((rdd.count().await.unwrap(), rdd.span()), (3, SPAN + 4));
+    // Ranges inside the gap have no records, and end.
+    let tp = kafka_direct::TopicPartition::new("t", 0);
+    let inside = kafka_direct::OffsetRange::new(tp, 1_000_000, 2_000_000_000).unwrap();
+    let inside = KafkaRdd::builder(&cluster).ranges([inside]).build().await.unwrap();
+    assert_eq!(inside.count().await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn aborted_tails_and_markers_end_promptly() {
     let broker = empty().await;
     broker.append("t", 0, values(3)).unwrap();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{ApiKey, Broker, Fault, FillOrder};
+use kafka_direct_broker::{ApiKey, Broker, ByteLimits, Fault, FillOrder};
 
 use super::{broker, connect, connect_with, fill, fill_large, offsets, transport::Memory, whole};
 
@@ -44,7 +44,8 @@ async fn a_flipped_byte_anywhere_is_noticed_and_repaired_by_a_second_fetch() {
 async fn empty_responses_are_never_the_end() {
     let broker = broker(3, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
-    for count in [1, 2] {
+    // A replica may lag behind the high watermark for a while.
+    for count in [1, 2, 6] {
         for _ in 0..count {
             broker.faults().next(ApiKey::Fetch, Fault::Empty);
         }
@@ -95,6 +96,28 @@ async fn a_hole_at_the_end_of_one_partition_ends_it_while_others_are_read() {
         let expected: Vec<i64> = ends.into_iter().flat_map(|end| 0..end).collect();
         assert_eq!(offsets(&rdd).await.unwrap(), expected, "{order:?}");
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_exceeds_every_byte_limit_is_read_with_fewer_partitions_at_once() {
+    let broker = Broker::builder().byte_limits(ByteLimits::Ignored).start().await.unwrap();
+    broker.create_topic("t", 8).unwrap();
+    fill_large(&broker, 0..8, 20, 100_000);
+    // All partitions at once are 16 MB; a response may have 4 MiB of fields and one batch more than
+    // requested.
+    let small = |config: ClusterConfig| config.fetch_max_bytes(100_000).max_batch_bytes(3 << 20);
+    let rdd = whole(&connect_with(&broker, small).await).await;
+    let expected: Vec<i64> = (0..8).flat_map(|_| 0..20).collect();
+    assert_eq!(offsets(&rdd).await.unwrap(), expected);
+    let refused = broker.requests(ApiKey::Fetch);
+    assert_eq!(offsets(&rdd).await.unwrap(), expected);
+    assert!(broker.requests(ApiKey::Fetch) - refused < refused, "the limit is remembered");
+    // One partition alone exceeds this one, and nothing smaller can be requested.
+    let smaller = |config: ClusterConfig| config.fetch_max_bytes(1000).max_batch_bytes(1000);
+    let cluster = connect_with(&broker, smaller).await;
+    fill_large(&broker, 0..1, 40, 100_000);
+    let error = offsets(&whole(&cluster).await).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     cluster::Cluster,
     sessions::{Opened, Reported, SessionRequest, TopicRef, Want},
-    settings::FillOrder,
+    settings::{ByteLimits, FillOrder},
     shared::FetchSeen,
 };
 
@@ -203,7 +203,10 @@ fn one(
     };
     let marks = log.watermarks();
     let until = if reading.committed { marks.last_stable } else { marks.high };
-    let limit = usize::try_from(want.max_bytes).unwrap_or(0).min(left);
+    let limit = match call.shared.settings.byte_limits {
+        ByteLimits::Kept => usize::try_from(want.max_bytes).unwrap_or(0).min(left),
+        ByteLimits::Ignored => usize::MAX,
+    };
     let tail = call.shared.settings.tail_batches;
     let found = log.read(want.offset, until.get(), limit, at_least_one, tail);
     let aborted = reading.committed.then(|| {

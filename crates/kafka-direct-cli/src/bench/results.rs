@@ -64,7 +64,7 @@ impl Bench {
                 || "not compressed".to_owned(),
                 |codec| format!("compressed with {codec}")
             ),
-            self.args.selection.topics.join(","),
+            self.args.selection.topics().join(","),
             match (&self.embedded, &self.connection.brokers) {
                 (None, Some(brokers)) => format!(" on {brokers}"),
                 _ => String::new(),

@@ -9,7 +9,7 @@ use clap::Args;
 use kafka_direct::{Column, Columns};
 
 use super::{Codec, ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
-use crate::size;
+use crate::{list::List, size};
 
 const BENCH_HELP: &str = "\
 Without --generate nothing is written to the cluster, and no offset is committed.
@@ -47,9 +47,8 @@ pub(crate) struct BenchArgs {
 #[command(next_help_heading = "Measuring")]
 pub(crate) struct RoundArgs {
     /// Columns to decode: key, value, topic, partition, offset, timestamp, timestamp_type, headers
-    #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
-    #[arg(default_value = "offset,timestamp,key,value")]
-    pub(crate) columns: Vec<Column>,
+    #[arg(long, value_name = "C[,C2..]", default_value = "offset,timestamp,key,value")]
+    pub(crate) columns: Vec<List<Column>>,
     /// Maximum number of ranges read at the same time [default: all]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<NonZeroUsize>,
@@ -94,6 +93,6 @@ pub(crate) struct GenerateArgs {
 impl RoundArgs {
     /// The columns to decode.
     pub(crate) fn columns(&self) -> Columns {
-        self.columns.iter().copied().collect()
+        List::flat(&self.columns).into_iter().collect()
     }
 }

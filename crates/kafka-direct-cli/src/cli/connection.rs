@@ -12,9 +12,9 @@ use crate::size;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection (flag, or environment, or config file)")]
 pub(crate) struct ConnectionArgs {
-    /// Bootstrap brokers, `host:port`, tried in order
+    /// Bootstrap brokers, tried in order; the default port is 9092
     #[arg(short, long, env = "KAFKA_DIRECT_BROKERS", hide_env_values = true)]
-    #[arg(value_name = "HOST:PORT,..")]
+    #[arg(value_name = "HOST[:PORT],..")]
     pub(crate) brokers: Option<String>,
     /// TOML file with these options by their long names [default:
     /// ~/.config/kafka-direct/config.toml if it exists]
@@ -32,7 +32,8 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, env = "KAFKA_DIRECT_REQUEST_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = size::duration, hide_short_help = true, value_name = "TIME")]
     pub(crate) request_timeout: Option<Duration>,
-    /// How long transient faults are retried without any progress [default: 60s]
+    /// How long transient faults are retried without any progress; if given, the first connection is
+    /// retried too [default: 60s, and a first connection that fails ends the run]
     #[arg(long, env = "KAFKA_DIRECT_RETRY_TIMEOUT", hide_env_values = true)]
     #[arg(value_parser = size::duration, hide_short_help = true, value_name = "TIME")]
     pub(crate) retry_timeout: Option<Duration>,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use kafka_direct::{Column, Columns};
 
 use super::{ConnectionArgs, SelectionArgs, selection::OFFSETS_HELP};
-use crate::{exit::Failure, size};
+use crate::{exit::Failure, list::List, size};
 
 const READ_HELP: &str = "\
 JSON lines carry topic, partition, offset, timestamp (milliseconds, null if the record has none),
@@ -41,8 +41,8 @@ pub(crate) struct OutputArgs {
     pub(crate) format: Format,
     /// Columns: key, value, topic, partition, offset, timestamp, timestamp_type, headers
     /// [default: what the format needs]
-    #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
-    pub(crate) columns: Vec<Column>,
+    #[arg(long, value_name = "C[,C2..]")]
+    pub(crate) columns: Vec<List<Column>>,
     /// Stop after this many records; partitions are read one after the other
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
@@ -140,6 +140,6 @@ impl OutputArgs {
         if self.columns.is_empty() {
             return self.format.default_columns();
         }
-        self.columns.iter().copied().collect()
+        List::flat(&self.columns).into_iter().collect()
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use kafka_direct::{DataLossPolicy, IsolationLevel, NoMatch};
 
 use crate::{
+    list::List,
     selection::{OffsetSpec, PartitionList},
     size,
 };
@@ -33,9 +34,8 @@ of a transaction marker. If open transactions withhold --from or --to, the exit 
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
     /// Topics to read
-    #[arg(short, long = "topic", value_delimiter = ',', value_name = "T[,T2..]")]
-    #[arg(conflicts_with = "topic_pattern")]
-    pub(crate) topics: Vec<String>,
+    #[arg(short, long = "topic", value_name = "T[,T2..]", conflicts_with = "topic_pattern")]
+    pub(crate) topics: Vec<List<String>>,
     /// Read every topic whose full name matches this regular expression
     #[arg(long, value_name = "RE")]
     pub(crate) topic_pattern: Option<String>,
@@ -73,6 +73,13 @@ pub(crate) struct SelectionArgs {
     /// Split ranges so that each spans at most this many offsets
     #[arg(long, value_name = "N")]
     pub(crate) max_records_per_partition: Option<u64>,
+}
+
+impl SelectionArgs {
+    /// The names of all `--topic` flags.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        List::flat(&self.topics)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

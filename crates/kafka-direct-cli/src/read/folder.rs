@@ -11,7 +11,7 @@ use kafka_direct_sinks::{BatchJob, job};
 use super::planned::{Display, builder, fits};
 use crate::{
     cli::{ReadArgs, SelectionArgs},
-    connect,
+    deadline::Deadline,
     exit::Failure,
     output,
     remarks::note_resets,
@@ -33,10 +33,13 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     let mut display = Display::new(out.quiet);
     // They are reported at the end, together with those of ranges that an earlier run has read.
     display.note_resets = false;
+    let deadline = Deadline::start(out.deadline);
     let connect = async || {
         let shown = display.clone();
-        let cluster = connect::connect(&args.connection).await?;
-        Ok::<_, Failure>(builder(&cluster, args)?.on_event(move |event| shown.show(event)))
+        let cluster = deadline.connect(&args.connection).await?;
+        Ok::<_, Failure>(
+            builder(&cluster, args, deadline)?.on_event(move |event| shown.show(event)),
+        )
     };
     let done = Box::pin(batch_job(args, folder, format).run_with(connect)).await;
     display.clear();
@@ -66,7 +69,7 @@ fn batch_job(args: &ReadArgs, folder: &Path, format: kafka_direct_sinks::Format)
 
 /// Returns the flags that decide which ranges are planned, as text; `None` if none is given.
 fn selected(args: &SelectionArgs) -> Option<BTreeMap<String, String>> {
-    let mut topics = args.topics.clone();
+    let mut topics = args.topics();
     topics.sort();
     let given = [
         ("--topic", (!topics.is_empty()).then(|| topics.join(","))),

@@ -8,6 +8,7 @@ use kafka_direct_sinks::job::plan_file;
 use crate::{
     cli::{ReadArgs, SelectionArgs},
     connect,
+    deadline::Deadline,
     exit::Failure,
     progress::Progress,
     remarks::{note_plan, note_resets},
@@ -21,9 +22,10 @@ use crate::{
 pub(super) async fn planned(
     cluster: &Cluster,
     args: &ReadArgs,
+    deadline: Deadline,
     observer: impl Fn(&RunEvent<'_>) + Send + Sync + 'static,
 ) -> Result<KafkaRdd, Failure> {
-    let builder = builder(cluster, args)?.on_event(observer);
+    let builder = builder(cluster, args, deadline)?.on_event(observer);
     let Some(path) = &args.output.plan else { return Ok(builder.build().await?) };
     let selected = builder.clone();
     let resolve = async || {
@@ -36,7 +38,11 @@ pub(super) async fn planned(
 }
 
 /// Returns a builder configured by the flags; without topics it can still use a plan.
-pub(super) fn builder(cluster: &Cluster, args: &ReadArgs) -> Result<KafkaRddBuilder, Failure> {
+pub(super) fn builder(
+    cluster: &Cluster,
+    args: &ReadArgs,
+    deadline: Deadline,
+) -> Result<KafkaRddBuilder, Failure> {
     let mut decode = connect::decode_options(&args.connection)?.with_columns(args.output.columns());
     if let Some(limit) = args.output.limit {
         let rows = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, decode.max_rows);
@@ -44,8 +50,8 @@ pub(super) fn builder(cluster: &Cluster, args: &ReadArgs) -> Result<KafkaRddBuil
     }
     // No retry: a failed attempt may already have written part of its range to stdout.
     let builder = selection::builder(cluster, &args.selection)?.decode(decode).attempts(1);
-    Ok(match args.output.deadline {
-        Some(deadline) => builder.deadline(deadline),
+    Ok(match deadline.left() {
+        Some(left) => builder.deadline(left),
         None => builder,
     })
 }
@@ -60,7 +66,7 @@ pub(super) fn fits(plan: &BatchPlan, args: &SelectionArgs) -> Result<(), String>
         ));
     }
     let mut ranges = plan.ranges().iter().map(|planned| planned.topic_partition().topic());
-    let named = |topic: &str| args.topics.iter().any(|name| name == topic);
+    let named = |topic: &str| args.topics().iter().any(|name| name == topic);
     match ranges.find(|topic| !args.topics.is_empty() && !named(topic)) {
         Some(topic) => Err(format!(
             "the plan reads topic {topic}, which --topic does not name; leave out --topic, or pass another plan file"

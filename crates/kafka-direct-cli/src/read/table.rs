@@ -7,16 +7,17 @@ use super::{
     table_text::TableText,
     writer::Target,
 };
-use crate::{cli::ReadArgs, connect, exit::Failure, output, remarks::note_resets};
+use crate::{cli::ReadArgs, deadline::Deadline, exit::Failure, output, remarks::note_resets};
 
 /// Default of `--limit`: the number of records shown.
 const DEFAULT_LIMIT: u64 = 1000;
 
 /// Prints the table and returns the number of records in it.
 pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
+    let deadline = Deadline::start(args.output.deadline);
     let mut target = Target::open(args.output.output.as_deref())?;
-    let cluster = connect::connect(&args.connection).await?;
-    let rdd = planned(&cluster, args, |_| ()).await?;
+    let cluster = deadline.connect(&args.connection).await?;
+    let rdd = planned(&cluster, args, deadline, |_| ()).await?;
     let mut display = Display::new(args.output.quiet);
     display.without_bars = true;
     display.plan(rdd.plan());

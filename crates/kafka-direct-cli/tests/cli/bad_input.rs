@@ -48,9 +48,31 @@ async fn a_server_other_than_kafka_has_another_code_than_no_server() {
             drop(socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
         }
     });
-    let failed = run(&["topics", "-b", &address]).await.failed(5);
-    assert!(failed.contains(&address), "{failed}");
+    let failed = run(&["topics", "-b", &address]).await.failed(2);
+    assert!(failed.contains(&format!("{address} is an HTTP server")), "{failed}");
     serve.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_bounds_connecting_and_a_retry_timeout_the_first_connection() {
+    // Accepts connections and never responds.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    for output in [&[][..], &["--format", "table"]] {
+        let args = [&["read", "-b", &address, "-t", "t", "--deadline", "200ms"], output].concat();
+        let failed = run(&args).await.failed(7);
+        assert!(failed.contains("200ms passed while connecting"), "{failed}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = format!("{}/", folder.path().display());
+    let args = ["read", "-b", &address, "-t", "t", "--deadline", "200ms", "--output", &output];
+    assert!(run(&args).await.failed(7).contains("200ms passed while connecting"));
+    let args = ["topics", "-b", &address, "--connect-timeout", "100ms"];
+    assert!(run(&args).await.failed(7).contains("connected, but no response"));
+    let closed = free_port().await;
+    let args = ["topics", "-b", &closed, "--retry-timeout", "400ms"];
+    let failed = run(&args).await.failed(7);
+    assert!(failed.contains("connecting failed 3 times"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,8 +110,35 @@ async fn no_topic_and_no_broker_are_usage_errors() {
     assert!(failed.contains("--topic"), "{failed}");
     let failed = run(&["read", "-t", "t"]).await.failed(2);
     assert!(failed.contains("KAFKA_DIRECT_BROKERS"), "{failed}");
-    let failed = run(&["read", "-b", "nowhere", "-t", "t"]).await.failed(2);
-    assert!(failed.contains("`nowhere` is not `host:port`"), "{failed}");
+    let failed = run(&["read", "-b", "nowhere:x", "-t", "t"]).await.failed(2);
+    assert!(failed.contains("`nowhere:x` is not `host:port`"), "{failed}");
+    let failed = run(&["read", "-b", "nowhere", "-t", "t"]).await.failed(7);
+    assert!(failed.contains("nowhere:9092"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_may_have_blanks_and_empty_entries_everywhere() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 2);
+    broker.create_topic("u", 1).unwrap();
+    let brokers = format!(" {} , 127.0.0.1:1,", broker.bootstrap());
+    for args in [
+        &["read", "-b", &brokers, "-t", "t, u,", "--columns", "offset, value,"][..],
+        &["read", "-b", &brokers, "-t", " t", "-t", "u ", "--columns", "offset,value"],
+    ] {
+        assert_eq!(
+            run(args).await.ok(),
+            "{\"offset\":0,\"value\":\"0/0\"}\n{\"offset\":1,\"value\":\"0/1\"}\n"
+        );
+    }
+    let offsets = ["offsets", "-b", &brokers, "-t", "t, u,"];
+    assert_eq!(run(&offsets).await.ok().lines().count(), 3);
+    let args = ["produce", "-b", &brokers, "-t", "t"];
+    let mut command = crate::driven::command(&args);
+    command.stdin(std::process::Stdio::null());
+    crate::driven::finish(command).await.wrote();
+    let failed = run(&["read", "-b", &brokers, "-t", ","]).await.failed(2);
+    assert!(failed.contains("`,` names nothing"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,7 +18,8 @@ pub(super) enum Repeatable {
     /// The topic is not in the metadata, which may lag for seconds after a restart.
     MissingTopic,
     /// A response without a batch, to a request that listed the range first and got no bytes for
-    /// other ranges.
+    /// other ranges. A replica that lags sends such responses for seconds, for example on a broker
+    /// that keeps records in object storage only, and a hole at the end of a log is rare.
     Empty,
     /// The log ends before the fetch position, for example on a new leader that lags.
     ShortLog,
@@ -28,8 +29,9 @@ impl Repeatable {
     /// The number of responses in a row after which the response is trusted.
     pub(super) const fn limit(self) -> u32 {
         match self {
-            Self::Invalid | Self::Empty => 3,
+            Self::Invalid => 3,
             Self::ShortLog => 5,
+            Self::Empty => 7,
             Self::MissingTopic => 8,
         }
     }
@@ -110,7 +112,7 @@ mod tests {
         let mut faults = FaultCounters::new(ClusterConfig::new(["h:1"]).get_retry_policy());
         for (fault, backoffs) in [
             (Repeatable::Invalid, &[100, 200][..]),
-            (Repeatable::Empty, &[100, 200]),
+            (Repeatable::Empty, &[100, 200, 400, 800, 1000, 1000]),
             (Repeatable::ShortLog, &[100, 200, 400, 800]),
             (Repeatable::MissingTopic, &[100, 200, 400, 800, 1000, 1000, 1000]),
         ] {

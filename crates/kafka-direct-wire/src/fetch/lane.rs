@@ -20,7 +20,7 @@ use super::{
     frame::FrameError,
     limits::{FetchLimits, GrantLimits, PartitionLimits},
     metrics::Metrics,
-    partition_cursor::{FetchPriority, PartitionCursor},
+    partition_cursor::PartitionCursor,
     quota::Quota,
     request::FetchSelection,
     response::{BY_ID, Expected, FetchResponse},
@@ -110,6 +110,8 @@ pub(super) struct LaneTask {
     /// When the last response was complete, or when its throttle ends, whichever is later.
     responded_at: Option<Instant>,
     quota: Quota,
+    /// The most partitions of a request: fewer after a response that was too large.
+    most_partitions: usize,
     /// Since when a reader is blocked on the budget and nothing was released.
     stalled: Option<Instant>,
     connection: Option<Connection>,
@@ -149,6 +151,7 @@ impl LaneTask {
             largest_batch: 0,
             responded_at: None,
             quota: Quota::default(),
+            most_partitions: usize::MAX,
             stalled: None,
             connection: None,
             buffer: Vec::new(),
@@ -159,7 +162,8 @@ impl LaneTask {
     pub(super) async fn run(mut self) {
         while self.take_inbox() {
             let limits = FetchLimits::new(&self.config, self.quota.refusals());
-            let selection = FetchSelection::choose(&self.cursors, limits.max_partitions());
+            let max_partitions = limits.max_partitions().min(self.most_partitions);
+            let selection = FetchSelection::choose(&self.cursors, max_partitions);
             let selection = selection.assuming(self.largest_batch);
             if selection.listed.is_empty() {
                 self.idle().await;
@@ -181,9 +185,25 @@ impl LaneTask {
             let Some(grant) = grant else { continue };
             if let Err(stop) = self.fetch(&selection, grant, limits, partition).await {
                 self.connection = None;
-                self.stop_cursors(&selection, &stop);
+                if !self.takes_fewer(&stop, selection.listed.len()) {
+                    self.stop_cursors(&selection, &stop);
+                }
             }
         }
+    }
+
+    /// Halves the number of partitions of later requests after a response of several partitions that
+    /// was too large; returns whether it did.
+    ///
+    /// Some brokers exceed the limits of a request many times over, for example with records in remote
+    /// storage.
+    fn takes_fewer(&mut self, stop: &Stop, listed: usize) -> bool {
+        let Stop::TooLarge { bytes } = stop else { return false };
+        if listed > 1 {
+            self.most_partitions = listed / 2;
+            tracing::debug!(bytes, listed, "a response was too large; requesting fewer partitions");
+        }
+        listed > 1
     }
 
     /// Adds new cursors and removes finished ones. Returns `false` if the lane was closed.
@@ -364,17 +384,10 @@ impl LaneTask {
 
     /// Stops all cursors of the lane after a fault of the connection, because all of them use it.
     ///
-    /// After a response that is too large, only a cursor that was alone in its request is stopped.
-    /// Of several, the first is requested alone next.
+    /// After a response that is too large, only the cursors of its request are stopped.
     fn stop_cursors(&mut self, selection: &FetchSelection, stop: &Stop) {
-        if let Stop::TooLarge { bytes } = stop {
-            // Only the first partition of a request can exceed the requested bytes, unless the
-            // broker fills responses in another order.
-            match selection.listed.as_slice() {
-                [only] => only.cursor.stop(Stop::TooLarge { bytes: *bytes }),
-                [first, ..] => first.cursor.set_priority(FetchPriority::Alone),
-                [] => {}
-            }
+        if let Stop::TooLarge { .. } = stop {
+            selection.listed.iter().for_each(|listed| listed.cursor.stop(stop.clone()));
             return;
         }
         for cursor in self.cursors.drain(..) {

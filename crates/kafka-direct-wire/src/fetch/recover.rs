@@ -80,6 +80,7 @@ impl Recovery {
     /// Records why a cursor stopped. `waited` is how long the cursor waited for its lane before; it
     /// does not count towards the retry timeout.
     pub(super) fn stopped(&mut self, stop: Stop, waited: Duration) {
+        tracing::debug!(?stop, "a fetch stopped");
         self.pending = Some(stop);
         self.stopped_at = Instant::now();
         self.uncounted = self.uncounted.saturating_add(waited);
@@ -203,6 +204,11 @@ impl Recovery {
     ) -> Result<(), WireError> {
         let Bounds { log_start, local_start, end } = bounds;
         let (position, until) = (range.position(), range.until());
+        let seen = self.faults.empty().saturating_add(1);
+        tracing::debug!(
+            range = %range.range(), %position, %log_start, %end, %response_end, seen,
+            "a response without a batch"
+        );
         if position < log_start {
             let loss = Loss::new(ResetCause::Trimmed, Some((log_start, end)));
             return self.lost(range, loss);
@@ -216,6 +222,10 @@ impl Recovery {
                 return self.retry(range, range.bad_batch(reason, ErrorKind::Unavailable));
             }
             if !self.pause_before_next(Repeatable::Empty) {
+                tracing::info!(
+                    range = %range.range(), %position, seen,
+                    "no record from here to the end of the range: a hole in the log"
+                );
                 range.finish_in_hole();
             }
             return Ok(());

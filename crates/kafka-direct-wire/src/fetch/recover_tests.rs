@@ -81,9 +81,9 @@ async fn out_of_range_inside_the_log_is_retried_until_the_retry_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rest_of_a_range_that_stays_empty_is_a_hole_after_three_responses_in_a_row() {
+async fn a_rest_of_a_range_that_stays_empty_is_a_hole_after_seven_responses_in_a_row() {
     let mut reading = Reading::new(DataLossPolicy::Fail);
-    for _ in 0..2 {
+    for _ in 0..6 {
         assert!(reading.stop(empty(100)).await.unwrap().is_some());
         assert_eq!(reading.recovery.priority(), FetchPriority::First);
     }
@@ -94,8 +94,8 @@ async fn a_rest_of_a_range_that_stays_empty_is_a_hole_after_three_responses_in_a
     let began = Instant::now();
     let (count, error) = reading.stop_for_good(empty(100)).await;
     assert!(error.is_none(), "{error:?}");
-    assert_eq!((count, reading.position(), reading.resets()), (3, 50, vec![]));
-    assert_eq!(began.elapsed(), Duration::from_millis(100 + 200));
+    assert_eq!((count, reading.position(), reading.resets()), (7, 50, vec![]));
+    assert_eq!(began.elapsed(), Duration::from_millis(100 + 200 + 400 + 800 + 1000 + 1000));
     // Remote storage is queried only before the last empty response is trusted.
     let local = Asked::Offset(ListOffset::EarliestLocal);
     let asked = reading.asked();
@@ -258,5 +258,5 @@ async fn a_dropped_step_counts_no_fault_twice_and_restarts_no_pause() {
     assert!(reading.run_steps().await.unwrap().is_some());
     assert_eq!(began.elapsed(), Duration::from_millis(100));
     let (count, error) = reading.stop_for_good(empty(100)).await;
-    assert!(error.is_none() && count == 2, "{count} {error:?}");
+    assert!(error.is_none() && count == 6, "{count} {error:?}");
 }

@@ -11,7 +11,12 @@
 //! - A request lists each partition once, because a broker responds once per partition. Pieces of
 //!   one partition go into separate requests.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use kafka_direct_core::Offset;
 use kafka_protocol::{
@@ -59,32 +64,40 @@ impl FetchSelection {
     /// - A cursor of priority [`Alone`](FetchPriority::Alone) is selected alone.
     /// - Otherwise the first cursor of priority [`First`](FetchPriority::First) moves to the front.
     pub(super) fn choose(cursors: &[Arc<PartitionCursor>], max_partitions: usize) -> Self {
-        let mut wanted: Vec<(Wanted, &Arc<PartitionCursor>)> =
-            cursors.iter().filter_map(|cursor| Some((cursor.wanted()?, cursor))).collect();
-        // A stable sort: cursors that were served together stay in the order of the list.
-        wanted.sort_by_key(|(wanted, _)| wanted.served);
-        let Some(isolation) = wanted.first().map(|(_, first)| first.isolation()) else {
+        let wanted = |cursor: &Arc<PartitionCursor>| cursor.wanted();
+        let all: Vec<Option<Wanted>> = cursors.iter().map(wanted).collect();
+        // Cursors that were served together stay in the order of the list.
+        let turns = all.iter().enumerate().filter_map(|(at, one)| Some((one.as_ref()?.served, at)));
+        let isolation_at = |at: usize| cursors.get(at).map(|cursor| cursor.isolation());
+        let Some(isolation) = turns.clone().min().and_then(|(_, at)| isolation_at(at)) else {
             return Self::default();
         };
-        let is_blocked_on_budget = wanted.iter().any(|(wanted, _)| wanted.blocked_on_budget);
-        wanted.retain(|(_, cursor)| cursor.isolation() == isolation);
-        let first_under =
-            |priority: FetchPriority| wanted.iter().position(|(one, _)| one.priority == priority);
+        let is_blocked_on_budget = all.iter().flatten().any(|wanted| wanted.blocked_on_budget);
+        let turns = turns.filter(|(_, at)| isolation_at(*at) == Some(isolation));
+        let first_under = |priority: FetchPriority| {
+            let has_it =
+                |at: usize| matches!(all.get(at), Some(Some(one)) if one.priority == priority);
+            turns.clone().filter(|(_, at)| has_it(*at)).min()
+        };
         let unserved = first_under(FetchPriority::Alone);
-        if let Some(ahead) = unserved.or_else(|| first_under(FetchPriority::First))
-            && let Some(front) = wanted.get_mut(..=ahead)
-        {
-            front.rotate_right(1);
-        }
         let max_partitions = if unserved.is_some() { 1 } else { max_partitions };
-        let mut partitions = HashSet::with_capacity(wanted.len().min(max_partitions));
-        let mut listed = Vec::with_capacity(wanted.len().min(max_partitions));
-        for (Wanted { position, largest_batch, .. }, cursor) in wanted {
+        let ahead = unserved.or_else(|| first_under(FetchPriority::First));
+        // A heap: of any number of waiting cursors only those that are listed are put in order.
+        let mut others: BinaryHeap<_> =
+            turns.clone().filter(|turn| Some(*turn) != ahead).map(Reverse).collect();
+        let in_order = ahead.into_iter().chain(std::iter::from_fn(|| Some(others.pop()?.0)));
+        let mut partitions = HashSet::new();
+        let mut listed = Vec::new();
+        for (_, at) in in_order {
+            let (Some(cursor), Some(Some(wanted))) = (cursors.get(at), all.get(at)) else {
+                continue;
+            };
+            if partitions.insert(cursor.range().topic_partition()) {
+                let Wanted { position, largest_batch, .. } = *wanted;
+                listed.push(Listed { cursor: Arc::clone(cursor), position, largest_batch });
+            }
             if listed.len() == max_partitions {
                 break;
-            }
-            if partitions.insert(cursor.range().topic_partition()) {
-                listed.push(Listed { cursor: Arc::clone(cursor), position, largest_batch });
             }
         }
         Self { listed, is_blocked_on_budget }

@@ -37,7 +37,7 @@ async fn when_no_server_responds_the_error_names_each_with_cause_and_time() {
     let error = Cluster::connect(servers(&peer, "closed:1,silent:1")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = error.to_string();
-    assert!(text.starts_with("connecting failed 2 times in 10.0s"), "{text}");
+    assert!(text.starts_with("connecting failed once in 10.0s"), "{text}");
     assert!(text.contains("closed:1 after 0.0ns: connect: connection refused"), "{text}");
     assert!(text.contains("silent:1 after 10.0s: connect: no response in 10s"), "{text}");
 }
@@ -87,22 +87,70 @@ async fn a_broker_too_old_for_metadata_without_creation_is_refused_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_port_that_is_no_kafka_listener_is_corrupt_not_retried() {
+async fn a_port_that_is_no_kafka_listener_is_a_wrong_address_and_not_retried() {
+    for (bytes, named) in [
+        // the alert that a TLS listener sends to a plain client
+        (&[0x15, 3, 3, 0, 2, 2, 40][..], "a TLS listener"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "an HTTP server"),
+        // a sound size, but no response to this request
+        (&[0, 0, 0, 4, 9, 9, 9, 9], "no Kafka listener"),
+    ] {
+        let peer = Peer::cluster(1, 1);
+        peer.script(move |_, _| Some(Reply::Raw(bytes.to_vec())));
+        let began = Instant::now();
+        let config = peer.config().connect_retry_timeout(Duration::from_secs(60));
+        let error = Cluster::connect(config).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_metadata_is_named_as_a_controller() {
     let peer = Peer::cluster(1, 1);
-    // the alert that a TLS listener sends to a plain client
-    peer.script(|_, _| Some(Reply::Raw(vec![0x15, 3, 3, 0, 2, 2, 40])));
-    let began = Instant::now();
+    peer.remove(ApiKey::Metadata);
     let error = Cluster::connect(peer.config()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("security protocol"), "{error}");
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("b1:9092 is a KRaft controller"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_port_that_closes_the_connection_is_unavailable_with_a_hint_at_the_protocol() {
+    for (closes_on, hint) in [(ApiKey::ApiVersions, "plain TCP"), (ApiKey::Metadata, "SASL")] {
+        let peer = Peer::cluster(1, 1);
+        peer.script(move |received, _| (received.api == closes_on).then_some(Reply::Close));
+        let error = Cluster::connect(peer.config()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains(hint), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_accepts_and_never_answers_is_named_as_such() {
     let peer = Peer::cluster(1, 1);
-    peer.script(|_, _| Some(Reply::Close));
+    peer.script(|_, _| Some(Reply::Never));
     let error = Cluster::connect(peer.config()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("security protocol"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("connected, but no response to the first request in 10s"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_connection_is_retried_for_as_long_as_asked() {
+    let peer = Peer::cluster(1, 1);
+    peer.refuse("b1:9092");
+    let config = || servers(&peer, "b1:9092");
+    let began = Instant::now();
+    Cluster::connect(config()).await.unwrap_err();
+    assert_eq!(began.elapsed(), Duration::ZERO, "not retried by default");
+    let limit = Duration::from_secs(20);
+    let error = Cluster::connect(config().connect_retry_timeout(limit)).await.unwrap_err();
+    assert!(began.elapsed() > Duration::from_secs(18) && began.elapsed() <= limit, "{error}");
+    let later = peer.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        later.accept("b1:9092");
+    });
+    Cluster::connect(config().connect_retry_timeout(limit)).await.unwrap();
 }
