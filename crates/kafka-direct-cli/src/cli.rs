@@ -16,7 +16,7 @@ pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
-    selection::SelectionArgs,
+    selection::{OnNoMatch, SelectionArgs},
 };
 
 const AFTER_HELP: &str = "\

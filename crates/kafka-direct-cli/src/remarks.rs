@@ -1,4 +1,4 @@
-//! Prints remarks on a plan to stderr: withheld and skipped offsets.
+//! Prints remarks on a plan to stderr: withheld and skipped offsets, and ranges that are very small.
 
 use kafka_direct::{BatchPlan, IsolationLevel, Reset, ResetCause};
 
@@ -6,6 +6,7 @@ use crate::output;
 
 /// Prints which offsets open transactions withhold, and which offsets the plan skips.
 pub(crate) fn note_plan(plan: &BatchPlan) {
+    note_small_ranges(plan);
     if plan.isolation() == IsolationLevel::ReadCommitted {
         for partition in plan.partitions() {
             let marks = partition.watermarks;
@@ -21,6 +22,24 @@ pub(crate) fn note_plan(plan: &BatchPlan) {
         }
     }
     note_resets(plan.resets());
+}
+
+/// Pieces of a partition that span fewer offsets than this are likely smaller than a Kafka batch.
+const SMALL_RANGE: i64 = 1000;
+/// With fewer ranges than this, the size of each costs little.
+const MANY_RANGES: usize = 100;
+
+/// Prints a remark if a partition is split into pieces that are likely smaller than a batch.
+pub(crate) fn note_small_ranges(plan: &BatchPlan) {
+    let pieces = plan.ranges().iter().filter(|planned| planned.piece() > 0).count();
+    let ranges = plan.ranges().len();
+    let average = i64::try_from(ranges).ok().and_then(|count| plan.span().checked_div(count));
+    let is_small = |average: &i64| pieces > 0 && ranges >= MANY_RANGES && *average < SMALL_RANGE;
+    if let Some(average) = average.filter(is_small) {
+        output::note(&format!(
+            "{ranges} ranges of {average} offsets on average: a Kafka batch often has more records, and each range fetches its batches whole; split less to fetch less"
+        ));
+    }
 }
 
 /// Prints which offsets are skipped and why.

@@ -6,6 +6,7 @@
 mod offset_spec;
 mod partition_list;
 mod time;
+pub(crate) mod words;
 
 use std::path::Path;
 
@@ -51,6 +52,9 @@ pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRd
     }
     if let Some(isolation) = args.isolation {
         builder = builder.isolation(isolation.into());
+    }
+    if let Some(words) = words::of(args) {
+        builder = builder.selected_by(words);
     }
     Ok(builder.on_data_loss(args.on_data_loss.into()))
 }

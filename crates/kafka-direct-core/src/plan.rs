@@ -1,5 +1,7 @@
 //! The batch plan: which offsets of which partitions one batch reads.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,6 +46,8 @@ pub struct BatchPlan {
     partitions: Vec<PlannedPartition>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     resets: Vec<Reset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selected_by: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +59,8 @@ struct BatchPlanText {
     partitions: Vec<PlannedPartition>,
     #[serde(default)]
     resets: Vec<Reset>,
+    #[serde(default)]
+    selected_by: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +96,16 @@ impl BatchPlan {
         pieces_are_contiguous(&ranges).map_err(|(topic_partition, reason)| {
             CoreError::PlanInconsistent { topic_partition, reason }
         })?;
-        Ok(Self { version: PLAN_VERSION, cluster, isolation, ranges, partitions, resets })
+        let (version, selected_by) = (PLAN_VERSION, None);
+        Ok(Self { version, cluster, isolation, ranges, partitions, resets, selected_by })
+    }
+
+    /// Keeps in the plan by which settings it was selected, as names and values in the caller's words.
+    /// They change nothing that is read.
+    #[must_use]
+    pub fn with_selected_by(mut self, words: BTreeMap<String, String>) -> Self {
+        self.selected_by = Some(words);
+        self
     }
 
     /// Reads a plan from its JSON.
@@ -107,7 +122,10 @@ impl BatchPlan {
             return Err(CoreError::PlanVersion { found: version, known: PLAN_VERSION });
         }
         let plan: BatchPlanText = serde_json::from_str(text).map_err(not_a_plan)?;
-        Self::new(plan.cluster, plan.isolation, plan.ranges, plan.partitions, plan.resets)
+        let words = plan.selected_by;
+        let plan =
+            Self::new(plan.cluster, plan.isolation, plan.ranges, plan.partitions, plan.resets)?;
+        Ok(Self { selected_by: words, ..plan })
     }
 
     /// The plan as one JSON object, indented, ending in a line feed.
@@ -153,6 +171,13 @@ impl BatchPlan {
     #[must_use]
     pub fn resets(&self) -> &[Reset] {
         &self.resets
+    }
+
+    /// By which settings the plan was selected, in the words of who made it; `None` if they were not
+    /// kept.
+    #[must_use]
+    pub const fn selected_by(&self) -> Option<&BTreeMap<String, String>> {
+        self.selected_by.as_ref()
     }
 
     /// How many offsets the plan covers, not how many records they hold.
@@ -230,7 +255,8 @@ mod tests {
             planned(1, 0, 4, 0),
             planned(2, 5, 5, 0),
         ];
-        let plan = plan(ranges).unwrap();
+        let words = BTreeMap::from([("--from".to_owned(), "-10".to_owned())]);
+        let plan = plan(ranges).unwrap().with_selected_by(words);
         assert_eq!(plan.ranges().len(), 3);
         assert_eq!(BatchPlan::from_json(&plan.to_json()).unwrap(), plan);
     }

@@ -43,6 +43,8 @@ pub struct KafkaRddBuilder {
     pub(crate) attempts: u32,
     pub(crate) deadline: Option<Duration>,
     pub(crate) wait_for_transactions: Duration,
+    /// In the caller's words, for the plan.
+    selected_by: Option<BTreeMap<String, String>>,
     /// The end of the batch after which this one starts.
     pub(crate) earlier: Option<BatchEnd>,
     pub(crate) observer: Observer,
@@ -59,6 +61,7 @@ impl KafkaRddBuilder {
             attempts: DEFAULT_ATTEMPTS,
             deadline: None,
             wait_for_transactions: Duration::ZERO,
+            selected_by: None,
             earlier: None,
             observer: Observer::default(),
         }
@@ -178,6 +181,13 @@ impl KafkaRddBuilder {
         always.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// Keeps these names and values in the plan, to compare a later run with: what was selected, in the
+    /// caller's words. Default: none.
+    pub fn selected_by(mut self, words: BTreeMap<String, String>) -> Self {
+        self.selected_by = Some(words);
+        self
+    }
+
     /// Which columns to build. Default: all but headers.
     pub fn columns(mut self, columns: Columns) -> Self {
         self.decode = self.decode.with_columns(columns);
@@ -253,6 +263,10 @@ impl KafkaRddBuilder {
             Some(at) => tokio::time::timeout_at(at, planning)
                 .await
                 .map_err(|_| Error::PlanningDeadline)??,
+        };
+        let plan = match &self.selected_by {
+            Some(words) => plan.with_selected_by(words.clone()),
+            None => plan,
         };
         Ok(KafkaRdd::new(self.cluster.clone(), plan, leaders, self.settings(deadline)))
     }

@@ -75,6 +75,9 @@ pub(crate) struct PlanArgs {
     pub(crate) connection: ConnectionArgs,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+    /// Plan file: if it exists, show its plan, without asking a broker; if not, save the plan to it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
     /// Print the plan as JSON, as `read --plan FILE` takes it
     #[arg(long)]
     pub(crate) json: bool,

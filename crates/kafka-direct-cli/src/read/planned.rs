@@ -2,17 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use kafka_direct::{BatchPlan, Cluster, IsolationLevel, KafkaRdd, KafkaRddBuilder, RunEvent};
+use kafka_direct::{BatchPlan, Cluster, KafkaRdd, KafkaRddBuilder, RunEvent};
 use kafka_direct_sinks::job::plan_file;
 
 use crate::{
-    cli::{ReadArgs, SelectionArgs},
+    cli::ReadArgs,
     connect,
     deadline::Deadline,
     exit::Failure,
     progress::Progress,
     remarks::{note_plan, note_resets},
-    selection,
+    selection::{self, words},
 };
 
 /// Plans what `args` select, or uses the plan of `--plan FILE`, which is created if missing.
@@ -33,7 +33,7 @@ pub(super) async fn planned(
         Ok::<_, Failure>(selected.build().await?.plan().clone())
     };
     let plan = Box::pin(plan_file::load_or_create(path, resolve)).await?;
-    fits(&plan, &args.selection).map_err(Failure::usage)?;
+    words::fit(&plan, &args.selection).map_err(Failure::usage)?;
     Ok(builder.build_from_plan(plan).await?)
 }
 
@@ -54,25 +54,6 @@ pub(super) fn builder(
         Some(left) => builder.deadline(left),
         None => builder,
     })
-}
-
-/// Checks that a plan does not contradict the flags.
-pub(super) fn fits(plan: &BatchPlan, args: &SelectionArgs) -> Result<(), String> {
-    let isolation = args.isolation.map(IsolationLevel::from);
-    if let Some(flag) = isolation.filter(|isolation| *isolation != plan.isolation()) {
-        return Err(format!(
-            "the plan has isolation level {}, but --isolation is {flag}; leave --isolation out, or name another plan file",
-            plan.isolation()
-        ));
-    }
-    let mut ranges = plan.ranges().iter().map(|planned| planned.topic_partition().topic());
-    let named = |topic: &str| args.topics().iter().any(|name| name == topic);
-    match ranges.find(|topic| !args.topics.is_empty() && !named(topic)) {
-        Some(topic) => Err(format!(
-            "the plan reads topic {topic}, which --topic does not name; leave out --topic, or pass another plan file"
-        )),
-        None => Ok(()),
-    }
 }
 
 /// Shows remarks on the plan and the progress of a run on stderr.

@@ -3,7 +3,7 @@
 use kafka_direct_broker::{ApiKey, BatchWriter, RawOffsets, Record};
 use serde_json::{Value, json};
 
-use crate::driven::{Outcome, at, broker, commit, fill, values};
+use crate::driven::{Outcome, at, broker, commit, fill, run, values};
 
 fn parsed(outcome: Outcome) -> Value {
     serde_json::from_str(&outcome.ok()).unwrap()
@@ -113,4 +113,48 @@ async fn topics_are_listed_by_name() {
     assert_eq!(topics[1]["topic"], "b");
     assert_eq!(topics[1]["partitions"], 2);
     assert_eq!(topics[1]["id"], broker.topic_id("b").unwrap().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_file_is_made_once_then_shown_without_a_broker() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 10);
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("p.json");
+    let file = file.to_str().unwrap();
+    let made = at(&broker, &["plan", "-t", "t", "--from", "-3", "--plan", file]).await.ok();
+    fill(&broker, "t", 2, 10);
+    for again in [&["plan", "--plan", file][..], &["plan", "-t", "t", "--plan", file]] {
+        assert_eq!(run(again).await.ok(), made);
+    }
+    assert_eq!(at(&broker, &["read", "--plan", file]).await.ok().lines().count(), 6);
+    // Every flag that differs from the plan is refused, also one that it was made without.
+    for (flags, named) in [
+        (&["--from", "-4"][..], "made with --from -3, but --from is now -4"),
+        (&["--to", "5"], "made without --to, but --to is now 5"),
+        (&["-p", "1"], "made without --partitions"),
+        (&["--min-partitions", "4"], "made without --min-partitions"),
+        (&["--isolation", "read_uncommitted"], "isolation level read_committed"),
+        (&["-t", "u"], "reads topic t"),
+        (&["--topic-pattern", "t"], "made without --topic-pattern"),
+    ] {
+        for command in ["read", "plan"] {
+            let args = [&[command, "--plan", file], flags].concat();
+            let failed = at(&broker, &args).await.failed(2);
+            assert!(failed.contains(named), "{flags:?}: {failed}");
+        }
+    }
+    let same = ["read", "-t", "t", "--from", "-3", "--isolation", "read_committed", "--plan", file];
+    assert_eq!(at(&broker, &same).await.ok().lines().count(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_ranges_smaller_than_a_batch_are_remarked_on() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 200);
+    let args = ["plan", "-t", "t", "--max-records-per-partition", "2"];
+    let plan = at(&broker, &args).await;
+    assert!(plan.stderr.contains("100 ranges of 2 offsets on average"), "{}", plan.stderr);
+    let args = ["plan", "-t", "t", "--max-records-per-partition", "20"];
+    at(&broker, &args).await.ok();
 }
