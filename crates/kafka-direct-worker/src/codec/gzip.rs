@@ -24,8 +24,14 @@ thread_local! {
 }
 
 pub(super) fn decompress(mut source: &[u8], out: &mut Output<'_>) -> Result<(), CodecFault> {
+    let mut is_first = true;
     while !source.is_empty() {
-        header(&mut source)?;
+        match header(&mut source) {
+            Ok(()) => is_first = false,
+            // As Java's GZIPInputStream: bytes after a member that do not begin another are ignored.
+            Err(_) if !is_first => return Ok(()),
+            Err(fault) => return Err(fault),
+        }
         let start = out.arena.len();
         INFLATE.with_borrow_mut(|state| inflate(state, &mut source, out))?;
         let [c0, c1, c2, c3, s0, s1, s2, s3] = take(&mut source)?;
@@ -116,6 +122,15 @@ pub(super) mod tests {
         let plain = [b"one".as_slice(), &[7; 100_000]].concat();
         assert_eq!(run(Codec::Gzip, &source, plain.len()).unwrap(), plain);
         assert_eq!(run(Codec::Gzip, &source, plain.len() - 1), Err(CodecFault::TooLarge));
+    }
+
+    #[test]
+    fn bytes_after_a_member_that_begin_no_other_are_ignored_as_in_java() {
+        for rest in [&b"\0"[..], b"\x1f\x8b", b"trailing bytes that are long enough", &[0; 600]] {
+            let source = [&gzip(b"one"), rest].concat();
+            assert_eq!(run(Codec::Gzip, &source, 100).unwrap(), b"one");
+            assert!(run(Codec::Gzip, rest, 100).is_err(), "not without a member before");
+        }
     }
 
     #[test]

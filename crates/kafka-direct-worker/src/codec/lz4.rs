@@ -26,13 +26,19 @@ const WINDOW_BYTES: usize = 64 << 10;
 const STORED: u32 = 1 << 31;
 
 pub(super) fn decompress(mut source: &[u8], out: &mut Output<'_>) -> Result<(), CodecFault> {
+    let mut is_first = true;
     while !source.is_empty() {
-        match u32::from_le_bytes(take(&mut source)?) {
-            MAGIC => frame(&mut source, out)?,
+        match take(&mut source).map_or(0, u32::from_le_bytes) {
+            MAGIC => {
+                frame(&mut source, out)?;
+                is_first = false;
+            }
             magic if magic & !0xf == SKIPPABLE => {
                 let length = u32::from_le_bytes(take(&mut source)?);
                 take_slice(&mut source, length as usize)?;
             }
+            // Kafka's Java client ignores every byte after a frame.
+            _ if !is_first => return Ok(()),
             _ => return Err(CodecFault::Broken("a frame magic is missing")),
         }
     }
@@ -187,6 +193,15 @@ pub(super) mod tests {
 
     fn text(length: usize) -> Vec<u8> {
         (0..length).map(|i| b'a' + u8::try_from(i * i / 1000 % 23).unwrap()).collect()
+    }
+
+    #[test]
+    fn bytes_after_a_frame_that_begin_no_other_are_ignored_as_in_java() {
+        for rest in [&b"\0"[..], b"\x04\x22\x4d", b"trailing bytes that are long enough"] {
+            let source = [&frame(b"one", 0x60, 4), rest].concat();
+            assert_eq!(run(Codec::Lz4, &source, 100).unwrap(), b"one");
+            assert!(run(Codec::Lz4, rest, 100).is_err(), "not without a frame before");
+        }
     }
 
     #[test]
