@@ -6,7 +6,7 @@ use std::{
 };
 
 use kafka_direct::IsolationLevel;
-use kafka_direct_sinks::{BatchJob, job};
+use kafka_direct_sinks::{ArrowTypes, BatchJob, Format, job};
 
 use super::planned::{Display, builder, fits};
 use crate::{
@@ -30,6 +30,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
         selection::names_topics(&args.selection)?;
     }
     let format = out.format.for_files()?;
+    let types = out.arrow_types(ArrowTypes::Plain);
     let mut display = Display::new(out.quiet);
     // They are reported at the end, together with those of ranges that an earlier run has read.
     display.note_resets = false;
@@ -38,7 +39,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
         let cluster = connect::connect(&args.connection).await?;
         Ok::<_, Failure>(builder(&cluster, args)?.on_event(move |event| shown.show(event)))
     };
-    let done = Box::pin(batch_job(args, folder, format).run_with(connect)).await;
+    let done = Box::pin(batch_job(args, folder, format, types).run_with(connect)).await;
     display.clear();
     let done = done?;
     if !out.quiet {
@@ -48,11 +49,12 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     Ok(done.receipt.totals.records)
 }
 
-fn batch_job(args: &ReadArgs, folder: &Path, format: kafka_direct_sinks::Format) -> BatchJob {
+fn batch_job(args: &ReadArgs, folder: &Path, format: Format, types: ArrowTypes) -> BatchJob {
     let out = &args.output;
     let selection = args.selection.clone();
     let mut job = BatchJob::new(folder, format)
         .columns(out.columns())
+        .arrow_types(types)
         .check_plan(move |plan| fits(plan, &selection));
     if out.force {
         job = job.force();
