@@ -25,8 +25,10 @@
 //! - `error.rs`: `Error`
 //! - `atomic_file.rs`: `AtomicFile`, a file that appears when it is complete
 //! - `format/mod.rs`: `Format`, and `Encoder`: Arrow batches to bytes
-//! - `format/jsonl.rs`, `format/csv.rs`, `format/raw.rs`, `format/arrow.rs`, `format/parquet.rs`: one
-//!   format each
+//! - `format/jsonl.rs`, `format/csv.rs`, `format/raw.rs`, `format/parquet.rs`: one format each
+//! - `format/arrow.rs`: Arrow IPC as a file and as a stream
+//! - `format/arrow_types.rs`: `ArrowTypes`, views or plain types
+//! - `format/plain.rs`: batches with plain types
 //! - `format/rows.rs`: `Rows`, typed access to the columns of a batch
 //! - `format/json_text.rs`: JSON strings and base64
 //! - `format/buffers.rs`: `Buffers`, output buffers that are used again
@@ -50,6 +52,6 @@ pub mod job;
 pub use self::{
     atomic_file::AtomicFile,
     error::Error,
-    format::Format,
+    format::{ArrowTypes, Format},
     job::{BatchJob, JobOutcome},
 };

@@ -193,21 +193,3 @@ async fn parquet_row_groups_end_before_they_are_large() {
     assert!(groups.len() > 1, "{groups:?}");
     assert!(groups.iter().all(|bytes| *bytes < 24 << 20), "{groups:?}");
 }
-
-#[cfg(feature = "arrow-ipc")]
-#[tokio::test(flavor = "multi_thread")]
-async fn arrow_files_hold_every_record() {
-    use arrow_ipc::reader::StreamReader;
-    use kafka_direct::arrow::array::cast::AsArray;
-
-    let root = tempfile::tempdir().unwrap();
-    let path = written(root.path(), Format::Arrow, Columns::all()).await;
-    let reader = StreamReader::try_new(std::fs::File::open(path).unwrap(), None).unwrap();
-    let batches: Vec<_> = reader.map(Result::unwrap).collect();
-    let values: Vec<Option<Vec<u8>>> = batches
-        .iter()
-        .flat_map(|batch| batch.column_by_name("value").unwrap().as_binary_view().iter())
-        .map(|value| value.map(<[u8]>::to_vec))
-        .collect();
-    assert_eq!(values, RECORDS.map(|(_, value)| value.map(|text| text.as_bytes().to_vec())));
-}

@@ -14,6 +14,10 @@ timestamp_type (0 set by the producer, 1 by the broker), key, value and headers.
 is not UTF-8 is null, and key_base64 or value_base64 holds it. Records of one partition stay in
 order; partitions are interleaved.
 
+Arrow IPC has a file format, in which readers seek, and a stream format. --format arrow writes the
+file format into files (FILE.arrow, and every file in DIR/) and the stream format to stdout, pipes and
+devices. --format arrows always writes the stream format. The suffix of FILE decides nothing.
+
 Examples:
   kafka-direct read -b localhost:9092 -t orders
   kafka-direct read -b localhost:9092 -t orders -o -10 --format table
@@ -43,6 +47,9 @@ pub(crate) struct OutputArgs {
     /// [default: what the format needs]
     #[arg(long, value_name = "C[,C2..]")]
     pub(crate) columns: Vec<List<Column>>,
+    /// Types of text and bytes in Arrow IPC [default: plain in files, view on stdout and in pipes]
+    #[arg(long, value_enum, value_name = "TYPES")]
+    pub(crate) arrow_types: Option<ArrowTypes>,
     /// Stop after this many records; partitions are read one after the other
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
@@ -93,8 +100,10 @@ pub(crate) enum Format {
     Raw,
     /// Comma-separated values with a header line
     Csv,
-    /// Arrow IPC stream (needs the feature `full`)
+    /// Arrow IPC: the file format in files, the stream format on stdout (needs the feature `full`)
     Arrow,
+    /// Arrow IPC in the stream format, also in files (needs the feature `full`)
+    Arrows,
     /// Parquet with zstd, into files (needs the feature `full`)
     Parquet,
 }
@@ -109,13 +118,14 @@ impl Format {
         let format = match self {
             Self::Table => {
                 return Err(Failure::usage(
-                    "--format table cannot be written to a folder; use jsonl, csv, raw, arrow or parquet",
+                    "--format table cannot be written to a folder; use jsonl, csv, raw, arrow, arrows or parquet",
                 ));
             }
             Self::Jsonl => Sinks::JsonLines,
             Self::Csv => Sinks::Csv,
             Self::Raw => Sinks::Raw,
             Self::Arrow => Sinks::Arrow,
+            Self::Arrows => Sinks::ArrowStream,
             Self::Parquet => Sinks::Parquet,
         };
         if format.is_available() {
@@ -130,9 +140,26 @@ impl Format {
     /// The columns to read if `--columns` is not given.
     pub(crate) fn default_columns(self) -> Columns {
         match self {
-            Self::Jsonl | Self::Csv | Self::Arrow | Self::Parquet => Columns::all(),
+            Self::Jsonl | Self::Csv | Self::Arrow | Self::Arrows | Self::Parquet => Columns::all(),
             Self::Table => Columns::default().without(Column::TimestampType),
             Self::Raw => Columns::none().with(Column::Value),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArrowTypes {
+    /// Binary and Utf8
+    Plain,
+    /// BinaryView and Utf8View, which need no copy; pyarrow does not filter, sort or take them
+    View,
+}
+
+impl From<ArrowTypes> for kafka_direct_sinks::ArrowTypes {
+    fn from(types: ArrowTypes) -> Self {
+        match types {
+            ArrowTypes::Plain => Self::Plain,
+            ArrowTypes::View => Self::View,
         }
     }
 }
@@ -144,5 +171,13 @@ impl OutputArgs {
             return self.format.default_columns();
         }
         List::flat(&self.columns).into_iter().collect()
+    }
+
+    /// The types of text and bytes in Arrow IPC; `default` if `--arrow-types` is not given.
+    pub(crate) fn arrow_types(
+        &self,
+        default: kafka_direct_sinks::ArrowTypes,
+    ) -> kafka_direct_sinks::ArrowTypes {
+        self.arrow_types.map_or(default, Into::into)
     }
 }

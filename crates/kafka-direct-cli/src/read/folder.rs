@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kafka_direct_sinks::{BatchJob, job};
+use kafka_direct_sinks::{ArrowTypes, BatchJob, Format, job};
 
 use super::planned::{Display, builder};
 use crate::{
@@ -26,6 +26,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
         selection::names_topics(&args.selection)?;
     }
     let format = out.format.for_files()?;
+    let types = out.arrow_types(ArrowTypes::Plain);
     let mut display = Display::new(out.quiet);
     // They are reported at the end, together with those of ranges that an earlier run has read.
     display.note_resets = false;
@@ -37,7 +38,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
             builder(&cluster, args, deadline)?.on_event(move |event| shown.show(event)),
         )
     };
-    let done = Box::pin(batch_job(args, folder, format).run_with(connect)).await;
+    let done = Box::pin(batch_job(args, folder, format, types).run_with(connect)).await;
     display.clear();
     let done = done?;
     if !out.quiet {
@@ -47,11 +48,12 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     Ok(done.receipt.totals.records)
 }
 
-fn batch_job(args: &ReadArgs, folder: &Path, format: kafka_direct_sinks::Format) -> BatchJob {
+fn batch_job(args: &ReadArgs, folder: &Path, format: Format, types: ArrowTypes) -> BatchJob {
     let out = &args.output;
     let selection = args.selection.clone();
     let mut job = BatchJob::new(folder, format)
         .columns(out.columns())
+        .arrow_types(types)
         .check_plan(move |plan| words::fit(plan, &selection));
     if out.force {
         job = job.force();

@@ -13,7 +13,7 @@ use kafka_direct::{
     BatchContext, BoxError, Columns, RangeSummary, RangeWriter, Sink, TaskReceipt, WriteTask,
     arrow::array::RecordBatch,
 };
-use kafka_direct_sinks::{Format, format::Encoder};
+use kafka_direct_sinks::{ArrowTypes, Format, format::Encoder};
 use tokio::sync::Mutex;
 
 use super::writer::{Target, Unfinished, Writer};
@@ -28,6 +28,7 @@ pub(super) struct StreamSink(Arc<Shared>);
 struct Shared {
     format: Format,
     columns: Columns,
+    arrow_types: ArrowTypes,
     /// Whether each task has its own encoder, because the format needs no state.
     encodes_per_task: bool,
     /// The one encoder of a format with state; its lock gives the order of the blocks.
@@ -43,8 +44,13 @@ impl StreamSink {
         if format == Format::Raw && !columns.contains(kafka_direct::Column::Value) {
             return Err(Failure::usage("--format raw writes values; include `value` in --columns"));
         }
-        let encoder = Encoder::new(format, columns)?;
         let target = Target::open(args.output.output.as_deref())?;
+        let (format, types) = match target {
+            Target::File(_) => (format, ArrowTypes::Plain),
+            _ => (for_pipes(format), ArrowTypes::View),
+        };
+        let types = args.output.arrow_types(types);
+        let encoder = Encoder::new(format, columns, types)?;
         if format == Format::Parquet && matches!(target, Target::Stdout) {
             return Err(Failure::usage(
                 "--format parquet cannot be written to stdout; pass a file with --output",
@@ -53,6 +59,7 @@ impl StreamSink {
         Ok(Self(Arc::new(Shared {
             format,
             columns,
+            arrow_types: types,
             encodes_per_task: encoder.is_stateless(),
             encoder: Mutex::new(encoder),
             writer: Writer::start(target)?,
@@ -104,11 +111,20 @@ impl StreamSink {
     }
 }
 
+/// The format that is written where readers cannot seek.
+const fn for_pipes(format: Format) -> Format {
+    match format {
+        Format::Arrow => Format::ArrowStream,
+        other => other,
+    }
+}
+
 impl Shared {
     /// Encodes every row of `batch` and sends it to the writer; waits while its queue is full.
     async fn write(&self, batch: &RecordBatch) -> Result<(), Failure> {
         if self.encodes_per_task {
-            self.encode(&mut Encoder::new(self.format, self.columns)?, batch).await?;
+            let mut encoder = Encoder::new(self.format, self.columns, self.arrow_types)?;
+            self.encode(&mut encoder, batch).await?;
         } else {
             self.encode(&mut *self.encoder.lock().await, batch).await?;
         }

@@ -16,6 +16,8 @@ mod metadata;
 mod output;
 mod produce;
 mod read;
+#[cfg(feature = "full")]
+mod readers;
 mod selection;
 mod shell;
 mod stopping;

@@ -177,3 +177,86 @@ async fn an_arrow_stream_has_every_record_of_every_topic() {
     let stream = arrow_ipc::reader::StreamReader::try_new(&read.stdout[..], None).unwrap();
     assert_eq!(stream.count(), 0);
 }
+
+/// The types of the topic and the value in the schema of a file or stream, and the number of rows.
+#[cfg(feature = "full")]
+fn ipc(output: &[u8]) -> (&'static str, String, usize) {
+    use arrow_ipc::reader::{FileReader, StreamReader};
+    let types = |schema: kafka_direct::arrow::schema::SchemaRef| {
+        let name = |name| schema.field_with_name(name).unwrap().data_type().to_string();
+        format!("{}, {}", name("topic"), name("value"))
+    };
+    if output.starts_with(b"ARROW1") {
+        let reader = FileReader::try_new(std::io::Cursor::new(output), None).unwrap();
+        return ("file", types(reader.schema()), reader.map(|b| b.unwrap().num_rows()).sum());
+    }
+    let reader = StreamReader::try_new(output, None).unwrap();
+    ("stream", types(reader.schema()), reader.map(|b| b.unwrap().num_rows()).sum())
+}
+
+#[cfg(feature = "full")]
+#[tokio::test(flavor = "multi_thread")]
+async fn arrow_is_a_file_in_files_and_a_stream_elsewhere() {
+    const VIEW: &str = "Dictionary(Int32, Utf8), BinaryView";
+    const PLAIN: &str = "Utf8, Binary";
+    let broker = broker("a", 2).await;
+    broker.create_topic("b", 1).unwrap();
+    fill(&broker, "a", 2, 10);
+    fill(&broker, "b", 1, 10);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let file = path.display().to_string();
+    let cases: [(&[&str], &str, &str); 6] = [
+        (&["arrow"], "file", PLAIN),
+        (&["arrow", "--arrow-types", "view"], "file", "Utf8, BinaryView"),
+        (&["arrows"], "stream", PLAIN),
+        (&["arrows", "--arrow-types", "view"], "stream", VIEW),
+        (&["arrow", "--limit", "30"], "file", PLAIN),
+        (&["arrow", "--arrow-types", "plain"], "file", PLAIN),
+    ];
+    for (flags, form, types) in cases {
+        let args =
+            [&["read", "-t", "a,b", "--quiet", "--output", &file, "--format"], flags].concat();
+        assert_eq!(at(&broker, &args).await.ok(), "");
+        let written = std::fs::read(&path).unwrap();
+        assert_eq!(ipc(&written), (form, types.to_owned(), 30), "{flags:?}");
+    }
+    let cases: [(&[&str], &str); 4] = [
+        (&["arrow"], VIEW),
+        (&["arrows"], VIEW),
+        (&["arrow", "--arrow-types", "plain"], PLAIN),
+        (&["arrow", "--output", "-"], VIEW),
+    ];
+    for (flags, types) in cases {
+        let args = [&["read", "-t", "a,b", "--format"], flags].concat();
+        let read = at(&broker, &args).await;
+        assert_eq!((read.code, read.stderr.as_str()), (Some(0), ""));
+        assert_eq!(ipc(&read.stdout), ("stream", types.to_owned(), 30), "{flags:?}");
+    }
+}
+
+#[cfg(all(feature = "full", unix))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_pipe_gets_a_stream() {
+    let broker = broker("a", 1).await;
+    fill(&broker, "a", 1, 10);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe.arrow");
+    let made = tokio::process::Command::new("mkfifo").arg(&path).status().await.unwrap();
+    assert!(made.success());
+    let (pipe, name) = (path.clone(), path.display().to_string());
+    let reader = tokio::task::spawn_blocking(move || std::fs::read(pipe).unwrap());
+    let args = ["read", "-t", "a", "--quiet", "--format", "arrow", "--output", &name];
+    assert_eq!(at(&broker, &args).await.ok(), "");
+    assert_eq!(ipc(&reader.await.unwrap()).0, "stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arrow_types_are_refused_with_other_formats() {
+    let broker = broker("t", 1).await;
+    for format in ["jsonl", "table", "parquet"] {
+        let args = ["read", "-t", "t", "--format", format, "--arrow-types", "view"];
+        let failed = at(&broker, &args).await.failed(2);
+        assert!(failed.contains("only with --format arrow or --format arrows"), "{failed}");
+    }
+}

@@ -28,6 +28,7 @@ async fn help_goes_to_stdout_and_names_commands_and_formats() {
         "--retry-timeout",
         "key_base64",
         "null value is an empty line",
+        "stream format to stdout",
     ] {
         assert!(read.contains(word), "{word} in {read}");
     }

@@ -1,23 +1,27 @@
 //! Output formats: Arrow batches to bytes.
 //!
 //! Contract: every row of every batch comes out once, in order. Text formats hand buffers on at row
-//! boundaries before they grow, so that memory does not follow the size of a batch; Parquet holds
-//! one row group per open file, see [`Format::Parquet`].
+//! boundaries before they grow, so that memory does not follow the size of a batch; Arrow IPC does so
+//! at megabytes; Parquet holds one row group per open file, see [`Format::Parquet`].
 
 #[cfg(feature = "arrow-ipc")]
 mod arrow;
+mod arrow_types;
 mod buffers;
 mod csv;
 mod json_text;
 mod jsonl;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "arrow-ipc")]
+mod plain;
 mod raw;
 mod rows;
 
 use kafka_direct::{Column, Columns, arrow::array::RecordBatch};
 
 pub use self::{
+    arrow_types::ArrowTypes,
     buffers::Buffers,
     rows::{COLUMN_ORDER, Headers, Rows, Topics},
 };
@@ -44,8 +48,12 @@ pub enum Format {
     Csv,
     /// Values only, each followed by a line feed; a null value is an empty line.
     Raw,
-    /// An Arrow IPC stream. Needs the feature `arrow-ipc`.
+    /// Arrow IPC in the file format, also called Feather version 2. Readers seek in it. Needs the
+    /// feature `arrow-ipc`.
     Arrow,
+    /// Arrow IPC in the stream format, which is read from front to back. Needs the feature
+    /// `arrow-ipc`.
+    ArrowStream,
     /// Parquet, compressed with zstd: keys and values are binary, timestamps milliseconds in UTC.
     /// A row group ends at 1,048,576 rows or 16 MiB of encoded data, and every open file holds one: a
     /// job writes 8 files at once unless told otherwise. Needs the feature `parquet`.
@@ -61,6 +69,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Raw => "raw",
             Self::Arrow => "arrow",
+            Self::ArrowStream => "arrows",
             Self::Parquet => "parquet",
         }
     }
@@ -70,7 +79,9 @@ impl Format {
     #[must_use]
     pub fn default_columns(self) -> Columns {
         match self {
-            Self::JsonLines | Self::Csv | Self::Arrow | Self::Parquet => Columns::all(),
+            Self::JsonLines | Self::Csv | Self::Arrow | Self::ArrowStream | Self::Parquet => {
+                Columns::all()
+            }
             Self::Raw => Columns::none().with(Column::Value),
         }
     }
@@ -80,12 +91,18 @@ impl Format {
         matches!(self, Self::Parquet)
     }
 
+    /// Whether [`ArrowTypes`] decide what is written.
+    #[must_use]
+    pub const fn has_arrow_types(self) -> bool {
+        matches!(self, Self::Arrow | Self::ArrowStream)
+    }
+
     /// Whether this build can write it.
     #[must_use]
     pub const fn is_available(self) -> bool {
         match self {
             Self::JsonLines | Self::Csv | Self::Raw => true,
-            Self::Arrow => cfg!(feature = "arrow-ipc"),
+            Self::Arrow | Self::ArrowStream => cfg!(feature = "arrow-ipc"),
             Self::Parquet => cfg!(feature = "parquet"),
         }
     }
@@ -101,18 +118,19 @@ enum Inner {
     Csv(Columns),
     Raw,
     #[cfg(feature = "arrow-ipc")]
-    Arrow(Box<arrow::Stream>),
+    Arrow(Box<arrow::Ipc>),
     #[cfg(feature = "parquet")]
     Parquet(Box<parquet::File>),
 }
 
 impl Encoder {
-    /// An encoder of batches with these columns.
+    /// An encoder of batches with these columns. `types` matters only to formats that have Arrow's
+    /// types, see [`Format::has_arrow_types`].
     ///
     /// # Errors
     /// [`Error::Invalid`] for a format that this build leaves out, or for columns that the format
     /// cannot carry.
-    pub fn new(format: Format, columns: Columns) -> Result<Self, Error> {
+    pub fn new(format: Format, columns: Columns, types: ArrowTypes) -> Result<Self, Error> {
         let inner = match format {
             Format::JsonLines => Inner::JsonLines,
             Format::Csv => {
@@ -126,14 +144,17 @@ impl Encoder {
                 ));
             }
             #[cfg(feature = "arrow-ipc")]
-            Format::Arrow => Inner::Arrow(Box::new(arrow::Stream::new(columns)?)),
+            Format::Arrow => Inner::Arrow(Box::new(arrow::Ipc::file(columns, types)?)),
+            #[cfg(feature = "arrow-ipc")]
+            Format::ArrowStream => Inner::Arrow(Box::new(arrow::Ipc::stream(columns, types)?)),
             Format::Parquet if columns == Columns::none() => {
                 return Err(Error::invalid("Parquet needs at least one column"));
             }
             #[cfg(feature = "parquet")]
             Format::Parquet => Inner::Parquet(Box::new(parquet::File::new(columns)?)),
             #[cfg(not(all(feature = "arrow-ipc", feature = "parquet")))]
-            Format::Arrow | Format::Parquet => {
+            Format::Arrow | Format::ArrowStream | Format::Parquet => {
+                let _ = types;
                 return Err(Error::invalid(format!(
                     "the format {} is not in this build of kafka-direct-sinks: enable its feature",
                     format.extension()
@@ -164,7 +185,7 @@ impl Encoder {
             Inner::JsonLines | Inner::Raw => {}
             Inner::Csv(columns) => csv::header(*columns, out),
             #[cfg(feature = "arrow-ipc")]
-            Inner::Arrow(stream) => stream.start(out),
+            Inner::Arrow(ipc) => ipc.start(out),
             #[cfg(feature = "parquet")]
             Inner::Parquet(file) => file.start(out),
         }
@@ -189,10 +210,7 @@ impl Encoder {
             Inner::Csv(_) => csv::encode(batch, from, out)?,
             Inner::Raw => raw::encode(batch, from, out)?,
             #[cfg(feature = "arrow-ipc")]
-            Inner::Arrow(stream) => {
-                stream.encode(batch, out)?;
-                batch.num_rows()
-            }
+            Inner::Arrow(ipc) => ipc.encode(batch, from, out)?,
             #[cfg(feature = "parquet")]
             Inner::Parquet(file) => {
                 file.encode(batch, out)?;
@@ -213,7 +231,7 @@ impl Encoder {
                 Ok(())
             }
             #[cfg(feature = "arrow-ipc")]
-            Inner::Arrow(stream) => stream.finish(out),
+            Inner::Arrow(ipc) => ipc.finish(out),
             #[cfg(feature = "parquet")]
             Inner::Parquet(file) => file.finish(out),
         }

@@ -30,7 +30,7 @@ pub use self::{
     receipt::{FileReceipt, RangeReceipt, Receipt, Totals},
     run::JobOutcome,
 };
-use crate::Format;
+use crate::{ArrowTypes, Format};
 
 type PlanCheck = Arc<dyn Fn(&BatchPlan) -> Result<(), String> + Send + Sync>;
 
@@ -45,6 +45,7 @@ pub struct BatchJob {
     folder: PathBuf,
     format: Format,
     columns: Columns,
+    arrow_types: ArrowTypes,
     plan_file: Option<PathBuf>,
     force: bool,
     selection: Option<BTreeMap<String, String>>,
@@ -59,6 +60,7 @@ impl BatchJob {
             folder: folder.into(),
             format,
             columns: format.default_columns(),
+            arrow_types: ArrowTypes::Plain,
             plan_file: None,
             force: false,
             selection: None,
@@ -70,6 +72,13 @@ impl BatchJob {
     /// The columns to write. Default: those of [`Format::default_columns`].
     pub const fn columns(mut self, columns: Columns) -> Self {
         self.columns = columns;
+        self
+    }
+
+    /// The types of text and bytes in Arrow files; other formats ignore it. Default:
+    /// [`ArrowTypes::Plain`].
+    pub const fn arrow_types(mut self, types: ArrowTypes) -> Self {
+        self.arrow_types = types;
         self
     }
 
@@ -107,11 +116,12 @@ impl BatchJob {
 
 impl fmt::Debug for BatchJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { folder, format, columns, plan_file, force, .. } = self;
+        let Self { folder, format, columns, arrow_types, plan_file, force, .. } = self;
         f.debug_struct("BatchJob")
             .field("folder", folder)
             .field("format", format)
             .field("columns", columns)
+            .field("arrow_types", arrow_types)
             .field("plan_file", plan_file)
             .field("force", force)
             .finish_non_exhaustive()

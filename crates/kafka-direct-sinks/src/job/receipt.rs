@@ -9,7 +9,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary, Reset};
 use serde::{Deserialize, Serialize};
 
-use super::durable;
+use super::{durable, sink::Output};
 use crate::Error;
 
 /// The version of the receipt's JSON.
@@ -124,6 +124,9 @@ pub struct Receipt {
     cluster: Option<String>,
     isolation: IsolationLevel,
     format: String,
+    /// The types of text and bytes, in formats that have Arrow's types.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrow_types: Option<String>,
     /// CRC-32 of `plan.json`.
     plan_crc32: String,
     /// Where every partition ended: the next batch continues there.
@@ -144,7 +147,7 @@ impl Receipt {
     pub(crate) fn new(
         plan: &BatchPlan,
         plan_text: &str,
-        format: &str,
+        output: Output,
         ranges: Vec<RangeReceipt>,
     ) -> Self {
         let mut content = Content::new();
@@ -169,7 +172,8 @@ impl Receipt {
             version: RECEIPT_VERSION,
             cluster: plan.cluster().map(str::to_owned),
             isolation: plan.isolation(),
-            format: format.to_owned(),
+            format: output.format.extension().to_owned(),
+            arrow_types: output.format.has_arrow_types().then(|| output.arrow_types.to_string()),
             plan_crc32: content.crc32(),
             positions: BatchEnd::new(plan, ranges.iter().map(|range| &range.range)).positions,
             plan_resets: plan.resets().to_vec(),

@@ -14,7 +14,7 @@ use super::{
     plan_file,
     receipt::Receipt,
     settings::{JobSettings, Words},
-    sink::FolderSink,
+    sink::{FolderSink, Output},
 };
 use crate::{Error, format::Encoder};
 
@@ -109,7 +109,7 @@ impl BatchJob {
         Fut: Future<Output = Result<KafkaRddBuilder, E>> + Send,
     {
         // A format that cannot be written is refused before anything is made.
-        Encoder::new(self.format, self.columns)?;
+        Encoder::new(self.format, self.columns, self.arrow_types)?;
         let mut lazy = Lazy { connect: Some(connect), builder: None };
         let settings = self.settings();
         let given = match &self.plan_file {
@@ -143,8 +143,9 @@ impl BatchJob {
         let files = self.files(rdd.partitions())?;
         folder.refuse_foreign_ranges(&files)?;
         let plan_text = folder.claim(&settings, rdd.plan())?;
-        let sink = FolderSink::new(folder, files, self.format, self.columns, plan_text);
-        let sink = Arc::new(sink);
+        let output =
+            Output { format: self.format, columns: self.columns, arrow_types: self.arrow_types };
+        let sink = Arc::new(FolderSink::new(folder, files, output, plan_text));
         let written = Box::pin(rdd.write_to(&sink)).await;
         // Tasks that were stopped may still write to a file for a moment.
         sink.wait_until_idle().await;
@@ -173,10 +174,13 @@ impl BatchJob {
 
     fn settings(&self) -> JobSettings {
         let columns: Vec<&str> = self.columns.iter().map(|column| column.as_str()).collect();
-        let output = Words::from([
+        let mut output = Words::from([
             ("--format".to_owned(), self.format.extension().to_owned()),
             ("--columns".to_owned(), columns.join(",")),
         ]);
+        if self.format.has_arrow_types() {
+            output.insert("--arrow-types".to_owned(), self.arrow_types.to_string());
+        }
         JobSettings::new(output, self.selection.clone())
     }
 

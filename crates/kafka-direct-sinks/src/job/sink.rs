@@ -19,7 +19,7 @@ use super::{
     receipt::{FileReceipt, RangeReceipt, Receipt},
 };
 use crate::{
-    Error, Format,
+    ArrowTypes, Error, Format,
     format::{Buffers, Encoder},
 };
 
@@ -32,11 +32,18 @@ const MAX_WORK: u32 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct FolderSink {
     files: Vec<String>,
-    format: Format,
-    columns: Columns,
+    output: Output,
     plan_text: String,
     shared: Arc<Shared>,
     receipt: OnceLock<Receipt>,
+}
+
+/// How the files are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(super) format: Format,
+    pub(super) columns: Columns,
+    pub(super) arrow_types: ArrowTypes,
 }
 
 /// What a sink and its writers share.
@@ -70,8 +77,7 @@ impl FolderSink {
     pub(super) fn new(
         folder: Arc<JobFolder>,
         files: Vec<String>,
-        format: Format,
-        columns: Columns,
+        output: Output,
         plan_text: String,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -81,7 +87,7 @@ impl FolderSink {
             work: Arc::new(Semaphore::new(usize::try_from(MAX_WORK).unwrap_or(usize::MAX))),
         });
         let receipt = OnceLock::new();
-        Self { files, format, columns, plan_text, shared, receipt }
+        Self { files, output, plan_text, shared, receipt }
     }
 
     /// Waits until no file work runs.
@@ -116,7 +122,8 @@ impl Sink for FolderSink {
     }
 
     async fn writer(&self, task: &WriteTask) -> Result<FileWriter, BoxError> {
-        let mut encoder = Encoder::new(self.format, self.columns)?;
+        let Output { format, columns, arrow_types } = self.output;
+        let mut encoder = Encoder::new(format, columns, arrow_types)?;
         let mut pending = Vec::new();
         encoder.start(&mut pending)?;
         let file = RangeFile::new(Arc::clone(&self.shared.folder), self.file(task)?);
@@ -132,9 +139,8 @@ impl Sink for FolderSink {
             file: receipt.clone(),
             range: range.clone(),
         });
-        let format = self.format.extension();
         let (plan, text) = (&batch.plan, &self.plan_text);
-        let receipt = Receipt::new(plan, text, format, ranges.collect());
+        let receipt = Receipt::new(plan, text, self.output, ranges.collect());
         let (folder, finished) = (Arc::clone(&self.shared.folder), receipt.clone());
         self.shared.off_the_runtime(move || folder.finish(&finished)).await??;
         drop(self.receipt.set(receipt));
