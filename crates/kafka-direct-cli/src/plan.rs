@@ -12,5 +12,9 @@ pub(crate) async fn run(args: PlanArgs) -> Result<(), Failure> {
     if args.json {
         return output::data(&rdd.plan().to_json());
     }
-    output::data(&format!("{}\n", PlanTable(rdd.plan())))
+    let table = PlanTable(rdd.plan());
+    match output::stdout_width() {
+        Some(width) => output::data(&format!("{table:width$}\n", width = usize::from(width))),
+        None => output::data(&format!("{table}\n")),
+    }
 }

@@ -55,6 +55,9 @@ async fn to_one_output(args: &ReadArgs) -> Result<u64, Failure> {
     }
     match args.output.format {
         Format::Table => table::run(args).await,
+        _ if args.output.no_truncate => Err(Failure::usage(
+            "--no-truncate works only with --format table; other formats cut nothing",
+        )),
         _ => stream(args).await,
     }
 }

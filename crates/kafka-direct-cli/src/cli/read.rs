@@ -14,6 +14,9 @@ timestamp_type (0 set by the producer, 1 by the broker), key, value and headers.
 is not UTF-8 is null, and key_base64 or value_base64 holds it. Records of one partition stay in
 order; partitions are interleaved.
 
+A table on a terminal is as wide as the terminal, or as COLUMNS says. Topics, keys, values and headers
+that are too wide end in an ellipsis; --no-truncate shows them whole.
+
 Examples:
   kafka-direct read -b localhost:9092 -t orders
   kafka-direct read -b localhost:9092 -t orders -o -10 --format table
@@ -43,6 +46,9 @@ pub(crate) struct OutputArgs {
     /// [default: what the format needs]
     #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
     pub(crate) columns: Vec<Column>,
+    /// With --format table: show keys, values and headers whole, however long the lines become
+    #[arg(long)]
+    pub(crate) no_truncate: bool,
     /// Stop after this many records; partitions are read one after the other
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
@@ -84,7 +90,8 @@ pub(crate) struct PlanArgs {
 pub(crate) enum Format {
     /// One JSON object per record and line
     Jsonl,
-    /// A table to read on screen; shows 1000 records unless --limit is given
+    /// A table to read on screen; shows 1000 records unless --limit is given. Lines fit the terminal;
+    /// elsewhere keys, values and headers are cut at 60 columns. `…` marks what is cut
     Table,
     /// Values only, each followed by a line feed; a null value is an empty line
     Raw,

@@ -140,6 +140,21 @@ async fn a_table_shows_records_and_reports_that_it_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_a_terminal_cuts_values_unless_told_not_to() {
+    let broker = broker("t", 1).await;
+    let (long, short) = ("x".repeat(500), "x".repeat(60));
+    broker.append("t", 0, [Record::new(long.clone()), Record::new(short.clone())]).unwrap();
+    let read = ["read", "-t", "t", "-f", "table", "--columns", "value"];
+    let cut = at(&broker, &read).await.ok();
+    let ellipsis = "x".repeat(59) + "…";
+    assert_eq!(cut.lines().collect::<Vec<_>>(), ["value", &ellipsis, &short]);
+    let whole = at(&broker, &[&read[..], &["--no-truncate"]].concat()).await.ok();
+    assert_eq!(whole.lines().collect::<Vec<_>>(), ["value", &long, &short]);
+    let failed = at(&broker, &["read", "-t", "t", "--no-truncate"]).await.failed(2);
+    assert!(failed.contains("--format table"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_empty_topic_fails_only_with_fail_if_empty() {
     let broker = broker("t", 2).await;
     assert_eq!(at(&broker, &["read", "-t", "t"]).await.ok(), "");
