@@ -26,6 +26,7 @@ use crate::{
 
 /// Runs `read`.
 pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
+    args.output.check()?;
     let records = match &args.output.output {
         Some(path) if names_a_folder(path) => Box::pin(folder::run(&args, path)).await?,
         _ => Box::pin(to_one_output(&args)).await?,
@@ -55,9 +56,6 @@ async fn to_one_output(args: &ReadArgs) -> Result<u64, Failure> {
     }
     match args.output.format {
         Format::Table => table::run(args).await,
-        _ if args.output.no_truncate => Err(Failure::usage(
-            "--no-truncate works only with --format table; other formats cut nothing",
-        )),
         _ => stream(args).await,
     }
 }

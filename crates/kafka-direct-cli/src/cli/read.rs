@@ -14,8 +14,14 @@ timestamp_type (0 set by the producer, 1 by the broker), key, value and headers.
 is not UTF-8 is null, and key_base64 or value_base64 holds it. Records of one partition stay in
 order; partitions are interleaved.
 
-A table on a terminal is as wide as the terminal, or as COLUMNS says. Topics, keys, values and headers
-that are too wide end in an ellipsis; --no-truncate shows them whole.
+With --json-values a value that is JSON is embedded: on one line, otherwise unchanged. A string in
+the output is then a text, or a JSON string without its quotes and escapes: nothing tells which. The
+JSON text null stays the string \"null\", so that null is always a tombstone. JSON nested deeper than
+100 levels, or with half of a surrogate pair, stays a string too. Write such lines back with
+`produce --json --json-values`.
+
+A table on a terminal is as wide as the terminal, or as COLUMNS says. Topics, keys, values and
+headers that are too wide end in an ellipsis; --no-truncate shows them whole.
 
 Examples:
   kafka-direct read -b localhost:9092 -t orders
@@ -46,6 +52,9 @@ pub(crate) struct OutputArgs {
     /// [default: what the format needs]
     #[arg(long, value_delimiter = ',', value_name = "C[,C2..]")]
     pub(crate) columns: Vec<Column>,
+    /// With --format jsonl: write a value that is JSON as JSON, not as a string
+    #[arg(long)]
+    pub(crate) json_values: bool,
     /// With --format table: show keys, values and headers whole, however long the lines become
     #[arg(long)]
     pub(crate) no_truncate: bool,
@@ -108,7 +117,7 @@ impl Format {
     ///
     /// # Errors
     /// `Usage` for the table, and for a format that this build does not contain.
-    pub(crate) fn for_files(self) -> Result<kafka_direct_sinks::Format, Failure> {
+    fn for_files(self) -> Result<kafka_direct_sinks::Format, Failure> {
         use kafka_direct_sinks::Format as Sinks;
         let format = match self {
             Self::Table => {
@@ -142,6 +151,32 @@ impl Format {
 }
 
 impl OutputArgs {
+    /// Refuses flags that do not work with the format.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.json_values && self.format != Format::Jsonl {
+            return Err(Failure::usage("--json-values works only with --format jsonl"));
+        }
+        if self.no_truncate && self.format != Format::Table {
+            return Err(Failure::usage(
+                "--no-truncate works only with --format table; other formats cut nothing",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The format of files and streams.
+    ///
+    /// # Errors
+    /// As [`Format::for_files`].
+    pub(crate) fn format_for_files(&self) -> Result<kafka_direct_sinks::Format, Failure> {
+        match self.format.for_files()? {
+            kafka_direct_sinks::Format::JsonLines if self.json_values => {
+                Ok(kafka_direct_sinks::Format::JsonValues)
+            }
+            format => Ok(format),
+        }
+    }
+
     /// The columns to read.
     pub(crate) fn columns(&self) -> Columns {
         if self.columns.is_empty() {

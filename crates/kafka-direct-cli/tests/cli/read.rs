@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kafka_direct_broker::{ApiKey, Record};
 use serde_json::Value;
 
-use crate::driven::{at, broker, fill, values};
+use crate::driven::{at, broker, fed, fill, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_lines_hold_every_kind_of_key_value_and_header() {
@@ -78,6 +78,50 @@ async fn split_ranges_together_have_all_records_of_a_partition() {
     for split in [["--min-partitions", "9"], ["--max-records-per-partition", "13"]] {
         let args = [&["read", "-t", "t"][..], &split].concat();
         assert_eq!(at(&broker, &args).await.sorted_lines(), whole, "{split:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_values_are_embedded_and_can_be_written_back() {
+    let broker = broker("from", 1).await;
+    let big = "[1e400,123456789012345678901234567890]";
+    let values = ["{\n  \"a\": 1,\n  \"a\": 2\n}", big, "no json", "null", "\"text\"", ""];
+    broker.append("from", 0, values.map(Record::new)).unwrap();
+    broker.append("from", 0, [Record::tombstone("k")]).unwrap();
+    broker.append("from", 0, [Record::new(Bytes::from_static(b"\xff"))]).unwrap();
+    let args = |topic: &'static str| ["read", "-t", topic, "--columns", "value", "--json-values"];
+    let printed = at(&broker, &args("from")).await.ok();
+    let expected = [
+        r#"{"value":{"a": 1,"a": 2}}"#,
+        &format!("{{\"value\":{big}}}"),
+        r#"{"value":"no json"}"#,
+        r#"{"value":"null"}"#,
+        r#"{"value":"text"}"#,
+        r#"{"value":""}"#,
+        r#"{"value":null}"#,
+        r#"{"value":null,"value_base64":"/w=="}"#,
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+    broker.create_topic("to", 1).unwrap();
+    let produce = ["produce", "-t", "to", "--json"];
+    let failed = fed(&broker, &produce, printed.as_bytes()).await.failed(2);
+    assert!(failed.contains("line 1") && failed.contains("--json-values"), "{failed}");
+    let produce = [&produce[..], &["--json-values"]].concat();
+    fed(&broker, &produce, printed.as_bytes()).await.wrote();
+    assert_eq!(at(&broker, &args("to")).await.ok(), printed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_values_need_json_lines() {
+    let broker = broker("t", 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = format!("{}/", folder.path().display());
+    for format in ["csv", "raw", "table", "parquet"] {
+        let args = ["read", "-t", "t", "--json-values", "--format", format];
+        for output in [&["--output", &folder][..], &[]] {
+            let failed = at(&broker, &[&args[..], output].concat()).await.failed(2);
+            assert!(failed.contains("--json-values works only with --format jsonl"), "{failed}");
+        }
     }
 }
 

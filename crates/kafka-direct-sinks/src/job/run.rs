@@ -16,7 +16,7 @@ use super::{
     settings::{JobSettings, Words},
     sink::FolderSink,
 };
-use crate::{Error, format::Encoder};
+use crate::{Error, Format, format::Encoder};
 
 /// How many files are written at once in a format whose files hold a row group each.
 const ROW_GROUPS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
@@ -173,10 +173,13 @@ impl BatchJob {
 
     fn settings(&self) -> JobSettings {
         let columns: Vec<&str> = self.columns.iter().map(|column| column.as_str()).collect();
-        let output = Words::from([
+        let mut output = Words::from([
             ("--format".to_owned(), self.format.extension().to_owned()),
             ("--columns".to_owned(), columns.join(",")),
         ]);
+        if self.format == Format::JsonValues {
+            output.insert("--json-values".to_owned(), "yes".to_owned());
+        }
         JobSettings::new(output, self.selection.clone())
     }
 
