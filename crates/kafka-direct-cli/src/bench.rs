@@ -100,7 +100,8 @@ struct Subject {
     /// Id of the cluster, if its brokers report one.
     cluster: Option<String>,
     isolation: String,
-    /// Maximum number of ranges that are read at the same time; `None` if it is not limited.
+    /// Maximum number of ranges that are read at the same time; `None` for the default, which is one
+    /// per partition and at least two per core.
     concurrency: Option<NonZeroUsize>,
     warmup_rounds: u32,
 }

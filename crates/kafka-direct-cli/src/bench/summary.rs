@@ -77,7 +77,10 @@ pub(super) fn settings(document: &Document<'_>) -> Vec<(&'static str, String)> {
         ),
         (
             "ranges at the same time",
-            subject.concurrency.map_or_else(|| "not limited".to_owned(), |count| count.to_string()),
+            subject.concurrency.map_or_else(
+                || "one per partition, at least two per core".to_owned(),
+                |count| count.to_string(),
+            ),
         ),
         ("columns", subject.columns.join(", ")),
         ("isolation", subject.isolation.clone()),
