@@ -12,10 +12,11 @@ mod plots;
 mod report;
 mod results;
 mod stop;
+mod summary;
 mod table;
 mod usage;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{num::NonZeroUsize, sync::OnceLock, time::Duration};
 
 use kafka_direct_broker::Broker;
 use serde::Serialize;
@@ -88,11 +89,22 @@ struct Bench {
 #[derive(Debug, Clone, Serialize)]
 struct Subject {
     topics: Vec<String>,
+    /// Number of partitions of the topics that are selected, also those with nothing to read.
+    partitions: usize,
     /// Number of planned ranges: one per partition, unless they are split.
     ranges: usize,
     /// Number of offsets that the ranges cover.
     span: i64,
     columns: Vec<&'static str>,
+    /// Bootstrap addresses.
+    brokers: Option<String>,
+    /// Id of the cluster, if its brokers report one.
+    cluster: Option<String>,
+    isolation: String,
+    /// Maximum number of ranges that are read at the same time; `None` for the default, which is one
+    /// per partition and at least two per core.
+    concurrency: Option<NonZeroUsize>,
+    warmup_rounds: u32,
 }
 
 /// The document that `--json` prints.
@@ -102,11 +114,15 @@ struct Document<'a> {
     version: &'static str,
     /// Whether the broker ran in this process; CPU time and memory then include the broker.
     embedded_broker: bool,
+    /// The command line, quoted for a shell.
+    command: &'a str,
     #[serde(flatten)]
     subject: &'a Subject,
     cores: usize,
     generated_records: Option<u64>,
     codec: Option<String>,
+    /// Codecs of the Kafka batches that were read; `none` is a batch that is not compressed.
+    codecs: Vec<&'static str>,
     /// Whether all requested rounds are finished.
     complete: bool,
     rounds: &'a [Round],
@@ -188,6 +204,12 @@ impl Bench {
             ranges: rdd.partitions().len(),
             span: rdd.span(),
             columns: args.rounds.columns().iter().map(kafka_direct::Column::as_str).collect(),
+            partitions: rdd.plan().partitions().len(),
+            brokers: connection.brokers.clone(),
+            cluster: cluster.id(),
+            isolation: rdd.plan().isolation().to_string(),
+            concurrency: args.rounds.concurrency,
+            warmup_rounds: args.rounds.warmup,
         });
         let everything = args.rounds.all || args.selection.to.is_some();
         let bounds = (!everything).then_some(Bounds::STANDARD);

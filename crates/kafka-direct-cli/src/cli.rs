@@ -150,7 +150,8 @@ pub(crate) struct TopicsArgs {
 A plain line is a value. With --key-separator it is a key and a value; a line without the separator
 has no key. With --json each line is an object as `read` prints it: `key` and `value` (strings or
 null), or `key_base64` and `value_base64`, and `headers`, `timestamp`, `partition`. Each field is
-optional; other fields are ignored.")]
+optional; other fields are ignored. With --json-values too, a `value` that is an object, an array, a
+number or a boolean is written as its JSON text, unchanged; a string is written without its quotes.")]
 pub(crate) struct ProduceArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
@@ -167,6 +168,9 @@ pub(crate) struct ProduceArgs {
     /// Lines are JSON objects as `read` prints them
     #[arg(long)]
     pub(crate) json: bool,
+    /// Take values of JSON lines that are JSON and no string, as `read --json-values` prints them
+    #[arg(long, requires = "json")]
+    pub(crate) json_values: bool,
     /// Drop fields of JSON lines that `read` does not print; without it they are an error
     #[arg(long, requires = "json")]
     pub(crate) ignore_unknown: bool,

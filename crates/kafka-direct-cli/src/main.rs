@@ -30,6 +30,7 @@
 //!   limits its fetch rate; `bench/usage.rs`: CPU time and memory
 //! - `bench/figures.rs`: names, units and medians; `bench/table.rs`: formats figures as tables;
 //!   `bench/results.rs`: prints and writes them
+//! - `bench/summary.rs`: the result in a sentence, its warning and its settings
 //! - `bench/report.rs`, `bench/plots.rs`: the HTML report and its plots
 //! - `remarks.rs`: prints remarks on a plan; `progress.rs`: progress bars; `output.rs`: the only
 //!   file that writes to stdout and stderr

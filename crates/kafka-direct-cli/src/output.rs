@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use comfy_table::{CellAlignment, Row, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use indicatif::MultiProgress;
 use serde::Serialize;
 
@@ -16,6 +16,9 @@ use crate::exit::Failure;
 
 /// The progress bars, which are suspended while a line is written.
 static BARS: OnceLock<MultiProgress> = OnceLock::new();
+
+/// If wrapping leaves fewer columns than this for names, numbers are wrapped too.
+const MIN_NAME_WIDTH: u16 = 12;
 
 /// Writes `text` to stdout and flushes it.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
@@ -50,6 +53,15 @@ pub(crate) fn stderr_is_terminal() -> bool {
 /// Whether stdout is a terminal.
 pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// Returns the width of the terminal that stdout is; `None` if stdout is no terminal.
+///
+/// The environment variable `COLUMNS` overrides what the terminal reports.
+pub(crate) fn stdout_width() -> Option<u16> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    Some(set.filter(|columns| *columns > 0).unwrap_or(width))
 }
 
 /// Returns the container of all progress bars.
@@ -100,7 +112,8 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
 
 /// Formats rows in aligned columns under heads.
 ///
-/// The first column is aligned left, all others right.
+/// The first column is aligned left, all others right. On a terminal, cells are wrapped so that lines
+/// fit; elsewhere a row is one line.
 #[derive(Debug)]
 pub(crate) struct Columns(Table);
 
@@ -124,6 +137,51 @@ impl Columns {
 
     /// Returns the table; every line ends in a line feed.
     pub(crate) fn finish(self) -> String {
+        self.fitted(stdout_width())
+    }
+
+    fn fitted(mut self, width: Option<u16>) -> String {
+        if let Some(width) = width {
+            self.wrap(width);
+        }
         self.0.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    /// Wraps the first column, whose names are long; the others only if it would get too narrow.
+    fn wrap(&mut self, width: u16) {
+        // The padding of the last column is trimmed.
+        self.0
+            .set_width(width.saturating_add(2))
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        let others = self.0.column_max_content_widths().into_iter().skip(1);
+        let others = others.fold(0u16, |sum, column| sum.saturating_add(column).saturating_add(2));
+        if others.saturating_add(MIN_NAME_WIDTH) <= width {
+            for column in self.0.column_iter_mut().skip(1) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_wrapped_and_numbers_are_not() {
+        let table = |width| {
+            let mut table = Columns::new(&["topic", "partitions", "id"]);
+            table.row(["a".repeat(40), "123456789012".to_owned(), "b".repeat(22)]);
+            table.fitted(width)
+        };
+        assert_eq!(table(None).lines().count(), 2);
+        assert_eq!(table(Some(80)), table(None));
+        let text = table(Some(60));
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert_eq!(text.matches('a').count(), 41, "{text}");
+        assert!(text.contains("123456789012") && text.contains(&"b".repeat(22)), "{text}");
+        let text = table(Some(30));
+        assert!(text.lines().all(|line| line.chars().count() <= 30), "{text}");
+        assert_eq!(text.matches('b').count(), 22, "{text}");
     }
 }

@@ -32,5 +32,9 @@ pub(crate) async fn run(args: PlanArgs) -> Result<(), Failure> {
     if args.json {
         return output::data(&plan.to_json());
     }
-    output::data(&format!("{}\n", PlanTable(&plan)))
+    let table = PlanTable(&plan);
+    match output::stdout_width() {
+        Some(width) => output::data(&format!("{table:width$}\n", width = usize::from(width))),
+        None => output::data(&format!("{table}\n")),
+    }
 }

@@ -26,12 +26,7 @@ use crate::{
 
 /// Runs `read`.
 pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
-    let format = args.output.format;
-    if args.output.arrow_types.is_some() && !matches!(format, Format::Arrow | Format::Arrows) {
-        return Err(Failure::usage(
-            "--arrow-types works only with --format arrow or --format arrows",
-        ));
-    }
+    args.output.check()?;
     let records = match &args.output.output {
         Some(path) if names_a_folder(path) => Box::pin(folder::run(&args, path)).await?,
         _ => Box::pin(to_one_output(&args)).await?,

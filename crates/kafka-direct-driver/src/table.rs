@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Row, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, presets};
 use kafka_direct_core::{BatchPlan, IsolationLevel, PlannedPartition, Reset, TopicPartition};
 
 /// Longest list that is printed completely.
@@ -15,6 +15,9 @@ const SHOWN: usize = 40;
 /// After the ranges come the partitions that have nothing to read, the offsets that open
 /// transactions withhold (read_committed), the offsets that the policy `resume` skips, and the
 /// total. Long lists are cut, but the total counts everything. The text ends without a line feed.
+///
+/// With a width, as in `{:80}`, long names of topics are wrapped so that the lines of the table have
+/// at most this many columns.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanTable<'a>(
     /// The plan to print.
@@ -25,7 +28,7 @@ impl fmt::Display for PlanTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
         if !plan.is_empty_span() {
-            writeln!(f, "{}", ranges(plan).trim_fmt())?;
+            writeln!(f, "{}", ranges(plan, f.width()).trim_fmt())?;
             let more = plan.ranges().len().saturating_sub(shown(plan.ranges().len()));
             if more > 0 {
                 writeln!(f, "... {more} more")?;
@@ -70,7 +73,7 @@ fn lines<T>(
     }
 }
 
-fn ranges(plan: &BatchPlan) -> Table {
+fn ranges(plan: &BatchPlan, width: Option<usize>) -> Table {
     let pieces = plan.ranges().iter().any(|planned| planned.piece() > 0);
     let row = |topic: &str, partition: String, piece: String, rest: [String; 3]| {
         let mut row = Row::from([topic.to_owned(), partition]);
@@ -101,7 +104,13 @@ fn ranges(plan: &BatchPlan) -> Table {
         column.set_padding((0, 2));
         if index > 0 {
             column.set_cell_alignment(CellAlignment::Right);
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
+    }
+    if let Some(width) = width {
+        // The padding of the last column is trimmed.
+        let width = u16::try_from(width.saturating_add(2)).unwrap_or(u16::MAX);
+        table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     }
     table
 }

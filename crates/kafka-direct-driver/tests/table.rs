@@ -50,6 +50,20 @@ total: 2 ranges in 2 of 7 partitions, span 127";
 }
 
 #[test]
+fn with_a_width_long_topics_are_wrapped_and_numbers_are_not() {
+    let topic = "long".repeat(20);
+    let states = vec![state(&topic, 0, i64::MAX, i64::MAX)];
+    let plan = plan(&Selection::new(), None, states, &Lookups::new()).unwrap();
+    let text = format!("{:80}", PlanTable(&plan));
+    let rows: Vec<&str> = text.lines().skip(1).take_while(|row| !row.contains("total")).collect();
+    assert!(rows.len() > 1 && text.lines().all(|line| line.len() <= 80), "{text}");
+    assert_eq!(text.matches(&i64::MAX.to_string()).count(), 3, "{text}");
+    let name: String = rows.concat().matches(char::is_alphabetic).collect();
+    assert_eq!(name, topic);
+    assert_eq!(PlanTable(&plan).to_string().lines().count(), 3);
+}
+
+#[test]
 fn pieces_and_clamps_are_printed_if_there_are_any() {
     let starts = Starts::per_partition([(TopicPartition::new("t", 1), StartOffset::At(5.into()))]);
     let selection = Selection::new()

@@ -31,6 +31,7 @@
 //! - `format/plain.rs`: batches with plain types
 //! - `format/rows.rs`: `Rows`, typed access to the columns of a batch
 //! - `format/json_text.rs`: JSON strings and base64
+//! - `format/json_values.rs`: values that are JSON, embedded in JSON lines
 //! - `format/buffers.rs`: `Buffers`, output buffers that are used again
 //! - `job/mod.rs`: `BatchJob`, what a job promises and how it is set up
 //! - `job/run.rs`: a job from its first question to its receipt

@@ -51,6 +51,44 @@ async fn written(root: &Path, format: Format, columns: Columns) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn json_values_are_embedded_and_others_stay_strings() {
+    let root = tempfile::tempdir().unwrap();
+    let columns = Columns::none().with(Column::Value);
+    let path = written(root.path(), Format::JsonValues, columns).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(path.extension().unwrap(), "jsonl");
+    let expected = [
+        "{\"value\":\"text\"}",
+        "{\"value\":\"a,b\\n\\\"c\\\"\\r\"}",
+        "{\"value\":null}",
+        "{\"value\":\"\"}",
+        "{\"value\":\"\u{1f980}\"}",
+        "{\"value\":{\"a\": [1, 2]}}",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_not_continued_with_values_written_in_another_way() {
+    let root = tempfile::tempdir().unwrap();
+    let broker = filled().await;
+    for (name, first, second, named) in [
+        ("one", Format::JsonLines, Format::JsonValues, "--json-values was not given and is now"),
+        ("two", Format::JsonValues, Format::JsonLines, "--json-values was `yes` and is now not"),
+    ] {
+        let folder = root.path().join(name);
+        let job = |format| BatchJob::new(&folder, format);
+        job(first).run(selection(&broker).await).await.unwrap();
+        let error = job(second).run(selection(&broker).await).await.unwrap_err();
+        assert!(
+            matches!(error, Error::Invalid { .. }) && error.to_string().contains(named),
+            "{error}"
+        );
+        assert_eq!(job(first).run(selection(&broker).await).await.unwrap().ranges_read, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn csv_is_read_back_by_a_csv_reader_and_tells_null_from_empty() {
     let root = tempfile::tempdir().unwrap();
     let path = written(root.path(), Format::Csv, Columns::all()).await;

@@ -1,6 +1,8 @@
-//! The totals of a decoder: records, bytes, Kafka batches and decompression time.
+//! The totals of a decoder: records, bytes, Kafka batches, codecs and decompression time.
 
 use std::time::Duration;
+
+use kafka_direct_core::Codec;
 
 /// The totals of one decoder since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +22,8 @@ pub struct Counts {
     pub aborted_batches: u64,
     /// Control batches, which hold transaction markers.
     pub control_batches: u64,
+    /// Codecs of the Kafka batches whose records were read.
+    pub codecs: Codecs,
     /// Time spent decompressing; zero without
     /// [`DecodeOptions::with_clock`](crate::DecodeOptions::with_clock).
     pub decompress_time: Duration,
@@ -37,7 +41,46 @@ impl Counts {
             kafka_batches: self.kafka_batches.saturating_add(other.kafka_batches),
             aborted_batches: self.aborted_batches.saturating_add(other.aborted_batches),
             control_batches: self.control_batches.saturating_add(other.control_batches),
+            codecs: self.codecs.with(other.codecs),
             decompress_time: self.decompress_time.saturating_add(other.decompress_time),
         }
+    }
+}
+
+/// A set of compression codecs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Codecs(u8);
+
+impl Codecs {
+    const NAMES: [(Self, &str); 5] = [
+        (Self::of(Codec::None), "none"),
+        (Self::of(Codec::Gzip), "gzip"),
+        (Self::of(Codec::Snappy), "snappy"),
+        (Self::of(Codec::Lz4), "lz4"),
+        (Self::of(Codec::Zstd), "zstd"),
+    ];
+
+    /// The set that has only `codec`.
+    pub(crate) const fn of(codec: Codec) -> Self {
+        Self(match codec {
+            Codec::None => 1,
+            Codec::Gzip => 2,
+            Codec::Snappy => 4,
+            Codec::Lz4 => 8,
+            Codec::Zstd => 16,
+        })
+    }
+
+    /// The codecs of this set and of `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The names of the codecs, as Kafka's `compression.type` has them; `none` is a batch that is
+    /// not compressed.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = Self::NAMES.into_iter();
+        all.filter(move |(codec, _)| self.0 & codec.0 != 0).map(|(_, name)| name)
     }
 }

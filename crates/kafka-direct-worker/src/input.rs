@@ -12,7 +12,10 @@ use kafka_direct_core::{
     OffsetRange, PlannedRange, walk,
 };
 
-use crate::{Counts, WorkerError, abort::AbortState, arena::Arena, codec, cursor::Facts, record};
+use crate::{
+    Counts, WorkerError, abort::AbortState, arena::Arena, codec, counts::Codecs, cursor::Facts,
+    record,
+};
 
 /// Where the part of a batch that its CRC covers begins, in bytes.
 const CHECKED_FROM: usize = 21;
@@ -244,6 +247,7 @@ impl Input {
             if header.is_control() || empty || header.last_offset() < self.lower {
                 continue;
             }
+            counts.codecs = counts.codecs.with(Codecs::of(codec));
             let until = scope.range.until();
             return Ok(Some(KafkaBatch {
                 base: header.base_offset,

@@ -56,7 +56,7 @@
 //! - `arena.rs`: the buffer that holds decompressed batches
 //! - `codec/mod.rs`: bounded decompression; `codec/gzip.rs`, `codec/lz4.rs`, `codec/snappy.rs` and
 //!   `codec/zstd.rs` decode one format each
-//! - `counts.rs`: `Counts`, the totals of a decoder
+//! - `counts.rs`: `Counts`, the totals of a decoder, and `Codecs`
 //! - `error.rs`: `WorkerError`
 
 mod abort;
@@ -77,7 +77,7 @@ mod schema;
 mod varint;
 
 pub use columns::{Column, Columns};
-pub use counts::Counts;
+pub use counts::{Codecs, Counts};
 pub use decoder::RangeDecoder;
 pub use error::WorkerError;
 pub use options::DecodeOptions;

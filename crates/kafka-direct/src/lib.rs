@@ -82,7 +82,7 @@ pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
     PartitionMetadata, TcpTransport, TopicMetadata, Transport, TransportStream,
 };
-pub use kafka_direct_worker::{Column, Columns, Counts, DecodeOptions, schema};
+pub use kafka_direct_worker::{Codecs, Column, Columns, Counts, DecodeOptions, schema};
 
 /// The Arrow crates whose types appear in this API. With them, `kafka-direct` is the only dependency
 /// needed.

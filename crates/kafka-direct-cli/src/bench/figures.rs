@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use kafka_direct::Latency;
+use kafka_direct::{Codecs, Latency};
 use serde::Serialize;
 
 use super::{
@@ -24,6 +24,9 @@ pub(super) struct Round {
     /// The bound that ended the round before all its ranges were read.
     pub(super) cut: Option<Cut>,
     pub(super) partitions: Vec<Partition>,
+    /// Codecs of the Kafka batches that were read.
+    #[serde(skip)]
+    pub(super) codecs: Codecs,
     #[serde(skip)]
     pub(super) samples: Vec<Sample>,
     #[serde(skip)]
@@ -116,6 +119,7 @@ impl Round {
             figures: Figures::new(&measured),
             cut: measured.cut,
             partitions: measured.ranges.iter().map(Partition::new).collect(),
+            codecs: measured.ranges.iter().fold(Codecs::default(), |all, r| all.with(r.codecs)),
             samples: measured.samples,
             latency: measured.latency,
         }

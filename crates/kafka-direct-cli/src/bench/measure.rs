@@ -14,7 +14,7 @@ use std::{
 };
 
 use kafka_direct::{
-    Batches, BoxError, Cluster, FetchMetrics, KafkaRdd, Latency, Offset, PlannedRange,
+    Batches, BoxError, Cluster, Codecs, FetchMetrics, KafkaRdd, Latency, Offset, PlannedRange,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -67,6 +67,7 @@ pub(super) struct RangeRead {
     pub(super) cut: bool,
     pub(super) records: u64,
     pub(super) value_bytes: u64,
+    pub(super) codecs: Codecs,
     pub(super) wall: Duration,
     pub(super) times: Times,
 }
@@ -219,8 +220,8 @@ impl Round {
             hand_over,
             paused,
         };
-        let wall = began.elapsed();
-        let read = RangeRead { planned, reached, cut, records, value_bytes, wall, times };
+        let (wall, codecs) = (began.elapsed(), counts.codecs);
+        let read = RangeRead { planned, reached, cut, records, value_bytes, codecs, wall, times };
         self.ranges.lock().push(read);
         Ok(())
     }

@@ -7,7 +7,7 @@ use chrono::Utc;
 use super::{
     Document,
     figures::{Figures, Partition, Round, float},
-    plots, table,
+    plots, summary, table,
 };
 use crate::exit::Failure;
 
@@ -18,28 +18,43 @@ const PAGE_STYLE: &str = "\
   :root { --text: #e4e8ef; --soft: #a2acbc; --line: #3a4250; --page: #14181f;
     --series-1: #6aa7e8; --series-2: #f0954a; --series-3: #5fc48d; --series-4: #c08bdc } }
 body { margin: 2rem auto; max-width: 62rem; padding: 0 1rem; background: var(--page);
-  color: var(--text); font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+  color: var(--text); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere }
+h1 { font-size: 1.5rem; line-height: 1.3; margin: 0 } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
 p { margin: .4rem 0 } .soft { color: var(--soft) }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child, td:first-child { text-align: left; white-space: pre }
+th, td { white-space: nowrap }
+th:first-child, td:first-child { text-align: left; white-space: pre; position: sticky; left: 0;
+  background: var(--page) }
 tr.part td { border-bottom: 0; padding-top: .7rem; font-weight: 600 }
 td:last-child, th:last-child { font-weight: 600 }
 .wide { overflow-x: auto }
-.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 1rem }
+.wide > svg { min-width: 38rem }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem }
+.warning { border-left: .3rem solid var(--series-2); padding-left: .7rem; font-weight: 600 }
+pre { font-size: .9rem; margin: .8rem 0; padding: .6rem .8rem; border: 1px solid var(--line);
+  border-radius: 4px; white-space: pre-wrap }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .8rem 0 }
+dt { color: var(--soft) } dd { margin: 0 }
+@media (max-width: 30rem) {
+  dl { grid-template-columns: 1fr; gap: 0 } dd { margin-bottom: .4rem }
+  th:first-child, td:first-child { white-space: pre-wrap; min-width: 10rem; max-width: 13rem } }
 .key { display: inline-block; width: .8rem; height: .8rem; margin: 0 .3rem 0 1rem; border-radius: 2px }
 ";
 
 /// Returns the HTML of the report.
 pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, Failure> {
     let rounds = document.rounds;
-    let topics = escaped(&document.subject.topics.join(", "));
+    let topics = escaped(&summary::topics(&document.subject.topics));
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>kafka-direct bench: {topics}</title>\n<style>\n{PAGE_STYLE}{}</style></head>\n<body>\n<h1>Reading {topics}</h1>\n",
-        plots::STYLE
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>kafka-direct bench: {topics}</title>\n<style>\n{PAGE_STYLE}{}</style></head>\n<body>\n<h1>{}</h1>\n",
+        plots::STYLE,
+        escaped(&summary::headline(document, median)),
     );
-    paragraph(&mut page, &subject(document));
+    if let Some(warning) = summary::warning(document, median) {
+        let _ = writeln!(page, "<p class=\"warning\">Warning: {}</p>", escaped(&warning));
+    }
+    let _ = writeln!(page, "<pre>{}</pre>", escaped(document.command));
     if document.embedded_broker {
         paragraph(
             &mut page,
@@ -60,14 +75,15 @@ pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, 
     if !document.complete {
         paragraph(&mut page, "Unfinished rounds are not shown.");
     }
+    page.push_str(&settings(document));
     heading(&mut page, "Figures");
     page.push_str(&figures(rounds, median));
     heading(&mut page, "Throughput over time");
     page.push_str(&key(rounds));
-    page.push_str(&plots::throughput(rounds)?);
+    let _ = writeln!(page, "<div class=\"wide\">{}</div>", plots::throughput(rounds)?);
     heading(&mut page, "Latency of a fetch");
     paragraph(&mut page, "All rounds together; eight bars per doubling of the latency.");
-    page.push_str(&plots::latency(rounds)?);
+    let _ = writeln!(page, "<div class=\"wide\">{}</div>", plots::latency(rounds)?);
     if let Some(last) = rounds.last() {
         heading(&mut page, &format!("Partitions in round {}", last.round));
         let time = plots::partitions(&last.partitions, "seconds to read it", |part| part.wall_s)?;
@@ -80,17 +96,15 @@ pub(super) fn page(document: &Document<'_>, median: &Figures) -> Result<String, 
     Ok(page)
 }
 
-fn subject(document: &Document<'_>) -> String {
-    let subject = document.subject;
-    format!(
-        "{} offsets in {} ranges; columns {}; kafka-direct {} on {} cores; {}.",
-        indicatif::HumanCount(u64::try_from(subject.span).unwrap_or(0)),
-        subject.ranges,
-        subject.columns.join(", "),
-        document.version,
-        document.cores,
-        Utc::now().format("%Y-%m-%d %H:%M UTC"),
-    )
+/// The settings of the run, and when the report was written.
+fn settings(document: &Document<'_>) -> String {
+    let time = ("time", Utc::now().format("%Y-%m-%d %H:%M UTC").to_string());
+    let mut html = String::from("<dl>\n");
+    for (name, value) in summary::settings(document).into_iter().chain([time]) {
+        let _ = writeln!(html, "<dt>{name}</dt><dd>{}</dd>", escaped(&value));
+    }
+    html.push_str("</dl>\n");
+    html
 }
 
 /// The legend of the plots: the colour of each round.

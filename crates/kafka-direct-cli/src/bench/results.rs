@@ -6,9 +6,9 @@ use std::{io::Write as _, num::NonZero, path::Path, thread};
 
 use clap::ValueEnum as _;
 use indicatif::HumanCount;
-use kafka_direct::KafkaRdd;
+use kafka_direct::{Codecs, KafkaRdd};
 
-use super::{Bench, Document, figures::Figures, report, table};
+use super::{Bench, Document, figures::Figures, report, summary, table};
 use kafka_direct_sinks::AtomicFile;
 
 use crate::{cli::BenchArgs, exit::Failure, output};
@@ -97,20 +97,27 @@ impl Bench {
         let (Some(subject), Some(median)) = (&self.subject, Figures::median(&self.rounds)) else {
             return Ok(());
         };
+        let all_codecs = self.rounds.iter().fold(Codecs::default(), |all, r| all.with(r.codecs));
+        let command = summary::command_line(std::env::args_os());
         let document = Document {
             client: "kafka-direct",
             version: env!("CARGO_PKG_VERSION"),
             embedded_broker: self.embedded.is_some(),
+            command: &command,
             subject,
             cores: thread::available_parallelism().map_or(1, NonZero::get),
             generated_records: self.args.generate.generate.map(NonZero::get),
             codec: self.codec(),
+            codecs: all_codecs.names().collect(),
             complete,
             rounds: &self.rounds,
             median: Some(median),
         };
         if self.prints_json() {
             output::json(&document)?;
+            if let Some(warning) = summary::warning(&document, &median) {
+                output::note(&format!("warning: {warning}"));
+            }
         } else {
             self.print_tables(&document, &median)?;
         }
@@ -135,6 +142,10 @@ impl Bench {
             if let Some(cut) = table::cut(round, document.subject.ranges) {
                 self.print_line(&cut)?;
             }
+        }
+        self.print_line(&summary::headline(document, median))?;
+        if let Some(warning) = summary::warning(document, median) {
+            self.print_line(&format!("warning: {warning}"))?;
         }
         if !document.complete {
             self.print_line(&format!(

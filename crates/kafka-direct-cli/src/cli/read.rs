@@ -18,6 +18,15 @@ Arrow IPC has a file format, in which readers seek, and a stream format. --forma
 file format into files (FILE.arrow, and every file in DIR/) and the stream format to stdout, pipes and
 devices. --format arrows always writes the stream format. The suffix of FILE decides nothing.
 
+With --json-values a value that is JSON is embedded: on one line, otherwise unchanged. A string in
+the output is then a text, or a JSON string without its quotes and escapes: nothing tells which. The
+JSON text null stays the string \"null\", so that null is always a tombstone. JSON nested deeper than
+100 levels, or with half of a surrogate pair, stays a string too. Write such lines back with
+`produce --json --json-values`.
+
+A table on a terminal is as wide as the terminal, or as COLUMNS says. Topics, keys, values and
+headers that are too wide end in an ellipsis; --no-truncate shows them whole.
+
 Examples:
   kafka-direct read -b localhost:9092 -t orders
   kafka-direct read -b localhost:9092 -t orders -o -10 --format table
@@ -50,6 +59,12 @@ pub(crate) struct OutputArgs {
     /// Types of text and bytes in Arrow IPC [default: plain in files, view on stdout and in pipes]
     #[arg(long, value_enum, value_name = "TYPES")]
     pub(crate) arrow_types: Option<ArrowTypes>,
+    /// With --format jsonl: write a value that is JSON as JSON, not as a string
+    #[arg(long)]
+    pub(crate) json_values: bool,
+    /// With --format table: show keys, values and headers whole, however long the lines become
+    #[arg(long)]
+    pub(crate) no_truncate: bool,
     /// Stop after this many records; partitions are read one after the other
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) limit: Option<u64>,
@@ -94,7 +109,8 @@ pub(crate) struct PlanArgs {
 pub(crate) enum Format {
     /// One JSON object per record and line
     Jsonl,
-    /// A table to read on screen; shows 1000 records unless --limit is given
+    /// A table to read on screen; shows 1000 records unless --limit is given. Lines fit the terminal;
+    /// elsewhere keys, values and headers are cut at 60 columns. `…` marks what is cut
     Table,
     /// Values only, each followed by a line feed; a null value is an empty line
     Raw,
@@ -113,7 +129,7 @@ impl Format {
     ///
     /// # Errors
     /// `Usage` for the table, and for a format that this build does not contain.
-    pub(crate) fn for_files(self) -> Result<kafka_direct_sinks::Format, Failure> {
+    fn for_files(self) -> Result<kafka_direct_sinks::Format, Failure> {
         use kafka_direct_sinks::Format as Sinks;
         let format = match self {
             Self::Table => {
@@ -165,6 +181,38 @@ impl From<ArrowTypes> for kafka_direct_sinks::ArrowTypes {
 }
 
 impl OutputArgs {
+    /// Refuses flags that do not work with the format.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let is_arrow = matches!(self.format, Format::Arrow | Format::Arrows);
+        if self.arrow_types.is_some() && !is_arrow {
+            return Err(Failure::usage(
+                "--arrow-types works only with --format arrow or --format arrows",
+            ));
+        }
+        if self.json_values && self.format != Format::Jsonl {
+            return Err(Failure::usage("--json-values works only with --format jsonl"));
+        }
+        if self.no_truncate && self.format != Format::Table {
+            return Err(Failure::usage(
+                "--no-truncate works only with --format table; other formats cut nothing",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The format of files and streams.
+    ///
+    /// # Errors
+    /// As [`Format::for_files`].
+    pub(crate) fn format_for_files(&self) -> Result<kafka_direct_sinks::Format, Failure> {
+        match self.format.for_files()? {
+            kafka_direct_sinks::Format::JsonLines if self.json_values => {
+                Ok(kafka_direct_sinks::Format::JsonValues)
+            }
+            format => Ok(format),
+        }
+    }
+
     /// The columns to read.
     pub(crate) fn columns(&self) -> Columns {
         if self.columns.is_empty() {

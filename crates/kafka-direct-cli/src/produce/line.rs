@@ -9,6 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 use crate::{cli::ProduceArgs, exit::Failure};
 
@@ -23,6 +24,8 @@ pub(super) enum LineForm {
     Json {
         /// Whether fields that `read` does not print are allowed and dropped.
         ignore_unknown: bool,
+        /// Whether a value may be JSON that is no string; its text is written.
+        json_values: bool,
     },
 }
 
@@ -36,14 +39,14 @@ pub(super) struct Line {
 /// The fields of a line of `read` that can be written.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object as `read` prints it")]
-struct JsonLine {
+struct JsonLine<'a> {
     partition: Option<i32>,
     timestamp: Option<i64>,
     key: Option<String>,
     key_base64: Option<String>,
     /// `None` if the field is missing, `Some(None)` if it is null.
-    #[serde(default, deserialize_with = "present")]
-    value: Option<Option<String>>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    value: Option<Option<&'a RawValue>>,
     value_base64: Option<String>,
     #[serde(default)]
     headers: JsonHeaders,
@@ -54,7 +57,7 @@ struct JsonLine {
 /// Fields that `read` prints and that cannot be written.
 const NOT_WRITTEN: [&str; 3] = ["topic", "offset", "timestamp_type"];
 
-fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<String>>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<&'de RawValue>>, D::Error> {
     Option::deserialize(field).map(Some)
 }
 
@@ -109,7 +112,10 @@ struct JsonHeader {
 impl LineForm {
     pub(super) fn new(args: &ProduceArgs) -> Result<Self, Failure> {
         match (args.json, args.key_separator.as_deref()) {
-            (true, _) => Ok(Self::Json { ignore_unknown: args.ignore_unknown }),
+            (true, _) => Ok(Self::Json {
+                ignore_unknown: args.ignore_unknown,
+                json_values: args.json_values,
+            }),
             (false, None) => Ok(Self::Value),
             (false, Some("")) => {
                 Err(Failure::usage("--key-separator is empty; pass at least one character"))
@@ -137,8 +143,8 @@ impl LineForm {
                 }
             }
             Self::Json { .. } if text.iter().all(u8::is_ascii_whitespace) => Ok(None),
-            Self::Json { ignore_unknown } => {
-                json(&text, *ignore_unknown).map(Some).map_err(|reason| {
+            Self::Json { ignore_unknown, json_values } => {
+                json(&text, *ignore_unknown, *json_values).map(Some).map_err(|reason| {
                     Failure::usage(format!("line {number} cannot be written: {reason}"))
                 })
             }
@@ -146,8 +152,8 @@ impl LineForm {
     }
 }
 
-fn json(text: &[u8], ignore_unknown: bool) -> Result<Line, String> {
-    let line: JsonLine = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+fn json(text: &[u8], ignore_unknown: bool, json_values: bool) -> Result<Line, String> {
+    let line: JsonLine<'_> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let is_unknown = |name: &&String| !NOT_WRITTEN.contains(&name.as_str());
     if let Some(name) = line.others.keys().find(is_unknown).filter(|_| !ignore_unknown) {
         return Err(format!("unknown field `{name}`; correct it, or pass --ignore-unknown"));
@@ -177,13 +183,25 @@ fn json(text: &[u8], ignore_unknown: bool) -> Result<Line, String> {
             .ok_or_else(|| format!("timestamp {millis} is out of range"))?,
         None => Utc::now(),
     };
+    let value = line.value.flatten().map(|value| value_text(value, json_values)).transpose()?;
     let record = Record {
         key: bytes("key", line.key, line.key_base64)?,
-        value: bytes("value", line.value.flatten(), line.value_base64)?,
+        value: bytes("value", value, line.value_base64)?,
         headers,
         timestamp,
     };
     Ok(Line { record, partition: line.partition })
+}
+
+/// Returns the content of a string; the text of other JSON, if that is allowed.
+fn value_text(value: &RawValue, json_values: bool) -> Result<String, String> {
+    if value.get().starts_with('"') {
+        return serde_json::from_str(value.get()).map_err(|error| format!("value: {error}"));
+    }
+    if json_values {
+        return Ok(value.get().to_owned());
+    }
+    Err("field `value` is no string; pass --json-values to write its JSON text".to_owned())
 }
 
 fn bytes(
@@ -205,7 +223,7 @@ fn bytes(
 mod tests {
     use super::*;
 
-    const JSON: LineForm = LineForm::Json { ignore_unknown: false };
+    const JSON: LineForm = LineForm::Json { ignore_unknown: false, json_values: false };
 
     fn record(form: &LineForm, text: &str) -> Record {
         form.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap().record
@@ -238,10 +256,29 @@ mod tests {
     #[test]
     fn headers_may_be_an_object_and_unknown_fields_are_ignored_on_request() {
         let text = r#"{"value":"v","headers":{"b":"2","a":"1"},"note":[1]}"#;
-        let form = LineForm::Json { ignore_unknown: true };
+        let form = LineForm::Json { ignore_unknown: true, json_values: false };
         let headers = record(&form, text).headers;
         assert_eq!((&headers["a"][..], &headers["b"][..]), (&b"1"[..], &b"2"[..]));
         assert!(JSON.parse(text.as_bytes().to_vec(), 1).is_err());
+    }
+
+    #[test]
+    fn json_values_are_written_as_their_text() {
+        let form = LineForm::Json { ignore_unknown: false, json_values: true };
+        for (value, written) in [
+            (r#"{"a": 1,"a":1e400}"#, Some(r#"{"a": 1,"a":1e400}"#)),
+            ("[ ]", Some("[ ]")),
+            ("123456789012345678901234567890", Some("123456789012345678901234567890")),
+            ("false", Some("false")),
+            (r#""t\"xt""#, Some("t\"xt")),
+            (r#""null""#, Some("null")),
+            ("null", None),
+        ] {
+            let line = format!(r#"{{"offset":1,"value": {value} ,"headers":[]}}"#);
+            assert_eq!(record(&form, &line).value, written.map(|text| text.as_bytes().to_vec()));
+        }
+        let both = br#"{"value":{},"value_base64":"YQ=="}"#.to_vec();
+        assert!(form.parse(both, 1).unwrap_err().to_string().contains("both given"));
     }
 
     #[test]
@@ -250,6 +287,9 @@ mod tests {
             ("nonsense", "line 7"),
             ("[]", "line 7"),
             (r#"{"value":5}"#, "line 7"),
+            (r#"{"value":{}}"#, "pass --json-values"),
+            (r#"{"value":"\ud83d"}"#, "line 7"),
+            (r#"{"value":{},"value_base64":"YQ=="}"#, "--json-values"),
             (r#"{"value_base64":"%"}"#, "value_base64"),
             (r#"{"value":"","key":"a","key_base64":"YQ=="}"#, "both"),
             (r#"{"value":"","headers":[{"key":"h","value":null}]}"#, "`h` has a null value"),

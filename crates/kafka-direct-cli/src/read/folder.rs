@@ -25,7 +25,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     if out.plan.is_none() && !folder.join(job::PLAN_FILE).exists() {
         selection::names_topics(&args.selection)?;
     }
-    let format = out.format.for_files()?;
+    let format = out.format_for_files()?;
     let types = out.arrow_types(ArrowTypes::Plain);
     let mut display = Display::new(out.quiet);
     // They are reported at the end, together with those of ranges that an earlier run has read.

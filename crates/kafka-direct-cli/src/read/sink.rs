@@ -40,7 +40,7 @@ struct Shared {
 impl StreamSink {
     /// Opens the output that the flags name.
     pub(super) fn open(args: &ReadArgs) -> Result<Self, Failure> {
-        let (format, columns) = (args.output.format.for_files()?, args.output.columns());
+        let (format, columns) = (args.output.format_for_files()?, args.output.columns());
         if format == Format::Raw && !columns.contains(kafka_direct::Column::Value) {
             return Err(Failure::usage("--format raw writes values; include `value` in --columns"));
         }

@@ -4,7 +4,7 @@ use kafka_direct::Batches;
 
 use super::{
     planned::{Display, planned},
-    table_text::TableText,
+    table_text::{Fit, TableText},
     writer::Target,
 };
 use crate::{cli::ReadArgs, deadline::Deadline, exit::Failure, output, remarks::note_resets};
@@ -22,7 +22,7 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     display.without_bars = true;
     display.plan(rdd.plan());
     let limit = args.output.limit.unwrap_or(DEFAULT_LIMIT);
-    let mut table = TableText::new(args.output.columns());
+    let mut table = TableText::new(args.output.columns(), fit(args));
     let mut left = limit;
     let mut more = false;
     for index in 0..rdd.partitions().len() {
@@ -44,6 +44,16 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
         ));
     }
     Ok(limit.saturating_sub(left))
+}
+
+/// Returns how the table is fitted to where it is printed.
+fn fit(args: &ReadArgs) -> Fit {
+    let to_stdout = args.output.output.as_deref().is_none_or(|path| path.as_os_str() == "-");
+    match output::stdout_width().filter(|_| to_stdout) {
+        _ if args.output.no_truncate => Fit::Whole,
+        Some(width) => Fit::Terminal(usize::from(width)),
+        None => Fit::Cells,
+    }
 }
 
 /// Adds rows until `left` is 0; returns whether there are more.

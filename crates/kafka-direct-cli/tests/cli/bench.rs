@@ -33,7 +33,7 @@ async fn every_round_counts_all_records_and_changes_nothing() {
     let broker = broker("t", 3).await;
     fill(&broker, "t", 3, 1000);
     let args = ["bench", "-t", "t", "--rounds", "2", "--warmup", "0", "--json", "-"];
-    let document = json(&at(&broker, &args).await.ok());
+    let document = json(&at(&broker, &args).await.measured());
     let rounds = document["rounds"].as_array().unwrap();
     assert_eq!(rounds.len(), 2);
     // `fill` writes `<partition>/<offset>`.
@@ -63,7 +63,8 @@ async fn a_round_has_every_field_that_floor_prints() {
     let names: Vec<&str> =
         names.windows(2).filter(|pair| pair[1].starts_with(':')).map(|pair| pair[0]).collect();
     assert_eq!(names.len(), 10, "{names:?}");
-    let printed = run(&["bench", "--generate", "500", "--rounds", "1", "--json", "-"]).await.ok();
+    let printed =
+        run(&["bench", "--generate", "500", "--rounds", "1", "--json", "-"]).await.measured();
     let document = json(&printed);
     for name in names {
         assert!(!document["rounds"][0][name].is_null(), "{name} in {document}");
@@ -76,7 +77,7 @@ async fn only_the_selection_and_the_columns_are_read() {
     fill(&broker, "t", 2, 100);
     let args = ["bench", "-t", "t", "-p", "1", "--from", "10", "--to", "60", "--rounds", "1"];
     let some = [&args[..], &["--columns", "offset", "--concurrency", "1", "--json", "-"]].concat();
-    let document = json(&at(&broker, &some).await.ok());
+    let document = json(&at(&broker, &some).await.measured());
     let round = &document["rounds"][0];
     assert_eq!((number(round, "records"), number(round, "value_bytes")), (50, 0));
     assert_eq!((&document["ranges"], &document["span"]), (&Value::from(1), &Value::from(50)));
@@ -87,13 +88,14 @@ async fn each_codec_is_written_and_read_back_whole() {
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let args = ["--size", "300", "--topic-partitions", "3", "--rounds", "1", "--json", "-"];
         let args = [&["bench", "--generate", "2000", "--codec", codec][..], &args].concat();
-        let document = json(&run(&args).await.ok());
+        let document = json(&run(&args).await.measured());
         let round = &document["rounds"][0];
         assert_eq!((number(round, "records"), number(round, "value_bytes")), (2000, 600_000));
         assert_eq!(number(round, "wire_bytes") > 600_000, codec == "none", "{codec}: {round}");
         let decompressing = round["reader_time_s"]["decompress"].as_f64().unwrap();
         assert_eq!(decompressing > 0.0, codec != "none", "{codec}: {round}");
         assert_eq!(document["embedded_broker"], Value::Bool(true));
+        assert_eq!(document["codecs"], Value::from(vec![codec]));
     }
 }
 
@@ -170,6 +172,36 @@ async fn a_report_is_one_file_with_plots_and_no_external_reference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_says_what_was_measured_and_how() {
+    let broker = broker("orders", 2).await;
+    fill(&broker, "orders", 2, 500);
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("r.html");
+    let args =
+        ["bench", "-t", "orders", "--rounds", "2", "--columns", "value", "--concurrency", "1"];
+    let args = [&args[..], &["--report", report.to_str().unwrap()]].concat();
+    let printed = at(&broker, &args).await.ok();
+    assert!(printed.contains("\nReading orders (2 partitions) took "), "{printed}");
+    assert!(printed.contains("\nwarning: rounds of under 0.1 s are too short"), "{printed}");
+    let page = std::fs::read_to_string(&report).unwrap();
+    let command = format!("kafka-direct bench -b {} -t orders --rounds 2", broker.bootstrap());
+    for part in [
+        "<h1>Reading orders (2 partitions) took ",
+        "Warning: rounds of under 0.1 s",
+        &command,
+        &format!("<dt>brokers</dt><dd>{}</dd>", broker.bootstrap()),
+        &format!("<dt>cluster id</dt><dd>{}</dd>", broker.cluster_id()),
+        "<dt>codecs</dt><dd>none</dd>",
+        "<dt>rounds</dt><dd>2, after 1 for warm-up</dd>",
+        "<dt>ranges at the same time</dt><dd>1</dd>",
+        "<dt>columns</dt><dd>value</dd>",
+        "<dt>isolation</dt><dd>read_committed</dd>",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partition_without_records_is_read_like_the_others() {
     let broker = broker("t", 2).await;
     let folder = tempfile::tempdir().unwrap();
@@ -186,7 +218,7 @@ async fn a_rate_limit_is_respected() {
     let values = std::iter::repeat_n("x".repeat(50_000), 60).map(kafka_direct_broker::Record::new);
     broker.append("t", 0, values.collect::<Vec<_>>()).unwrap();
     let args = ["bench", "-t", "t", "--max-mb-per-second", "4", "--warmup", "0", "--rounds", "1"];
-    let document = json(&at(&broker, &[&args[..], &["--json", "-"]].concat()).await.ok());
+    let document = json(&at(&broker, &[&args[..], &["--json", "-"]].concat()).await.measured());
     let round = &document["rounds"][0];
     assert!(round["wire_mb_per_s"].as_f64().unwrap() <= 4.1, "{round}");
     assert!(round["reader_time_s"]["paused"].as_f64().unwrap() > 0.0, "{round}");
@@ -202,7 +234,7 @@ async fn throttling_by_a_quota_is_reported_only_if_it_happened() {
     let table = at(&broker, &args).await.ok();
     assert!(table.contains("throttled by the brokers' quota"), "{table}");
     broker.faults().next(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(70)));
-    let document = json(&at(&broker, &[&args[..], &["--json", "-"]].concat()).await.ok());
+    let document = json(&at(&broker, &[&args[..], &["--json", "-"]].concat()).await.measured());
     assert_eq!(document["rounds"][0]["throttled_s"], 0.07);
     assert_eq!(number(&document["rounds"][0], "records"), 1000);
 }

@@ -37,6 +37,14 @@ impl Outcome {
         assert!(self.stderr.contains(" records written to "), "{}", self.stderr);
     }
 
+    /// Returns the JSON of a successful `bench`, whose rounds are too short in these tests.
+    pub(crate) fn measured(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        let mut warnings = self.stderr.lines();
+        assert!(warnings.all(|line| line.starts_with("warning: rounds of ")), "{}", self.stderr);
+        String::from_utf8(self.stdout).unwrap()
+    }
+
     /// Returns the lines of stdout of a successful command, sorted.
     pub(crate) fn sorted_lines(self) -> Vec<String> {
         let mut lines: Vec<String> = self.ok().lines().map(str::to_owned).collect();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kafka_direct_broker::{ApiKey, Record};
 use serde_json::Value;
 
-use crate::driven::{at, broker, fill, values};
+use crate::driven::{at, broker, fed, fill, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_lines_hold_every_kind_of_key_value_and_header() {
@@ -82,6 +82,50 @@ async fn split_ranges_together_have_all_records_of_a_partition() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn json_values_are_embedded_and_can_be_written_back() {
+    let broker = broker("from", 1).await;
+    let big = "[1e400,123456789012345678901234567890]";
+    let values = ["{\n  \"a\": 1,\n  \"a\": 2\n}", big, "no json", "null", "\"text\"", ""];
+    broker.append("from", 0, values.map(Record::new)).unwrap();
+    broker.append("from", 0, [Record::tombstone("k")]).unwrap();
+    broker.append("from", 0, [Record::new(Bytes::from_static(b"\xff"))]).unwrap();
+    let args = |topic: &'static str| ["read", "-t", topic, "--columns", "value", "--json-values"];
+    let printed = at(&broker, &args("from")).await.ok();
+    let expected = [
+        r#"{"value":{"a": 1,"a": 2}}"#,
+        &format!("{{\"value\":{big}}}"),
+        r#"{"value":"no json"}"#,
+        r#"{"value":"null"}"#,
+        r#"{"value":"text"}"#,
+        r#"{"value":""}"#,
+        r#"{"value":null}"#,
+        r#"{"value":null,"value_base64":"/w=="}"#,
+    ];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+    broker.create_topic("to", 1).unwrap();
+    let produce = ["produce", "-t", "to", "--json"];
+    let failed = fed(&broker, &produce, printed.as_bytes()).await.failed(2);
+    assert!(failed.contains("line 1") && failed.contains("--json-values"), "{failed}");
+    let produce = [&produce[..], &["--json-values"]].concat();
+    fed(&broker, &produce, printed.as_bytes()).await.wrote();
+    assert_eq!(at(&broker, &args("to")).await.ok(), printed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_values_need_json_lines() {
+    let broker = broker("t", 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = format!("{}/", folder.path().display());
+    for format in ["csv", "raw", "table", "parquet"] {
+        let args = ["read", "-t", "t", "--json-values", "--format", format];
+        for output in [&["--output", &folder][..], &[]] {
+            let failed = at(&broker, &[&args[..], output].concat()).await.failed(2);
+            assert!(failed.contains("--json-values works only with --format jsonl"), "{failed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn raw_writes_values_and_an_empty_line_for_null() {
     let broker = broker("t", 1).await;
     let odd = Bytes::from_static(b"\xff{");
@@ -137,6 +181,21 @@ async fn a_table_shows_records_and_reports_that_it_is_cut() {
     assert_eq!(first, ["t", "0", "0", "1970-01-01T00:00:01.000Z", "∅", "0/0"]);
     let limited = at(&broker, &["read", "-t", "t", "-f", "table", "-c", "3"]).await.ok();
     assert_eq!(limited.lines().count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_a_terminal_cuts_values_unless_told_not_to() {
+    let broker = broker("t", 1).await;
+    let (long, short) = ("x".repeat(500), "x".repeat(60));
+    broker.append("t", 0, [Record::new(long.clone()), Record::new(short.clone())]).unwrap();
+    let read = ["read", "-t", "t", "-f", "table", "--columns", "value"];
+    let cut = at(&broker, &read).await.ok();
+    let ellipsis = "x".repeat(59) + "…";
+    assert_eq!(cut.lines().collect::<Vec<_>>(), ["value", &ellipsis, &short]);
+    let whole = at(&broker, &[&read[..], &["--no-truncate"]].concat()).await.ok();
+    assert_eq!(whole.lines().collect::<Vec<_>>(), ["value", &long, &short]);
+    let failed = at(&broker, &["read", "-t", "t", "--no-truncate"]).await.failed(2);
+    assert!(failed.contains("--format table"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

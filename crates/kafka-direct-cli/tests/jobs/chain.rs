@@ -56,6 +56,17 @@ async fn batches_continue_where_the_earlier_one_ended_and_new_topics_start_at_ea
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_keeps_the_form_of_its_values() {
+    let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
+    let root = root.path();
+    let args = ["-t", "orders", "--to", "7", "--output", "one/", "--json-values"];
+    code(&broker, root, &args, 0).await;
+    let said = code(&broker, root, &args[..6], 2).await;
+    assert!(said.contains("--json-values was `yes` and is now not given"), "{said}");
+    code(&broker, root, &args, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_was_re_created_follows_the_data_loss_policy() {
     let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
     let root = root.path();

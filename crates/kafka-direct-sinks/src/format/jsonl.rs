@@ -2,18 +2,25 @@
 //!
 //! Fields have a fixed order and exist only for columns that were read: topic, partition, offset,
 //! timestamp, timestamp_type, key, value, headers. Bytes that are not UTF-8 make their field null,
-//! and the next field, `<field>_base64`, carries them.
+//! and the next field, `<field>_base64`, carries them. Values that are JSON are embedded on request.
 
 use kafka_direct::arrow::array::{Array as _, BinaryViewArray, RecordBatch};
 
 use super::{
-    is_full, json_text,
+    is_full, json_text, json_values,
     rows::{Headers, Rows},
 };
 use crate::Error;
 
 /// Appends rows of `batch` from row `from` on until `out` is full; returns the row to continue with.
-pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Result<usize, Error> {
+///
+/// With `embeds_values` a value that is JSON is no string, see [`json_values::embed`].
+pub(super) fn encode(
+    batch: &RecordBatch,
+    embeds_values: bool,
+    from: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, Error> {
     let rows = Rows::new(batch)?;
     let mut numbers = itoa::Buffer::new();
     let mut topic = TopicField::default();
@@ -44,7 +51,11 @@ pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Res
             bytes(line.field(b"\"key\":"), "key", at(keys, row));
         }
         if let Some(values) = rows.value {
-            bytes(line.field(b"\"value\":"), "value", at(values, row));
+            let (out, value) = (line.field(b"\"value\":"), at(values, row));
+            let embedded = embeds_values && value.is_some_and(|json| json_values::embed(json, out));
+            if !embedded {
+                bytes(out, "value", value);
+            }
         }
         if let Some(headers) = &rows.headers {
             self::headers(headers, row, line.field(b"\"headers\":"));

@@ -10,6 +10,7 @@ mod arrow_types;
 mod buffers;
 mod csv;
 mod json_text;
+mod json_values;
 mod jsonl;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -42,6 +43,11 @@ pub enum Format {
     /// One JSON object per record and line. Bytes that are not UTF-8 make their field null, and
     /// `<field>_base64` carries them.
     JsonLines,
+    /// The same, but a value that is a JSON text is embedded as JSON, not as a string: on one line,
+    /// otherwise unchanged. A value is a string of a JSON line if it is a JSON string or no JSON; the
+    /// line does not tell which. The text `null` stays a string, so that null is always a tombstone.
+    /// So do texts that are nested deeper than 100 levels or have half of a surrogate pair.
+    JsonValues,
     /// Comma-separated values with a header line. A null is an empty field, an empty text is `""`.
     /// Headers are a JSON array. Keys and values must be UTF-8: others are an error that names the
     /// record, since CSV has no form for them.
@@ -62,10 +68,11 @@ pub enum Format {
 
 impl Format {
     /// The extension of files in this format, which is also its name in settings and messages.
+    /// [`Format::JsonValues`] has that of JSON lines.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
-            Self::JsonLines => "jsonl",
+            Self::JsonLines | Self::JsonValues => "jsonl",
             Self::Csv => "csv",
             Self::Raw => "raw",
             Self::Arrow => "arrow",
@@ -79,9 +86,12 @@ impl Format {
     #[must_use]
     pub fn default_columns(self) -> Columns {
         match self {
-            Self::JsonLines | Self::Csv | Self::Arrow | Self::ArrowStream | Self::Parquet => {
-                Columns::all()
-            }
+            Self::JsonLines
+            | Self::JsonValues
+            | Self::Csv
+            | Self::Arrow
+            | Self::ArrowStream
+            | Self::Parquet => Columns::all(),
             Self::Raw => Columns::none().with(Column::Value),
         }
     }
@@ -101,7 +111,7 @@ impl Format {
     #[must_use]
     pub const fn is_available(self) -> bool {
         match self {
-            Self::JsonLines | Self::Csv | Self::Raw => true,
+            Self::JsonLines | Self::JsonValues | Self::Csv | Self::Raw => true,
             Self::Arrow | Self::ArrowStream => cfg!(feature = "arrow-ipc"),
             Self::Parquet => cfg!(feature = "parquet"),
         }
@@ -114,7 +124,9 @@ pub struct Encoder(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    JsonLines,
+    JsonLines {
+        embeds_values: bool,
+    },
     Csv(Columns),
     Raw,
     #[cfg(feature = "arrow-ipc")]
@@ -132,7 +144,8 @@ impl Encoder {
     /// cannot carry.
     pub fn new(format: Format, columns: Columns, types: ArrowTypes) -> Result<Self, Error> {
         let inner = match format {
-            Format::JsonLines => Inner::JsonLines,
+            Format::JsonLines => Inner::JsonLines { embeds_values: false },
+            Format::JsonValues => Inner::JsonLines { embeds_values: true },
             Format::Csv => {
                 csv::check(columns)?;
                 Inner::Csv(columns)
@@ -168,7 +181,7 @@ impl Encoder {
     #[must_use]
     pub const fn is_stateless(&self) -> bool {
         match self.0 {
-            Inner::JsonLines | Inner::Csv(_) | Inner::Raw => true,
+            Inner::JsonLines { .. } | Inner::Csv(_) | Inner::Raw => true,
             #[cfg(feature = "arrow-ipc")]
             Inner::Arrow(_) => false,
             #[cfg(feature = "parquet")]
@@ -182,7 +195,7 @@ impl Encoder {
     /// [`Error::Io`] if the format's library fails.
     pub fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         match &mut self.0 {
-            Inner::JsonLines | Inner::Raw => {}
+            Inner::JsonLines { .. } | Inner::Raw => {}
             Inner::Csv(columns) => csv::header(*columns, out),
             #[cfg(feature = "arrow-ipc")]
             Inner::Arrow(ipc) => ipc.start(out),
@@ -206,7 +219,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, Error> {
         let next = match &mut self.0 {
-            Inner::JsonLines => jsonl::encode(batch, from, out)?,
+            Inner::JsonLines { embeds_values } => jsonl::encode(batch, *embeds_values, from, out)?,
             Inner::Csv(_) => csv::encode(batch, from, out)?,
             Inner::Raw => raw::encode(batch, from, out)?,
             #[cfg(feature = "arrow-ipc")]
@@ -226,7 +239,7 @@ impl Encoder {
     /// [`Error::Io`] if the format's library fails.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         match &mut self.0 {
-            Inner::JsonLines | Inner::Csv(_) | Inner::Raw => {
+            Inner::JsonLines { .. } | Inner::Csv(_) | Inner::Raw => {
                 let _ = out;
                 Ok(())
             }

@@ -16,7 +16,7 @@ use super::{
     settings::{JobSettings, Words},
     sink::{FolderSink, Output},
 };
-use crate::{Error, format::Encoder};
+use crate::{Error, Format, format::Encoder};
 
 /// How many files are written at once in a format whose files hold a row group each.
 const ROW_GROUPS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
@@ -180,6 +180,9 @@ impl BatchJob {
         ]);
         if self.format.has_arrow_types() {
             output.insert("--arrow-types".to_owned(), self.arrow_types.to_string());
+        }
+        if self.format == Format::JsonValues {
+            output.insert("--json-values".to_owned(), "yes".to_owned());
         }
         JobSettings::new(output, self.selection.clone())
     }

@@ -353,5 +353,6 @@ fn counts_are_the_totals_of_the_decoder() {
     assert_eq!((counts.records, counts.key_bytes, counts.value_bytes), (2, 2, 4));
     assert_eq!((counts.kafka_batches, counts.aborted_batches, counts.control_batches), (4, 1, 1));
     assert_eq!(counts.decompressed_bytes, 12 + 8);
+    assert_eq!(counts.codecs.names().collect::<Vec<_>>(), ["none", "gzip"]);
     assert_eq!(counts.plus(&counts).records, 4);
 }
