@@ -1,9 +1,13 @@
 //! The library's error: what failed, where, and what the caller should do.
+//!
+//! [`Error`] and [`BoxError`] are also at the root of the crate. The other types are parts of
+//! [`Error`]; a program needs them only to match on one cause.
 
-use kafka_direct_core::{CoreError, ErrorKind, OffsetRange};
-use kafka_direct_driver::DriverError;
-use kafka_direct_wire::WireError;
-use kafka_direct_worker::WorkerError;
+pub use kafka_direct_core::{CoreError, HeaderError};
+use kafka_direct_core::{ErrorKind, OffsetRange};
+pub use kafka_direct_driver::{DriverError, Lookup, Side};
+pub use kafka_direct_wire::WireError;
+pub use kafka_direct_worker::WorkerError;
 
 /// Any error, as a caller's closure may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -46,14 +46,16 @@
 //! - `summary.rs`: `RangeSummary`, what was read of a range
 //! - `event.rs`: `RunEvent`, what a running batch reports
 //! - `decode.rs`: `Decoder`, typed keys and values
-//! - `error.rs`: `Error`
+//! - `fetch.rs`: the types below Arrow, for a program that decodes the fetched bytes itself
+//! - `error.rs`: `Error`, and the errors that it contains
 
 mod batch_end;
 mod batches;
 mod builder;
 pub mod decode;
-mod error;
+pub mod error;
 mod event;
+pub mod fetch;
 mod plan_check;
 mod planning;
 mod rdd;
@@ -77,7 +79,9 @@ pub use kafka_direct_core::{
     BatchPlan, DataLossPolicy, ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedPartition,
     PlannedRange, Reset, ResetCause, TopicId, TopicPartition, Watermarks, is_legal_topic_name,
 };
-pub use kafka_direct_driver::{EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts};
+pub use kafka_direct_driver::{
+    ByPartition, EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts,
+};
 pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
     PartitionMetadata, TcpTransport, TopicMetadata, Transport, TransportStream,
