@@ -79,10 +79,12 @@ pub enum Error {
         source: BoxError,
     },
     /// A caller's closure or sink panicked.
-    #[error("{range}: the closure or sink panicked; its attempt was not repeated")]
+    #[error("{range}: the closure or sink panicked; its attempt was not repeated: {message}")]
     ClosurePanicked {
         /// The range it was given.
         range: OffsetRange,
+        /// The message of the panic, or `a panic without a message`.
+        message: String,
     },
     /// A sink failed every attempt at a range.
     #[error("{range}: the sink failed {attempts} times")]
