@@ -12,8 +12,8 @@
 //! - `cli.rs`: subcommands and their flags; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`,
 //!   `cli/bench.rs`: large or shared groups of flags
 //! - `connect.rs`: connects to a cluster by flags, environment and config file
-//! - `selection.rs`: applies the selection flags; `selection/offset_spec.rs`,
-//!   `selection/time.rs`, `selection/partition_list.rs`: parse and print offsets and partition lists
+//! - `selection.rs`: applies the selection flags; `selection/partition_list.rs`: parses and prints
+//!   LIST of `--partitions LIST`
 //! - `read.rs`: runs `read`; `read/planned.rs`: its plan and its progress; `read/folder.rs`:
 //!   `--output DIR/`
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it

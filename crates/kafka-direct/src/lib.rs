@@ -80,7 +80,8 @@ pub use kafka_direct_core::{
     PlannedRange, Reset, ResetCause, TopicId, TopicPartition, Watermarks, is_legal_topic_name,
 };
 pub use kafka_direct_driver::{
-    ByPartition, EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts,
+    ByPartition, EndOffset, Ends, NoMatch, OffsetSpec, PlanTable, StartOffset, Starts,
+    parse_duration,
 };
 pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
