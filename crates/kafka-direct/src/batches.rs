@@ -9,7 +9,7 @@ use kafka_direct_wire::{Cluster, FetchOptions, RangeFetch};
 use kafka_direct_worker::{Columns, Counts, DecodeOptions, RangeDecoder, WorkerError};
 use tokio::time::Instant;
 
-use crate::{Error, RangeSummary, RunEvent, event::Observer};
+use crate::{Error, RangeSummary, Records, RunEvent, decode::Decoder, event::Observer};
 
 /// How ranges are read: the data-loss policy, a deadline, columns and batch sizes.
 #[derive(Debug, Clone, Default)]
@@ -316,6 +316,17 @@ impl Batches {
         stream::try_unfold(self, |mut batches| async move {
             Ok(batches.try_next().await?.map(|batch| (batch, batches)))
         })
+    }
+
+    /// The same records, typed: keys decoded by `K`, values by `V`. Read
+    /// [`decode::columns`](crate::decode::columns).
+    #[must_use]
+    pub fn into_records<K, V>(self) -> Records<K, V>
+    where
+        K: Decoder + Default,
+        V: Decoder + Default,
+    {
+        Records::of_range(self)
     }
 
     /// The schema of the batches.

@@ -45,7 +45,8 @@
 //! - `write.rs`: a batch run into a sink, with attempts and one commit
 //! - `summary.rs`: `RangeSummary`, what was read of a range
 //! - `event.rs`: `RunEvent`, what a running batch reports
-//! - `decode.rs`: `Decoder`, typed keys and values
+//! - `decode.rs`: `Decoder`, typed keys and values; `records.rs`: `Records`, typed records one at a
+//!   time
 //! - `fetch.rs`: the types below Arrow, for a program that decodes the fetched bytes itself
 //! - `error.rs`: `Error`, and the errors that it contains
 
@@ -59,6 +60,7 @@ pub mod fetch;
 mod plan_check;
 mod planning;
 mod rdd;
+mod records;
 mod runner;
 mod sink;
 mod summary;
@@ -71,6 +73,7 @@ pub use self::{
     error::{BoxError, Error},
     event::RunEvent,
     rdd::KafkaRdd,
+    records::Records,
     sink::{BatchContext, RangeWriter, Sink, TaskReceipt, WriteTask},
     summary::RangeSummary,
     write::WrittenBatch,

@@ -7,3 +7,4 @@
 )]
 
 mod names;
+mod records;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kafka_direct::{
     arrow::{array::RecordBatch, schema::SchemaRef},
-    error, fetch,
+    decode, error, fetch,
 };
 use kafka_direct_broker::{Broker, Record};
 
@@ -116,6 +116,11 @@ async fn the_types_of_a_batch_have_a_path() {
     let plan: &kafka_direct::BatchPlan = rdd.plan();
     let looked_at: &[kafka_direct::PlannedPartition] = plan.partitions();
     let _: Option<kafka_direct::TopicId> = looked_at[0].topic_id;
+    let mut records: kafka_direct::Records<decode::RawBytes, decode::RawBytes> = rdd.records();
+    let record: decode::Record<Option<Vec<u8>>, Option<Vec<u8>>> =
+        records.try_next().await.unwrap().unwrap();
+    let headers: Vec<decode::Header> = record.headers;
+    assert!(headers.is_empty());
     let mut batches: kafka_direct::Batches = rdd.read_partition(0).unwrap();
     assert!(batches.try_next().await.unwrap().is_some());
     let _: kafka_direct::ReadTimes = batches.times();
