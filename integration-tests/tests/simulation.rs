@@ -190,11 +190,11 @@ async fn run(seed: u64) {
     } else {
         IsolationLevel::ReadUncommitted
     };
-    let decode = DecodeOptions::new().with_columns(Columns::all());
+    let decode = DecodeOptions::new().columns(Columns::all());
     let mut builder = KafkaRdd::builder(&cluster)
         .topic("t")
         .isolation(isolation)
-        .decode(decode.with_max_rows(1 + random.below(20) as usize));
+        .decode(decode.max_rows(1 + random.below(20) as usize));
     if random.chance(40) {
         builder = builder.max_records_per_partition(1 + random.below(30));
     }

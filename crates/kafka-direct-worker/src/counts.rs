@@ -21,7 +21,7 @@ pub struct Counts {
     /// Control batches, which hold transaction markers.
     pub control_batches: u64,
     /// Time spent decompressing; zero without
-    /// [`DecodeOptions::with_clock`](crate::DecodeOptions::with_clock).
+    /// [`DecodeOptions::clock`](crate::DecodeOptions::clock).
     pub decompress_time: Duration,
 }
 

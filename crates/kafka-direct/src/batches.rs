@@ -32,28 +32,28 @@ impl ReadOptions {
 
     /// Sets what to do about lost offsets.
     #[must_use]
-    pub const fn with_on_data_loss(mut self, policy: DataLossPolicy) -> Self {
+    pub const fn on_data_loss(mut self, policy: DataLossPolicy) -> Self {
         self.on_data_loss = policy;
         self
     }
 
     /// Sets the total deadline.
     #[must_use]
-    pub const fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+    pub const fn deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
     }
 
     /// Sets columns and sizes of the Arrow batches.
     #[must_use]
-    pub fn with_decode(mut self, decode: DecodeOptions) -> Self {
+    pub fn decode(mut self, decode: DecodeOptions) -> Self {
         self.decode = decode;
         self
     }
 
     pub(crate) fn fetch(&self) -> FetchOptions {
         let Self { on_data_loss, deadline, .. } = self;
-        FetchOptions::new().with_on_data_loss(*on_data_loss).with_deadline(*deadline)
+        FetchOptions::new().on_data_loss(*on_data_loss).deadline(*deadline)
     }
 }
 

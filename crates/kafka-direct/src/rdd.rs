@@ -242,7 +242,7 @@ impl KafkaRdd {
     /// As [`Batches::try_next`].
     pub async fn is_empty(&self) -> Result<bool, Error> {
         let mut bare = self.clone();
-        bare.settings.read.decode = DecodeOptions::default().with_columns(Columns::none());
+        bare.settings.read.decode = DecodeOptions::default().columns(Columns::none());
         Ok(bare.first().await?.is_none())
     }
 

@@ -46,7 +46,7 @@ async fn a_partition_left_out_of_a_request_is_in_a_following_one() {
 #[tokio::test(start_paused = true)]
 async fn fetching_continues_while_a_reader_never_waits() {
     let (broker, _, cluster) = in_memory(1, 40).await;
-    let one_row = DecodeOptions::new().with_max_rows(1);
+    let one_row = DecodeOptions::new().max_rows(1);
     let rdd = KafkaRdd::builder(&cluster).topic("t").decode(one_row).build().await.unwrap();
     let mut batches = rdd.read_partition(0).unwrap();
     assert!(batches.ready().await.unwrap());
