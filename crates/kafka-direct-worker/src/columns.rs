@@ -83,7 +83,7 @@ impl FromStr for Column {
     }
 }
 
-/// A set of columns. The default is every column except headers, which cost most and are requested
+/// A set of columns, whose Arrow types are in the table of [`schema`](crate::schema()). The default is every column except headers, which cost most and are requested
 /// least often.
 ///
 /// `FromStr` reads names separated by commas, in any order: `"key,value".parse::<Columns>()`. An

@@ -32,6 +32,24 @@
 //! # }
 //! ```
 //!
+//! The columns of a batch and their Arrow types are in the table of [`schema`]. [`decode`] returns
+//! typed records instead of columns. [`read_range`] reads one range of a plan, in any process:
+//!
+//! ```no_run
+//! # use kafka_direct::{Cluster, Error, KafkaRdd};
+//! # async fn example(cluster: Cluster, rdd: KafkaRdd) -> Result<(), Error> {
+//! use kafka_direct::{ReadOptions, decode::Utf8, read_range};
+//!
+//! let mut records = rdd.records::<Utf8, Utf8>();
+//! while let Some(record) = records.try_next().await? {
+//!     println!("{:?}: {:?}, {} headers", record.key, record.value, record.headers.len());
+//! }
+//! let mut batches = read_range(&cluster, rdd.partitions()[0].clone(), &ReadOptions::new());
+//! println!("{:?}", batches.try_next().await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Map
 //!
 //! - `builder.rs`: `KafkaRddBuilder` selects what is read
