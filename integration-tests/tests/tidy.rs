@@ -14,6 +14,7 @@ use std::{
 };
 
 mod code_map;
+mod documented_columns;
 mod plain_words;
 
 /// Most lines of a source file, without its inline module `tests`.

@@ -61,7 +61,7 @@ fn counted<'a, 'b>(bencher: Bencher<'a, 'b>, records: usize, bytes: usize) -> Be
 }
 
 fn decode(bencher: Bencher<'_, '_>, response: &Response, columns: Columns) {
-    let options = DecodeOptions::new().with_columns(columns);
+    let options = DecodeOptions::new().columns(columns);
     assert_eq!(response.decode(&options).unwrap(), response.records);
     counted(bencher, response.records, response.plain_bytes)
         .bench(|| divan::black_box(response).decode(&options).unwrap());

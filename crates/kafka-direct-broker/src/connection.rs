@@ -154,7 +154,7 @@ async fn reply(shared: &Shared, node: i32, frame: Bytes) -> Result<Reply, NoResp
     match &fault {
         None | Some(Fault::CutAfter(_) | Fault::Corrupt(_)) => {}
         Some(Fault::Delay(time)) => sleep(*time).await,
-        Some(Fault::ErrorCode(code)) => call.mode = Mode::Refuse(*code),
+        Some(Fault::ErrorCode(code)) => call.mode = Mode::Refuse(code.0),
         Some(Fault::Empty) => call.mode = Mode::Empty,
         Some(Fault::Throttle(time)) => {
             call.throttle_ms = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::ApiKey;
+use crate::{ApiKey, ErrorCode};
 
 /// A function that changes a response, without its size prefix, before it is sent.
 pub type Corruption = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
@@ -21,11 +21,12 @@ pub type Corruption = Arc<dyn Fn(&mut Vec<u8>) + Send + Sync>;
 pub enum Fault {
     /// Waits, then serves the request normally. Later requests of the connection wait for it.
     Delay(Duration),
-    /// Does not serve the request; the response has this Kafka error code in every error field.
+    /// Does not serve the request; the response has this error code in every error field.
     ///
-    /// In Fetch, the session errors (70, 71, 106) are in the top-level field. Other codes are in
+    /// In Fetch, the session errors (`FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`,
+    /// `FETCH_SESSION_TOPIC_ID_ERROR`) are in the top-level field. Other codes are in
     /// each partition.
-    ErrorCode(i16),
+    ErrorCode(ErrorCode),
     /// Does not serve the request; the response is well-formed, empty and without errors.
     ///
     /// A Fetch response contains every partition, with its watermarks and without records.

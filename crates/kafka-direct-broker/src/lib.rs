@@ -45,7 +45,8 @@
 //! - `builder.rs`, `settings.rs`: build a broker from its settings
 //! - `owner_appends.rs`: appends without the Produce API
 //! - `record.rs`: `Record`, one record to append
-//! - `faults.rs`: `Fault`, the fault for the next request of an API
+//! - `faults.rs`: `Fault`, the fault for the next request of an API; `error_code.rs`: `ErrorCode`,
+//!   Kafka's error codes by name
 //! - `batch_writer.rs`: `BatchWriter` writes record batches, including transactional ones and ones
 //!   with holes
 //! - `error.rs`: `BrokerError`
@@ -79,6 +80,7 @@ mod cluster;
 mod connection;
 mod epochs;
 mod error;
+mod error_code;
 mod faults;
 mod frame;
 mod guard;
@@ -98,6 +100,7 @@ pub use batch_writer::{BatchWriter, Marker};
 pub use broker::Broker;
 pub use builder::BrokerBuilder;
 pub use error::BrokerError;
+pub use error_code::ErrorCode;
 pub use faults::{Corruption, Fault, Faults};
 pub use owner_appends::RawOffsets;
 pub use record::Record;

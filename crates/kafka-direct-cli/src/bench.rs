@@ -187,9 +187,8 @@ impl Bench {
     async fn plan(&mut self) -> Result<Reading, Failure> {
         let Self { args, connection, .. } = self;
         let cluster = connect::connect(connection).await?;
-        let decode = connect::decode_options(connection)?
-            .with_columns(args.rounds.columns())
-            .with_clock(since_start);
+        let decode =
+            connect::decode_options(connection)?.columns(args.rounds.columns()).clock(since_start);
         let mut builder = selection::builder(&cluster, &args.selection)?.decode(decode).attempts(1);
         if let Some(concurrency) = args.rounds.concurrency {
             builder = builder.concurrency(concurrency);

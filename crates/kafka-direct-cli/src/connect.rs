@@ -92,7 +92,7 @@ pub(crate) fn merged(args: &ConnectionArgs) -> Result<ConnectionArgs, Failure> {
 pub(crate) fn decode_options(args: &ConnectionArgs) -> Result<DecodeOptions, Failure> {
     let options = DecodeOptions::new();
     Ok(match merged(args)?.max_batch_bytes {
-        Some(bytes) => options.with_max_batch_bytes(bytes),
+        Some(bytes) => options.max_batch_bytes(bytes),
         None => options,
     })
 }

@@ -12,9 +12,9 @@
 //! - `cli.rs`: subcommands and their flags; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`,
 //!   `cli/bench.rs`: large or shared groups of flags
 //! - `connect.rs`: connects to a cluster by flags, environment and config file
-//! - `selection.rs`: applies the selection flags; `selection/offset_spec.rs`,
-//!   `selection/time.rs`, `selection/partition_list.rs`: parse and print offsets and partition lists;
-//!   `selection/words.rs`: the flags as words, to compare with those of a plan or folder
+//! - `selection.rs`: applies the selection flags; `selection/partition_list.rs`: parses and prints
+//!   LIST of `--partitions LIST`; `selection/words.rs`: the flags as
+//!   words, to compare with those of a plan or folder
 //! - `read.rs`: runs `read`; `read/planned.rs`: its plan and its progress; `read/folder.rs`:
 //!   `--output DIR/`
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it

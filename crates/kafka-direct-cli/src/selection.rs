@@ -1,25 +1,19 @@
 //! Applies the selection flags: topics, partitions, starts and ends.
 //!
-//! Contract: the syntax of offsets and partitions is unambiguous. The printed form of a parsed
-//! value parses to the same value.
+//! The library parses starts and ends; here are the words about flags.
 
-mod offset_spec;
 mod partition_list;
-mod time;
 pub(crate) mod words;
 
 use std::path::Path;
 
+use chrono::Utc;
 use kafka_direct::{
-    BatchEnd, Cluster, EndOffset, Ends, IsolationLevel, KafkaRdd, KafkaRddBuilder, Offset,
-    StartOffset, Starts, TopicPartition,
+    BatchEnd, Cluster, Ends, IsolationLevel, KafkaRdd, KafkaRddBuilder, OffsetSpec, Starts,
 };
 use kafka_direct_sinks::job::{RECEIPT_FILE, Receipt};
 
-pub(crate) use self::{
-    offset_spec::{OffsetSpec, Word},
-    partition_list::PartitionList,
-};
+pub(crate) use self::partition_list::PartitionList;
 use crate::{cli::SelectionArgs, exit::Failure};
 
 /// Returns a builder for the ranges that the flags select.
@@ -98,71 +92,33 @@ pub(crate) fn names_topics(args: &SelectionArgs) -> Result<(), Failure> {
 }
 
 fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, Failure> {
-    let start = |word: &Word| match word {
-        Word::Earliest => StartOffset::Earliest,
-        Word::Latest => StartOffset::Latest,
-        Word::At(offset) => StartOffset::At(Offset::new(*offset)),
-        Word::FromEnd(back) => StartOffset::FromEnd(*back),
-        Word::Time(time) => {
-            StartOffset::Timestamp { millis: time.millis(), no_match: args.on_no_match.into() }
-        }
-        Word::Group(group) => StartOffset::GroupCommitted {
-            group: group.clone(),
-            fallback: Box::new(StartOffset::Earliest),
-        },
-    };
-    let entries = entries("--from", spec, args)?;
-    let starts = Starts::per_partition(entries.into_iter().map(|(tp, word)| (tp, start(word))));
-    Ok(match spec.default_word() {
-        Some(word) => starts.with_default(start(word)),
-        None => starts,
-    })
+    let starts =
+        spec.starts(only_topic(args).as_deref(), args.on_no_match.into(), Utc::now().into());
+    starts.map_err(|error| Failure::usage(format!("--from {error}")))
 }
 
 fn ends(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Ends, Failure> {
-    let end = |word: &Word| match word {
-        // An offset before the log start is raised to the log start.
-        Word::Earliest => Ok(EndOffset::FromEnd(i64::MAX)),
-        Word::Latest => Ok(EndOffset::Latest),
-        Word::At(offset) => Ok(EndOffset::At(Offset::new(*offset))),
-        Word::FromEnd(back) => Ok(EndOffset::FromEnd(*back)),
-        Word::Time(time) => Ok(EndOffset::Timestamp { millis: time.millis() }),
-        Word::Group(_) => Err(Failure::usage(format!(
+    if spec.names_group() {
+        return Err(Failure::usage(format!(
             "--to {spec}: a range cannot end at a group; use group:NAME only with --from"
-        ))),
-    };
-    let entries = entries("--to", spec, args)?;
-    let ends = entries.into_iter().map(|(tp, word)| Ok((tp, end(word)?)));
-    let ends = Ends::per_partition(ends.collect::<Result<Vec<_>, Failure>>()?);
-    Ok(match spec.default_word() {
-        Some(word) => ends.with_default(end(word)?),
-        None => ends,
-    })
+        )));
+    }
+    let ends = spec.ends(only_topic(args).as_deref(), Utc::now().into());
+    ends.map_err(|error| Failure::usage(format!("--to {error}")))
 }
 
-/// Returns the entries with their topics; an entry without a topic belongs to the only topic.
-fn entries<'a>(
-    flag: &str,
-    spec: &'a OffsetSpec,
-    args: &SelectionArgs,
-) -> Result<Vec<(TopicPartition, &'a Word)>, Failure> {
-    let topics = args.topics();
-    let only = match topics.as_slice() {
-        [topic] if args.topic_pattern.is_none() => Some(topic.as_str()),
+/// The topic of entries that name none.
+fn only_topic(args: &SelectionArgs) -> Option<String> {
+    match args.topics().as_mut_slice() {
+        [topic] if args.topic_pattern.is_none() => Some(std::mem::take(topic)),
         _ => None,
-    };
-    spec.entries()
-        .map(|((topic, partition), word)| match topic.as_deref().or(only) {
-            Some(topic) => Ok((TopicPartition::new(topic, *partition), word)),
-            None => Err(Failure::usage(format!(
-                "{flag} {partition}:{word} names no topic; add it, as in `orders:{partition}:{word}`"
-            ))),
-        })
-        .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use kafka_direct::{EndOffset, Offset, StartOffset, TopicPartition};
+
     use super::*;
     use crate::list::List;
 

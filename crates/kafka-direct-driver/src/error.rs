@@ -33,7 +33,7 @@ impl fmt::Display for Side {
     }
 }
 
-/// An error of planning a batch. Planning reads no records and changes nothing.
+/// An error of planning a batch, or of parsing what it is planned from. Planning reads no records and changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
@@ -163,6 +163,12 @@ pub enum DriverError {
         /// The range that starts inside the first one.
         second: OffsetRange,
     },
+    /// Text that is not a start, an end or a duration.
+    #[error("{reason}")]
+    Text {
+        /// What is wrong with the text, and what to write.
+        reason: String,
+    },
     /// The planned ranges and partitions are inconsistent.
     #[error("the batch plan cannot be built")]
     Plan {
@@ -187,6 +193,7 @@ impl DriverError {
             | Self::Uncovered { .. }
             | Self::NotSelected { .. }
             | Self::NoSuchIndex { .. }
+            | Self::Text { .. }
             | Self::Overlap { .. } => ErrorKind::Invalid,
         }
     }

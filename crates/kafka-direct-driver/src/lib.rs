@@ -17,7 +17,8 @@
 //! - Pieces of one range have no gap and no overlap (INV-2).
 //! - No arithmetic overflows, whatever the numbers.
 //!
-//! **Out of scope:** sockets, async runtimes, files, clocks, Arrow, and the contents of records.
+//! **Out of scope:** sockets, async runtimes, files, Arrow, and the contents of records. Planning has
+//! no clock: only parsing `@-1h` as a start or an end reads the time.
 //!
 //! # Map
 //!
@@ -32,6 +33,8 @@
 //! - `split.rs`: `split` cuts large ranges into pieces, as Spark does
 //! - `plan.rs`: `plan` and `plan_ranges` run the steps in order
 //! - `table.rs`: `PlanTable` prints a plan as text
+//! - `text/mod.rs`: parses starts and ends; `text/offset_spec.rs`: `OffsetSpec`, their grammar;
+//!   `text/time.rs`, `text/duration.rs`: times and durations
 //! - `error.rs`: `DriverError`
 
 #![deny(clippy::arithmetic_side_effects)]
@@ -46,6 +49,7 @@ mod resolve;
 mod selection;
 mod split;
 mod table;
+mod text;
 
 pub use error::{DriverError, Side};
 pub use lookups::{Lookup, Lookups, lookups_needed};
@@ -55,3 +59,4 @@ pub use plan::{plan, plan_ranges};
 pub use selection::{ByPartition, Ends, Selection, Starts};
 pub use split::{MAX_PLANNED_RANGES, split};
 pub use table::PlanTable;
+pub use text::{OffsetSpec, parse_duration};

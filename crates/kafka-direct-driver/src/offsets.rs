@@ -1,6 +1,6 @@
 //! Where a range starts and where it stops, as the caller gives it.
 //!
-//! The driver resolves each start and end to an offset once, when it builds the plan.
+//! `text/mod.rs` parses them. The driver resolves each start and end to an offset once, when it builds the plan.
 
 use std::fmt;
 

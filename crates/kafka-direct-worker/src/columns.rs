@@ -83,8 +83,11 @@ impl FromStr for Column {
     }
 }
 
-/// A set of columns. The default is every column except headers, which cost most and are requested
+/// A set of columns, whose Arrow types are in the table of [`schema`](crate::schema()). The default is every column except headers, which cost most and are requested
 /// least often.
+///
+/// `FromStr` reads names separated by commas, in any order: `"key,value".parse::<Columns>()`. An
+/// unknown name is [`WorkerError::UnknownColumn`], of kind `Invalid`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Columns(u8);
 
@@ -153,6 +156,14 @@ impl FromIterator<Column> for Columns {
     }
 }
 
+impl FromStr for Columns {
+    type Err = WorkerError;
+
+    fn from_str(text: &str) -> Result<Self, WorkerError> {
+        text.split(',').map(str::parse::<Column>).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +176,18 @@ mod tests {
         let error = "Key".parse::<Column>().unwrap_err();
         assert!(error.to_string().contains("`Key`"), "{error}");
         assert_eq!(error.kind(), kafka_direct_core::ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn a_set_is_read_from_names_with_commas() {
+        let set: Columns = "headers,key".parse().unwrap();
+        assert_eq!(set, Columns::none().with(Column::Key).with(Column::Headers));
+        for (text, unknown) in
+            [("", "``"), ("key,", "``"), ("key, value", "` value`"), ("a", "`a`")]
+        {
+            let error = text.parse::<Columns>().unwrap_err();
+            assert!(error.to_string().contains(unknown), "{error}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Counts {
     /// Codecs of the Kafka batches whose records were read.
     pub codecs: Codecs,
     /// Time spent decompressing; zero without
-    /// [`DecodeOptions::with_clock`](crate::DecodeOptions::with_clock).
+    /// [`DecodeOptions::clock`](crate::DecodeOptions::clock).
     pub decompress_time: Duration,
 }
 

@@ -71,21 +71,21 @@ impl DecodeOptions {
 
     /// Sets the columns to build.
     #[must_use]
-    pub const fn with_columns(mut self, columns: Columns) -> Self {
+    pub const fn columns(mut self, columns: Columns) -> Self {
         self.columns = columns;
         self
     }
 
     /// Sets [`DecodeOptions::max_rows`]; 0 counts as 1.
     #[must_use]
-    pub const fn with_max_rows(mut self, rows: usize) -> Self {
+    pub const fn max_rows(mut self, rows: usize) -> Self {
         self.max_rows = rows;
         self
     }
 
     /// Sets [`DecodeOptions::max_bytes`], at which an Arrow batch is closed; 0 counts as 1.
     #[must_use]
-    pub const fn with_max_bytes(mut self, bytes: usize) -> Self {
+    pub const fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
@@ -93,7 +93,7 @@ impl DecodeOptions {
     /// Sets [`DecodeOptions::max_batch_bytes`], the bound on one decompressed Kafka batch. Values
     /// outside `1..=MAX_BATCH_BYTES` count as the nearest value inside.
     #[must_use]
-    pub const fn with_max_batch_bytes(mut self, bytes: usize) -> Self {
+    pub const fn max_batch_bytes(mut self, bytes: usize) -> Self {
         self.max_batch_bytes = bytes;
         self
     }
@@ -103,7 +103,7 @@ impl DecodeOptions {
     /// `now` returns the time since a fixed moment, and never less than before. Default: no clock,
     /// and nothing is measured.
     #[must_use]
-    pub const fn with_clock(mut self, now: fn() -> Duration) -> Self {
+    pub const fn clock(mut self, now: fn() -> Duration) -> Self {
         self.clock = Some(Clock(now));
         self
     }

@@ -8,6 +8,17 @@ use crate::{Column, Columns};
 
 /// The Arrow schema of batches with these columns, in the order of [`Column::ALL`].
 ///
+/// | column | Arrow type | nullable | content |
+/// |---|---|---|---|
+/// | `key` | `BinaryView` | yes | the record's key |
+/// | `value` | `BinaryView` | yes | the record's value; null for a tombstone |
+/// | `topic` | `Dictionary(Int32, Utf8)` | no | the topic's name |
+/// | `partition` | `Int32` | no | the partition's index |
+/// | `offset` | `Int64` | no | the record's offset |
+/// | `timestamp` | `Timestamp(ms, "UTC")` | yes | null if the record has none |
+/// | `timestamp_type` | `Int8` | no | 0 set by the producer, 1 by the broker |
+/// | `headers` | `List(non-null Struct("key": non-null Utf8View, "value": BinaryView))` | no | in order, duplicates included; not read by default |
+///
 /// The same set of columns always has the same schema, so batches of all partitions and reads can
 /// be combined.
 #[must_use]

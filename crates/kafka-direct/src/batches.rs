@@ -9,7 +9,7 @@ use kafka_direct_wire::{Cluster, FetchOptions, RangeFetch};
 use kafka_direct_worker::{Columns, Counts, DecodeOptions, RangeDecoder, WorkerError};
 use tokio::time::Instant;
 
-use crate::{Error, RangeSummary, RunEvent, event::Observer};
+use crate::{Error, RangeSummary, Records, RunEvent, decode::Decoder, event::Observer};
 
 /// How ranges are read: the data-loss policy, a deadline, columns and batch sizes.
 #[derive(Debug, Clone, Default)]
@@ -32,28 +32,28 @@ impl ReadOptions {
 
     /// Sets what to do about lost offsets.
     #[must_use]
-    pub const fn with_on_data_loss(mut self, policy: DataLossPolicy) -> Self {
+    pub const fn on_data_loss(mut self, policy: DataLossPolicy) -> Self {
         self.on_data_loss = policy;
         self
     }
 
     /// Sets the total deadline.
     #[must_use]
-    pub const fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+    pub const fn deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
     }
 
     /// Sets columns and sizes of the Arrow batches.
     #[must_use]
-    pub fn with_decode(mut self, decode: DecodeOptions) -> Self {
+    pub fn decode(mut self, decode: DecodeOptions) -> Self {
         self.decode = decode;
         self
     }
 
     pub(crate) fn fetch(&self) -> FetchOptions {
         let Self { on_data_loss, deadline, .. } = self;
-        FetchOptions::new().with_on_data_loss(*on_data_loss).with_deadline(*deadline)
+        FetchOptions::new().on_data_loss(*on_data_loss).deadline(*deadline)
     }
 }
 
@@ -316,6 +316,17 @@ impl Batches {
         stream::try_unfold(self, |mut batches| async move {
             Ok(batches.try_next().await?.map(|batch| (batch, batches)))
         })
+    }
+
+    /// The same records, typed: keys decoded by `K`, values by `V`. Read
+    /// [`decode::columns`](crate::decode::columns).
+    #[must_use]
+    pub fn into_records<K, V>(self) -> Records<K, V>
+    where
+        K: Decoder + Default,
+        V: Decoder + Default,
+    {
+        Records::of_range(self)
     }
 
     /// The schema of the batches.

@@ -190,7 +190,7 @@ impl KafkaRddBuilder {
 
     /// Which columns to build. Default: all but headers.
     pub fn columns(mut self, columns: Columns) -> Self {
-        self.decode = self.decode.with_columns(columns);
+        self.decode = self.decode.columns(columns);
         self
     }
 
@@ -291,9 +291,9 @@ impl KafkaRddBuilder {
     fn settings(&self, deadline: Option<Instant>) -> Settings {
         Settings {
             read: ReadOptions::new()
-                .with_on_data_loss(self.selection.on_data_loss)
-                .with_deadline(deadline)
-                .with_decode(self.decode.clone()),
+                .on_data_loss(self.selection.on_data_loss)
+                .deadline(deadline)
+                .decode(self.decode.clone()),
             concurrency: self.concurrency,
             attempts: self.attempts,
             resets: std::sync::Arc::default(),

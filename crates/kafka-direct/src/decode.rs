@@ -1,7 +1,8 @@
 //! Typed records instead of columns, as with Spark's key and value decoder classes.
 //!
-//! A [`Decoder`] decodes the bytes of a key or a value. [`records`] decodes every record of an Arrow
-//! batch with one decoder for keys and one for values. Null and empty stay different: a decoder
+//! A [`Decoder`] decodes the bytes of a key or a value. [`KafkaRdd::records`](crate::KafkaRdd::records)
+//! and [`Batches::into_records`](crate::Batches::into_records) return typed [`Record`]s;
+//! [`records`] decodes one Arrow batch, also with decoders that are closures. Null and empty stay different: a decoder
 //! receives an `Option`.
 //!
 //! ```
@@ -18,7 +19,7 @@
 use std::marker::PhantomData;
 
 use arrow_array::{
-    Array, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, BinaryViewArray, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
     TimestampMillisecondArray, cast::AsArray, types::Int32Type,
 };
 use serde_json::from_slice;
@@ -122,21 +123,26 @@ pub struct Record<K, V> {
     pub key: K,
     /// The decoded value.
     pub value: V,
+    /// The headers in the order of the record, duplicates included. Empty if the column of headers
+    /// was not read.
+    pub headers: Vec<Header>,
 }
 
-/// The columns that [`records`] needs. Reading others as well costs time for nothing.
+/// One header of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Header {
+    /// The name, which may occur more than once in a record.
+    pub name: String,
+    /// The value, copied; `None` is null, which is not the same as empty.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The columns of a [`Record`]: all but the timestamp's type. Only headers may be left out, which
+/// saves the time to decode them: `columns().without(Column::Headers)`.
 #[must_use]
-pub fn columns() -> Columns {
-    [
-        Column::Key,
-        Column::Value,
-        Column::Topic,
-        Column::Partition,
-        Column::Offset,
-        Column::Timestamp,
-    ]
-    .into_iter()
-    .collect()
+pub const fn columns() -> Columns {
+    Columns::all().without(Column::TimestampType)
 }
 
 /// The columns of one batch, found and typed once.
@@ -148,6 +154,38 @@ struct Parts<'a> {
     partition: &'a Int32Array,
     offset: &'a Int64Array,
     timestamp: &'a TimestampMillisecondArray,
+    headers: Option<Headers<'a>>,
+}
+
+/// The column of headers: record `i` has those of `ends[i]..ends[i + 1]`.
+struct Headers<'a> {
+    ends: &'a [i32],
+    names: &'a StringViewArray,
+    values: &'a BinaryViewArray,
+}
+
+impl<'a> Headers<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let lists = batch.column_by_name("headers")?.as_list_opt::<i32>()?;
+        let all = lists.values().as_struct_opt()?;
+        Some(Self {
+            ends: lists.value_offsets(),
+            names: all.column_by_name("key")?.as_string_view_opt()?,
+            values: all.column_by_name("value")?.as_binary_view_opt()?,
+        })
+    }
+
+    fn of_row(&self, row: usize) -> Vec<Header> {
+        let Some([from, until]) = self.ends.get(row..).and_then(|ends| ends.first_chunk()) else {
+            return Vec::new();
+        };
+        let at = |end: i32| usize::try_from(end).unwrap_or_default();
+        let header = |index| Header {
+            name: self.names.value(index).to_owned(),
+            value: self.values.is_valid(index).then(|| self.values.value(index).to_vec()),
+        };
+        (at(*from)..at(*until)).map(header).collect()
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -161,6 +199,7 @@ impl<'a> Parts<'a> {
             partition: batch.column_by_name("partition")?.as_primitive_opt()?,
             offset: batch.column_by_name("offset")?.as_primitive_opt()?,
             timestamp: batch.column_by_name("timestamp")?.as_primitive_opt()?,
+            headers: Headers::of(batch),
         })
     }
 
@@ -185,7 +224,8 @@ impl<'a> Parts<'a> {
         };
         let key = keys.decode(at(self.key)).map_err(|e| poison("key", K::WANTED, e))?;
         let value = values.decode(at(self.value)).map_err(|e| poison("value", V::WANTED, e))?;
-        Ok(Record { topic, partition, offset, timestamp, key, value })
+        let headers = self.headers.as_ref().map(|all| all.of_row(row)).unwrap_or_default();
+        Ok(Record { topic, partition, offset, timestamp, key, value, headers })
     }
 }
 
@@ -195,7 +235,7 @@ pub type Decoded<K, V> = Result<Record<<K as Decoder>::Output, <V as Decoder>::O
 /// The records of `batch`, each decoded when the iterator reaches it.
 ///
 /// # Errors
-/// The call fails with [`Error::Setting`] if the batch lacks one of [`columns`]; an item fails with
+/// The call fails with [`Error::Setting`] if the batch lacks one of [`columns`] other than headers; an item fails with
 /// [`Error::Poison`] if its key or value does not decode, and the next items are still good.
 pub fn records<'a, K: Decoder, V: Decoder>(
     batch: &'a RecordBatch,

@@ -1,9 +1,13 @@
 //! The library's error: what failed, where, and what the caller should do.
+//!
+//! [`Error`] and [`BoxError`] are also at the root of the crate. The other types are parts of
+//! [`Error`]; a program needs them only to match on one cause.
 
-use kafka_direct_core::{CoreError, ErrorKind, OffsetRange};
-use kafka_direct_driver::DriverError;
-use kafka_direct_wire::WireError;
-use kafka_direct_worker::WorkerError;
+pub use kafka_direct_core::{CoreError, HeaderError};
+use kafka_direct_core::{ErrorKind, OffsetRange};
+pub use kafka_direct_driver::{DriverError, Lookup, Side};
+pub use kafka_direct_wire::WireError;
+pub use kafka_direct_worker::WorkerError;
 
 /// Any error, as a caller's closure may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -75,10 +79,12 @@ pub enum Error {
         source: BoxError,
     },
     /// A caller's closure or sink panicked.
-    #[error("{range}: the closure or sink panicked; its attempt was not repeated")]
+    #[error("{range}: the closure or sink panicked; its attempt was not repeated: {message}")]
     ClosurePanicked {
         /// The range it was given.
         range: OffsetRange,
+        /// The message of the panic, or `a panic without a message`.
+        message: String,
     },
     /// A sink failed every attempt at a range.
     #[error("{range}: the sink failed {attempts} times")]

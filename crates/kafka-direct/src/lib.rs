@@ -32,6 +32,24 @@
 //! # }
 //! ```
 //!
+//! The columns of a batch and their Arrow types are in the table of [`schema`]. [`decode`] returns
+//! typed records instead of columns. [`read_range`] reads one range of a plan, in any process:
+//!
+//! ```no_run
+//! # use kafka_direct::{Cluster, Error, KafkaRdd};
+//! # async fn example(cluster: Cluster, rdd: KafkaRdd) -> Result<(), Error> {
+//! use kafka_direct::{ReadOptions, decode::Utf8, read_range};
+//!
+//! let mut records = rdd.records::<Utf8, Utf8>();
+//! while let Some(record) = records.try_next().await? {
+//!     println!("{:?}: {:?}, {} headers", record.key, record.value, record.headers.len());
+//! }
+//! let mut batches = read_range(&cluster, rdd.partitions()[0].clone(), &ReadOptions::new());
+//! println!("{:?}", batches.try_next().await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Map
 //!
 //! - `builder.rs`: `KafkaRddBuilder` selects what is read
@@ -45,18 +63,22 @@
 //! - `write.rs`: a batch run into a sink, with attempts and one commit
 //! - `summary.rs`: `RangeSummary`, what was read of a range
 //! - `event.rs`: `RunEvent`, what a running batch reports
-//! - `decode.rs`: `Decoder`, typed keys and values
-//! - `error.rs`: `Error`
+//! - `decode.rs`: `Decoder`, typed keys and values; `records.rs`: `Records`, typed records one at a
+//!   time
+//! - `fetch.rs`: the types below Arrow, for a program that decodes the fetched bytes itself
+//! - `error.rs`: `Error`, and the errors that it contains
 
 mod batch_end;
 mod batches;
 mod builder;
 pub mod decode;
-mod error;
+pub mod error;
 mod event;
+pub mod fetch;
 mod plan_check;
 mod planning;
 mod rdd;
+mod records;
 mod runner;
 mod sink;
 mod summary;
@@ -69,6 +91,7 @@ pub use self::{
     error::{BoxError, Error},
     event::RunEvent,
     rdd::KafkaRdd,
+    records::Records,
     sink::{BatchContext, RangeWriter, Sink, TaskReceipt, WriteTask},
     summary::RangeSummary,
     write::WrittenBatch,
@@ -77,7 +100,10 @@ pub use kafka_direct_core::{
     BatchPlan, DataLossPolicy, ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedPartition,
     PlannedRange, Reset, ResetCause, TopicId, TopicPartition, Watermarks, is_legal_topic_name,
 };
-pub use kafka_direct_driver::{EndOffset, Ends, NoMatch, PlanTable, StartOffset, Starts};
+pub use kafka_direct_driver::{
+    ByPartition, EndOffset, Ends, NoMatch, OffsetSpec, PlanTable, StartOffset, Starts,
+    parse_duration,
+};
 pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,
     PartitionMetadata, TcpTransport, TopicMetadata, Transport, TransportStream,

@@ -55,10 +55,9 @@ impl KafkaRddBuilder {
         let from = watermarks.end(IsolationLevel::ReadCommitted);
         let range = OffsetRange::new(topic_partition.clone(), from, watermarks.high).ok()?;
         let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
-        let decode = DecodeOptions::default()
-            .with_columns(Columns::none().with(Column::Timestamp))
-            .with_max_rows(1);
-        let options = ReadOptions::new().with_decode(decode);
+        let decode =
+            DecodeOptions::default().columns(Columns::none().with(Column::Timestamp)).max_rows(1);
+        let options = ReadOptions::new().decode(decode);
         let batch = read_range(&self.cluster, planned, &options).try_next().await.ok()??;
         let times = batch.column_by_name(Column::Timestamp.as_str())?;
         let times: &TimestampMillisecondArray = times.as_any().downcast_ref()?;

@@ -16,8 +16,14 @@ use kafka_direct_worker::{Columns, DecodeOptions, scan};
 use parking_lot::Mutex;
 
 use crate::{
-    BatchContext, BatchEnd, Batches, BoxError, Error, ReadOptions, RunEvent, Sink, WrittenBatch,
-    builder::KafkaRddBuilder, event::Observer, plan_check::Leaders, read_range, runner::Runner,
+    BatchContext, BatchEnd, Batches, BoxError, Error, ReadOptions, Records, RunEvent, Sink,
+    WrittenBatch,
+    builder::KafkaRddBuilder,
+    decode::{self, Decoder},
+    event::Observer,
+    plan_check::Leaders,
+    read_range,
+    runner::Runner,
     write::BatchWriter,
 };
 
@@ -109,8 +115,8 @@ impl KafkaRdd {
     }
 
     /// Skips over lost offsets, under the policy `resume`: those of the plan, then those made so far by
-    /// [`KafkaRdd::write_to`], [`KafkaRdd::count`], [`KafkaRdd::take`], [`KafkaRdd::collect`] and the
-    /// methods built on them. A closure finds its own in [`Batches::resets`].
+    /// [`KafkaRdd::write_to`], [`KafkaRdd::count`], [`KafkaRdd::take`], [`KafkaRdd::collect`],
+    /// [`KafkaRdd::records`] and the methods built on them. A closure finds its own in [`Batches::resets`].
     #[must_use]
     pub fn resets(&self) -> Vec<Reset> {
         let mut all = self.plan.resets().to_vec();
@@ -236,7 +242,7 @@ impl KafkaRdd {
     /// As [`Batches::try_next`].
     pub async fn is_empty(&self) -> Result<bool, Error> {
         let mut bare = self.clone();
-        bare.settings.read.decode = DecodeOptions::default().with_columns(Columns::none());
+        bare.settings.read.decode = DecodeOptions::default().columns(Columns::none());
         Ok(bare.first().await?.is_none())
     }
 
@@ -273,6 +279,48 @@ impl KafkaRdd {
     /// As [`Batches::try_next`].
     pub async fn first(&self) -> Result<Option<RecordBatch>, Error> {
         Ok(self.take(1).await?.pop())
+    }
+
+    /// All records, typed: keys decoded by `K`, values by `V`, partition after partition in plan
+    /// order. It reads the columns of a [`Record`](crate::decode::Record), whatever the builder says.
+    ///
+    /// Partitions are read one after the other. To read them at the same time, use
+    /// [`Batches::into_records`] in [`KafkaRdd::map_partitions`].
+    ///
+    /// ```
+    /// use kafka_direct::{Cluster, ClusterConfig, KafkaRdd, decode::{RawBytes, Utf8}};
+    /// # use kafka_direct_broker::{Broker, Record};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let broker = Broker::start().await?;
+    /// # broker.create_topic("orders", 1)?;
+    /// # let record = Record::new("paid").with_key("7").with_header("trace", Some("abc".into()));
+    /// # broker.append("orders", 0, [record])?;
+    /// # let config = ClusterConfig::new([broker.bootstrap()]);
+    /// let cluster = Cluster::connect(config).await?;
+    /// let rdd = KafkaRdd::builder(&cluster).topic("orders").build().await?;
+    /// let mut records = rdd.records::<RawBytes, Utf8>();
+    /// while let Some(record) = records.try_next().await? {
+    ///     println!("{}-{} {}", record.topic, record.partition, record.offset);
+    ///     assert_eq!(record.key.as_deref(), Some(&b"7"[..]));
+    ///     assert_eq!(record.value.as_deref(), Some("paid"));
+    ///     assert_eq!(record.headers[0].name, "trace");
+    ///     assert_eq!(record.headers[0].value.as_deref(), Some(&b"abc"[..]));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn records<K, V>(&self) -> Records<K, V>
+    where
+        K: Decoder + Default,
+        V: Decoder + Default,
+    {
+        let mut rdd = self.clone();
+        rdd.settings.read.decode.columns = decode::columns();
+        let settings = rdd.settings.clone();
+        Records::of_all(rdd, settings)
     }
 
     /// All batches, partition after partition in plan order. All are in memory at the same time.

@@ -13,7 +13,10 @@ use std::{
 };
 
 use kafka_direct_core::PlannedRange;
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinSet},
+};
 
 use crate::Error;
 
@@ -50,17 +53,23 @@ impl Runner<'_> {
             }
             let Some(done) = tasks.join_next_with_id().await else { break None };
             let (id, result) = match done {
-                Ok((id, result)) => (id, result.map(Some)),
-                Err(panicked) => (panicked.id(), Ok(None)),
+                Ok((id, result)) => (id, result),
+                Err(ended) => {
+                    let index = indices.get(&ended.id()).copied();
+                    let planned = index.and_then(|index| self.ranges.get(index));
+                    let Some(planned) = planned else { continue };
+                    let range = planned.range().clone();
+                    break Some(Error::ClosurePanicked { range, message: panic_message(ended) });
+                }
             };
             let Some(index) = indices.remove(&id) else { continue };
-            match (result, results.get_mut(index), self.ranges.get(index)) {
-                (Ok(Some(value)), Some(place), _) => *place = Some(value),
-                (Err(error), ..) => break Some(error),
-                (Ok(None), _, Some(planned)) => {
-                    break Some(Error::ClosurePanicked { range: planned.range().clone() });
+            match result {
+                Ok(value) => {
+                    if let Some(place) = results.get_mut(index) {
+                        *place = Some(value);
+                    }
                 }
-                (Ok(_), ..) => {}
+                Err(error) => break Some(error),
             }
         };
         tasks.shutdown().await;
@@ -77,6 +86,21 @@ impl Runner<'_> {
         let partitions: HashSet<_> =
             self.ranges.iter().map(PlannedRange::topic_partition).collect();
         partitions.len().max(cores().saturating_mul(2))
+    }
+}
+
+/// The message of the panic that ended a task.
+fn panic_message(ended: JoinError) -> String {
+    let payload = match ended.try_into_panic() {
+        Ok(payload) => payload,
+        // Only a runtime that shuts down ends a task otherwise.
+        Err(cancelled) => return cancelled.to_string(),
+    };
+    match payload.downcast::<String>() {
+        Ok(message) => *message,
+        Err(payload) => payload
+            .downcast_ref::<&str>()
+            .map_or_else(|| "a panic without a message".to_owned(), |text| (*text).to_owned()),
     }
 }
 
@@ -171,11 +195,11 @@ mod tests {
         let ranges = [range(0, 0), range(1, 0)];
         let alive = Arc::new(());
         let held = Arc::clone(&alive);
-        let run = runner(&ranges, 2).run(move |index, planned| {
+        let run = runner(&ranges, 2).run(move |index, _| {
             let held = Arc::clone(&held);
             async move {
                 if index == 0 {
-                    return Err(Error::ClosurePanicked { range: planned.range().clone() });
+                    return Err(Error::PlanningDeadline);
                 }
                 std::future::pending::<()>().await;
                 drop(held);
@@ -184,5 +208,28 @@ mod tests {
         });
         run.await.unwrap_err();
         assert_eq!(Arc::strong_count(&alive), 1);
+    }
+    #[tokio::test]
+    async fn a_panic_keeps_its_message() {
+        let ranges = [range(0, 0)];
+        for (which, message) in
+            [(0, "no column `x`"), (1, "plain text"), (2, "a panic without a message")]
+        {
+            let run = runner(&ranges, 1).run(move |_, _| async move {
+                match which {
+                    0 => panic!("no column `{}`", 'x'),
+                    1 => panic!("plain text"),
+                    _ => std::panic::panic_any(7),
+                }
+                #[expect(unreachable_code, reason = "gives the task its result type")]
+                Ok(())
+            });
+            let error = run.await.unwrap_err();
+            let Error::ClosurePanicked { message: found, .. } = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(found, message);
+            assert!(error.to_string().ends_with(message), "{error}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kafka_direct::{Cluster, ClusterConfig, DataLossPolicy, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{ApiKey, Broker, Fault, RawOffsets, Record};
+use kafka_direct_broker::{ApiKey, Broker, ErrorCode, Fault, RawOffsets, Record};
 
 use super::{broker, connect, connect_with, offsets, whole};
 
@@ -35,7 +35,11 @@ async fn an_error_does_not_fail_later_calls() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
     let mut batches = rdd.read_partition(0).unwrap();
-    for fault in [Fault::Cut, Fault::ErrorCode(29), Fault::Raw(vec![0xff; 9].into())] {
+    for fault in [
+        Fault::Cut,
+        Fault::ErrorCode(ErrorCode::TOPIC_AUTHORIZATION_FAILED),
+        Fault::Raw(vec![0xff; 9].into()),
+    ] {
         broker.faults().every(ApiKey::Fetch, fault);
         batches.try_next().await.unwrap_err();
     }

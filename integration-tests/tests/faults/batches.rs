@@ -162,7 +162,7 @@ async fn a_decompression_bomb_is_stopped_at_the_bound_and_the_setting_is_named()
     });
     let broker = serve(bytes).await;
     let cluster = connect(&broker).await;
-    let decode = DecodeOptions::new().with_max_batch_bytes(1 << 20);
+    let decode = DecodeOptions::new().max_batch_bytes(1 << 20);
     let rdd = KafkaRdd::builder(&cluster).topic("t").decode(decode).build().await.unwrap();
     let error = rdd.collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka_direct::{Cluster, ClusterConfig, DecodeOptions, ErrorKind, IsolationLevel, KafkaRdd};
-use kafka_direct_broker::{ApiKey, Broker, Fault};
+use kafka_direct_broker::{ApiKey, Broker, ErrorCode, Fault};
 use tokio::time::timeout;
 
 use super::{broker, connect_with, fill, offsets, transport::Memory, whole};
@@ -46,7 +46,7 @@ async fn a_partition_left_out_of_a_request_is_in_a_following_one() {
 #[tokio::test(start_paused = true)]
 async fn fetching_continues_while_a_reader_never_waits() {
     let (broker, _, cluster) = in_memory(1, 40).await;
-    let one_row = DecodeOptions::new().with_max_rows(1);
+    let one_row = DecodeOptions::new().max_rows(1);
     let rdd = KafkaRdd::builder(&cluster).topic("t").decode(one_row).build().await.unwrap();
     let mut batches = rdd.read_partition(0).unwrap();
     assert!(batches.ready().await.unwrap());
@@ -75,7 +75,7 @@ async fn a_leader_with_a_new_address_is_connected_to_there() {
         response[at..at + 4].copy_from_slice(&new);
     });
     broker.faults().every(ApiKey::Metadata, moved);
-    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     let mut read = 0;
     while let Some(batch) = batches.try_next().await.unwrap() {
         read += batch.num_rows();

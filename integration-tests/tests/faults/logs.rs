@@ -1,7 +1,9 @@
 //! Logs that change under a read: holes, transactions, deletion.
 
 use kafka_direct::{Columns, DataLossPolicy, ErrorKind, IsolationLevel, KafkaRdd, ResetCause};
-use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record};
+use kafka_direct_broker::{
+    ApiKey, BatchWriter, Broker, ErrorCode, Fault, Marker, RawOffsets, Record,
+};
 use kafka_direct_integration_tests::rows::rows;
 
 use super::{broker, connect, connect_with, offsets, whole};
@@ -212,10 +214,12 @@ async fn a_topic_missing_from_metadata_for_a_while_is_not_deleted() {
     // From version 13 on, the fault sets the error code of the whole response, not of the topic.
     broker.cap_versions(ApiKey::Metadata, 4..=12);
     let rdd = whole(&connect(&broker).await).await;
-    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     // Each check sends two requests.
     for _ in 0..14 {
-        broker.faults().next(ApiKey::Metadata, Fault::ErrorCode(3));
+        broker
+            .faults()
+            .next(ApiKey::Metadata, Fault::ErrorCode(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     }
     assert_eq!(offsets(&rdd).await.unwrap().len(), 40);
     assert_eq!(broker.faults().intercepted(ApiKey::Metadata), 14);
@@ -246,7 +250,9 @@ async fn a_topic_deleted_during_an_epoch_request_to_its_new_leader_is_lost_data(
     let broker = broker(1, 40, 4).await;
     let rdd = whole(&connect(&broker).await).await;
     broker.set_leader("t", 0, Some(1)).unwrap();
-    broker.faults().every(ApiKey::OffsetForLeaderEpoch, Fault::ErrorCode(6));
+    broker
+        .faults()
+        .every(ApiKey::OffsetForLeaderEpoch, Fault::ErrorCode(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     let reading = tokio::spawn(async move { offsets(&rdd).await });
     while broker.faults().intercepted(ApiKey::OffsetForLeaderEpoch) == 0 {
         tokio::task::yield_now().await;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka_direct::{Cluster, ClusterConfig, ErrorKind, KafkaRdd};
-use kafka_direct_broker::{ApiKey, Broker, ByteLimits, Fault, FillOrder};
+use kafka_direct_broker::{ApiKey, Broker, ByteLimits, ErrorCode, Fault, FillOrder};
 
 use super::{broker, connect, connect_with, fill, fill_large, offsets, transport::Memory, whole};
 
@@ -124,13 +124,22 @@ async fn a_broker_that_exceeds_every_byte_limit_is_read_with_fewer_partitions_at
 async fn transient_error_codes_resume_at_the_fetch_position() {
     let broker = broker(2, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
-    // Unknown topic, leader not available, not leader, replica not available, storage error, fenced
-    // and unknown leader epoch, offset not available, unknown topic ID, unknown server error.
-    for code in [3, 5, 6, 9, 56, 74, 75, 78, 100, -1] {
+    for code in [
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ErrorCode::LEADER_NOT_AVAILABLE,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+        ErrorCode::REPLICA_NOT_AVAILABLE,
+        ErrorCode::KAFKA_STORAGE_ERROR,
+        ErrorCode::FENCED_LEADER_EPOCH,
+        ErrorCode::UNKNOWN_LEADER_EPOCH,
+        ErrorCode::OFFSET_NOT_AVAILABLE,
+        ErrorCode::UNKNOWN_TOPIC_ID,
+        ErrorCode::UNKNOWN_SERVER_ERROR,
+    ] {
         for _ in 0..3 {
             broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(code));
         }
-        assert_eq!(offsets(&rdd).await.unwrap(), twice(30), "code {code}");
+        assert_eq!(offsets(&rdd).await.unwrap(), twice(30), "{code}");
     }
 }
 
@@ -138,7 +147,7 @@ async fn transient_error_codes_resume_at_the_fetch_position() {
 async fn an_out_of_range_response_inside_the_log_is_retried() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
-    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(1));
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::OFFSET_OUT_OF_RANGE));
     assert_eq!(offsets(&rdd).await.unwrap().len(), 30);
 }
 
@@ -146,7 +155,7 @@ async fn an_out_of_range_response_inside_the_log_is_retried() {
 async fn refused_access_is_unauthorized_at_once() {
     let broker = broker(1, 30, 3).await;
     let rdd = whole(&connect(&broker).await).await;
-    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     let error = offsets(&rdd).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
     assert!(broker.requests(ApiKey::Fetch) <= 2);
@@ -229,7 +238,12 @@ async fn left_idle(fault: Fault, polled: Duration, retry_timeout: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn the_retry_timeout_does_not_pass_in_a_backoff_while_nobody_polls() {
-    left_idle(Fault::ErrorCode(6), Duration::from_millis(1), Duration::from_secs(1)).await;
+    left_idle(
+        Fault::ErrorCode(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        Duration::from_millis(1),
+        Duration::from_secs(1),
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_direct_broker::{ApiKey, Fault};
+use kafka_direct_broker::{ApiKey, ErrorCode, Fault};
 use kafka_protocol::{messages::*, protocol::StrBytes};
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ async fn a_fault_applies_to_one_request_and_the_next_is_served() {
     let broker = broker(1).await;
     broker.append("t", 0, values(1, 10)).unwrap();
     let mut client = Client::memory(&broker, 1);
-    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(6));
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::NOT_LEADER_OR_FOLLOWER));
     broker.faults().next(ApiKey::Fetch, Fault::Empty);
     let call = async |client: &mut Client| client.call(11, fetch(vec![want(0, 0)])).await;
     let refused = call(&mut client).await;
@@ -36,7 +36,7 @@ async fn a_fault_applies_to_one_request_and_the_next_is_served() {
 async fn session_errors_are_top_level() {
     let broker = broker(1).await;
     let mut client = Client::memory(&broker, 1);
-    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(70));
+    broker.faults().next(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::FETCH_SESSION_ID_NOT_FOUND));
     assert_eq!(client.call(11, fetch(vec![want(0, 0)])).await.error_code, 70);
 }
 
@@ -200,7 +200,11 @@ async fn every_version_of_every_api_gets_a_well_formed_response_with_and_without
     let mut client = Client::memory(&broker, 1);
     call_everything(&mut client).await;
     call_everything_else(&mut client).await;
-    for fault in [Fault::ErrorCode(5), Fault::Empty, Fault::Throttle(Duration::from_millis(5))] {
+    for fault in [
+        Fault::ErrorCode(ErrorCode::LEADER_NOT_AVAILABLE),
+        Fault::Empty,
+        Fault::Throttle(Duration::from_millis(5)),
+    ] {
         for api in ApiKey::ALL {
             broker.faults().every(api, fault.clone());
         }

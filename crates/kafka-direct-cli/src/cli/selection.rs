@@ -3,13 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use kafka_direct::{DataLossPolicy, IsolationLevel, NoMatch};
+use kafka_direct::{DataLossPolicy, IsolationLevel, NoMatch, OffsetSpec};
 
-use crate::{
-    list::List,
-    selection::{OffsetSpec, PartitionList},
-    size,
-};
+use crate::{list::List, selection::PartitionList, size};
 
 /// Help text on the syntax of S and E in `--from S` and `--to E`.
 pub(crate) const OFFSETS_HELP: &str = "\

@@ -43,10 +43,10 @@ pub(super) fn builder(
     args: &ReadArgs,
     deadline: Deadline,
 ) -> Result<KafkaRddBuilder, Failure> {
-    let mut decode = connect::decode_options(&args.connection)?.with_columns(args.output.columns());
+    let mut decode = connect::decode_options(&args.connection)?.columns(args.output.columns());
     if let Some(limit) = args.output.limit {
         let rows = usize::try_from(limit).unwrap_or(usize::MAX).clamp(1, decode.max_rows);
-        decode = decode.with_max_rows(rows);
+        decode = decode.max_rows(rows);
     }
     // No retry: a failed attempt may already have written part of its range to stdout.
     let builder = selection::builder(cluster, &args.selection)?.decode(decode).attempts(1);

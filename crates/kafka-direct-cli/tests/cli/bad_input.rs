@@ -1,6 +1,6 @@
 //! Invalid input: a clear error, the documented exit code, and no topic created.
 
-use kafka_direct_broker::{ApiKey, AutoCreate, Broker, Fault};
+use kafka_direct_broker::{ApiKey, AutoCreate, Broker, ErrorCode, Fault};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 use crate::driven::{at, broker, corrupt, fed, fill, run};
@@ -154,7 +154,7 @@ async fn corrupt_records_stop_the_read() {
 async fn a_missing_permission_is_reported() {
     let broker = broker("t", 1).await;
     fill(&broker, "t", 1, 10);
-    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     let failed = at(&broker, &["read", "-t", "t"]).await.failed(6);
     assert!(failed.contains("TopicAuthorizationFailed") && failed.contains("ACL"), "{failed}");
 }

@@ -9,7 +9,7 @@ use std::{
 use kafka_direct::{
     BatchPlan, Cluster, ClusterConfig, DataLossPolicy, ErrorKind, KafkaRdd, StartOffset,
 };
-use kafka_direct_broker::{ApiKey, Broker, Fault, Record};
+use kafka_direct_broker::{ApiKey, Broker, ErrorCode, Fault, Record};
 use tokio::task::JoinSet;
 
 use super::{BatchJob, JobOutcome, crash_point::CrashPoint, plan_file, receipt::Content};
@@ -338,7 +338,7 @@ async fn a_failed_read_leaves_finished_ranges_and_no_temporary_file() {
     let root = tempfile::tempdir().unwrap();
     let run = Run::new(&broker, root.path());
     // TOPIC_AUTHORIZATION_FAILED (29) is not retried.
-    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(29));
+    broker.faults().every(ApiKey::Fetch, Fault::ErrorCode(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     let error = run.run(CrashPoint::never()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
     broker.faults().clear();

@@ -37,14 +37,14 @@ impl FetchOptions {
 
     /// Sets the policy for lost offsets.
     #[must_use]
-    pub const fn with_on_data_loss(mut self, policy: DataLossPolicy) -> Self {
+    pub const fn on_data_loss(mut self, policy: DataLossPolicy) -> Self {
         self.on_data_loss = policy;
         self
     }
 
     /// Sets the deadline for the whole range; `None` for none.
     #[must_use]
-    pub const fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+    pub const fn deadline(mut self, deadline: Option<Instant>) -> Self {
         self.deadline = deadline;
         self
     }

@@ -28,11 +28,11 @@ fn log() -> Vec<u8> {
 fn every_set_of_columns_has_the_same_cells_as_all_columns() {
     let planned = committed(3, 47);
     let response = [fetched(0, log(), &[])];
-    let whole = decode(&planned, &response, &all_columns().with_max_rows(16)).unwrap();
+    let whole = decode(&planned, &response, &all_columns().max_rows(16)).unwrap();
     for bits in 0..=255u8 {
         let chosen = |index: &usize| bits & (1 << index) != 0;
         let columns: Columns = (0..8).filter(chosen).map(|index| Column::ALL[index]).collect();
-        let options = DecodeOptions::new().with_columns(columns).with_max_rows(16);
+        let options = DecodeOptions::new().columns(columns).max_rows(16);
         let batches = decode(&planned, &response, &options).unwrap();
         assert_eq!(batches.len(), whole.len());
         for (batch, whole) in batches.iter().zip(&whole) {

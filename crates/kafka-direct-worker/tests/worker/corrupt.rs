@@ -89,7 +89,7 @@ fn after_an_error_no_record_is_delivered_twice() {
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     for columns in [Columns::none(), Columns::default(), Columns::all()] {
-        let options = all_columns().with_columns(columns);
+        let options = all_columns().columns(columns);
         let mut decoder = RangeDecoder::new(&committed(0, 10), options);
         decoder.push(fetched(0, bad.clone(), &[])).unwrap();
         assert!(decoder.next_batch().is_err());

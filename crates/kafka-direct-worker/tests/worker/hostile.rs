@@ -15,10 +15,8 @@ pub(crate) fn decode_anything(bytes: &[u8], aborted: &[(i64, i64)]) {
         let mut with_headers: Option<Vec<Row>> = None;
         for columns in [Columns::all(), Columns::default(), Columns::none()] {
             let planned = planned(2, 1 << 40, isolation);
-            let options = DecodeOptions::new()
-                .with_columns(columns)
-                .with_max_rows(7)
-                .with_max_batch_bytes(100_000);
+            let options =
+                DecodeOptions::new().columns(columns).max_rows(7).max_batch_bytes(100_000);
             let response = fetched(1, bytes.to_vec(), aborted);
             let _ = scan(&planned, &response, &options);
             let mut decoder = RangeDecoder::new(&planned, options);
@@ -144,7 +142,7 @@ fn a_length_in_more_bytes_than_it_needs_does_not_shift_the_value() {
         let batch = Batch { stored: Some(record.clone()), ..Batch::new(0, records) };
         let planned = planned(0, 10, IsolationLevel::ReadUncommitted);
         for columns in [Columns::all(), Columns::default()] {
-            let options = DecodeOptions::new().with_columns(columns);
+            let options = DecodeOptions::new().columns(columns);
             let mut decoder = RangeDecoder::new(&planned, options);
             decoder.push(fetched(0, encode_all(std::slice::from_ref(&batch)), &[])).unwrap();
             assert!(decoder.next_batch().is_err(), "{count} records, {columns:?}");

@@ -30,7 +30,7 @@ pub(crate) fn committed(from: i64, until: i64) -> PlannedRange {
 }
 
 pub(crate) fn all_columns() -> DecodeOptions {
-    DecodeOptions::new().with_columns(Columns::all())
+    DecodeOptions::new().columns(Columns::all())
 }
 
 /// Decodes all batches of the range, the flushed one included.

@@ -24,7 +24,7 @@ fn value_log(batches: i64, each: i32, codec: Codec) -> Vec<u8> {
 #[test]
 fn small_kafka_batches_and_responses_are_combined_and_large_ones_divided() {
     for codec in CODECS {
-        let options = all_columns().with_max_rows(40);
+        let options = all_columns().max_rows(40);
         let small = [
             fetched(0, value_log(60, 1, codec), &[]),
             fetched(60, vec![], &[]),
@@ -41,11 +41,11 @@ fn max_bytes_closes_a_batch_with_the_record_that_reaches_it() {
     for codec in CODECS {
         let response = [fetched(0, value_log(2, 10, codec), &[])];
         // Values of 11 bytes.
-        let options = DecodeOptions::new().with_max_bytes(34);
+        let options = DecodeOptions::new().max_bytes(34);
         let batches = decode(&committed(0, 1000), &response, &options).unwrap();
         assert!(sizes(&batches).iter().all(|rows| *rows <= 4), "{:?}", sizes(&batches));
         assert_eq!(sizes(&batches).iter().sum::<usize>(), 20);
-        let one = options.with_max_bytes(0);
+        let one = options.max_bytes(0);
         assert_eq!(sizes(&decode(&committed(0, 1000), &response, &one).unwrap()), [1; 20]);
     }
 }
@@ -54,7 +54,7 @@ fn max_bytes_closes_a_batch_with_the_record_that_reaches_it() {
 fn decoding_stops_at_the_requested_batch() {
     let mut bytes = value_log(3, 10, Codec::Lz4);
     *bytes.last_mut().unwrap() ^= 1;
-    let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns().with_max_rows(10));
+    let mut decoder = RangeDecoder::new(&committed(0, 1000), all_columns().max_rows(10));
     decoder.push(fetched(0, bytes, &[])).unwrap();
     assert!(decoder.next_batch().unwrap().is_some());
     assert_eq!(decoder.counts().kafka_batches, 1);
@@ -81,7 +81,7 @@ fn values_of_uncompressed_batches_are_views_over_the_response() {
 fn bytes_that_no_view_points_into_are_not_kept_alive() {
     let key = |delta, key: &str| Rec { key: Some(key.into()), ..Rec::value(delta, vec![7; 100]) };
     let batch = Batch::new(0, vec![key(0, "short"), key(1, "exactly 12 b")]);
-    let only = |column| DecodeOptions::new().with_columns(Columns::none().with(column));
+    let only = |column| DecodeOptions::new().columns(Columns::none().with(column));
     for requested in [Column::Key, Column::Offset, Column::Topic] {
         let response = fetched(0, batch.encode(), &[]);
         let records = response.records.clone();
@@ -99,8 +99,8 @@ fn long_values(index: i64, key: &str) -> Fetched {
 
 #[test]
 fn few_bytes_of_many_responses_do_not_keep_them_all_alive() {
-    let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
-    let keys = keys.with_max_bytes(1 << 20);
+    let keys = DecodeOptions::new().columns(Columns::none().with(Column::Key));
+    let keys = keys.max_bytes(1 << 20);
     let responses: Vec<Fetched> =
         (0..60).map(|n| long_values(n, "a key that no view can hold")).collect();
     let batches = decode(&committed(0, 1000), &responses, &keys).unwrap();
@@ -119,8 +119,8 @@ fn few_bytes_of_many_responses_do_not_keep_them_all_alive() {
 
 #[test]
 fn responses_and_decompressed_bytes_are_kept_up_to_one_bound() {
-    let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
-    let keys = keys.with_max_bytes(1 << 20);
+    let keys = DecodeOptions::new().columns(Columns::none().with(Column::Key));
+    let keys = keys.max_bytes(1 << 20);
     let responses: Vec<Fetched> = (0..60)
         .map(|n| {
             let record = Rec { key: Some(vec![b'k'; 30]), ..Rec::value(0, vec![7; 100_000]) };
@@ -145,8 +145,8 @@ fn decompressed_bytes_of_the_previous_batch_close_none_unless_views_need_them() 
         let responses: Vec<Fetched> = std::iter::once(fetched(0, first.encode(), &[]))
             .chain((5..8).map(|n| fetched(n, Batch::new(n, vec![keyed(0, "k")]).encode(), &[])))
             .collect();
-        let keys = DecodeOptions::new().with_columns(Columns::none().with(Column::Key));
-        let keys = keys.with_max_rows(4).with_max_bytes(2000);
+        let keys = DecodeOptions::new().columns(Columns::none().with(Column::Key));
+        let keys = keys.max_rows(4).max_bytes(2000);
         assert_eq!(
             sizes(&decode(&committed(0, 9), &responses, &keys).unwrap()),
             expected,
@@ -230,7 +230,7 @@ fn a_corrupt_batch_pushed_again_adds_no_decompressed_bytes() {
 
 #[test]
 fn responses_that_are_corrupt_after_a_row_are_kept_up_to_max_bytes() {
-    let options = all_columns().with_max_bytes(1 << 20);
+    let options = all_columns().max_bytes(1 << 20);
     let mut decoder = RangeDecoder::new(&committed(0, 1000), options);
     let (mut responses, mut sizes) = (Vec::new(), Vec::new());
     for n in 0..40 {
@@ -292,7 +292,7 @@ fn a_bomb_ends_at_the_bound_and_its_error_names_the_option() {
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
         let mut batch = Batch::of_values(5, &["x"]).with_codec(codec);
         batch.stored = Some(compress(codec, &plain));
-        let options = all_columns().with_max_batch_bytes(1 << 20);
+        let options = all_columns().max_batch_bytes(1 << 20);
         let response = fetched(0, batch.encode(), &[]);
         let error =
             decode(&committed(0, 9), std::slice::from_ref(&response), &options).unwrap_err();
@@ -315,7 +315,7 @@ fn a_batch_of_exactly_the_bound_is_read() {
         let batch = Batch::of_values(0, &["a", "b"]).with_codec(codec);
         let bound = Batch::of_values(0, &["a", "b"]).encode().len() - 61;
         let response = [fetched(0, batch.encode(), &[])];
-        let options = all_columns().with_max_batch_bytes(bound);
+        let options = all_columns().max_batch_bytes(bound);
         assert_eq!(
             sizes(&decode(&committed(0, 9), &response, &options).unwrap()),
             [2],
@@ -329,9 +329,8 @@ fn keys_alone_do_not_keep_more_decompressed_bytes_than_max_bytes() {
     let record = |delta| Rec { key: Some(vec![1; 20]), ..Rec::value(delta, vec![2; 10_000]) };
     let batch = |index: i64| Batch::new(index, vec![record(0)]).with_codec(Codec::Zstd);
     let log = encode_all(&(0..50).map(batch).collect::<Vec<_>>());
-    let options = DecodeOptions::new()
-        .with_columns(Columns::none().with(Column::Key))
-        .with_max_bytes(100_000);
+    let options =
+        DecodeOptions::new().columns(Columns::none().with(Column::Key)).max_bytes(100_000);
     let batches = decode(&committed(0, 99), &[fetched(0, log, &[])], &options).unwrap();
     assert_eq!(sizes(&batches), [10; 5]);
 }

@@ -126,9 +126,9 @@ proptest! {
         let expected = model(&log, from, until);
         for columns in [Columns::all(), Columns::default()] {
             let options = all_columns()
-                .with_columns(columns)
-                .with_max_rows(max_rows)
-                .with_max_bytes(max_bytes);
+                .columns(columns)
+                .max_rows(max_rows)
+                .max_bytes(max_bytes);
             let batches = decode(&planned, &responses, &options).unwrap();
             prop_assert!(batches.iter().all(|batch| (1..=max_rows).contains(&batch.num_rows())));
             let mut expected = expected.clone();

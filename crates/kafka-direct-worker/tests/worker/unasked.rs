@@ -28,7 +28,7 @@ fn response(value_bytes: usize, codec: Codec) -> Fetched {
 
 /// Decodes `response`, and returns its batches and the allocations that decoding made.
 fn decode(response: &Fetched, columns: Columns) -> (Vec<RecordBatch>, AllocationInfo) {
-    let options = DecodeOptions::new().with_columns(columns);
+    let options = DecodeOptions::new().columns(columns);
     let mut decoder = RangeDecoder::new(&committed(0, i64::from(RECORDS)), options);
     let mut batches = Vec::with_capacity(16);
     let took = measure(|| {
@@ -80,7 +80,7 @@ fn a_count_decompresses_no_batch_inside_the_range() {
 #[test]
 fn constant_columns_decompress_no_batch_inside_the_range() {
     for requested in [&[][..], &[Column::Topic, Column::Partition], &[Column::TimestampType]] {
-        let options = DecodeOptions::new().with_columns(columns(requested));
+        let options = DecodeOptions::new().columns(columns(requested));
         let mut decoder = RangeDecoder::new(&committed(0, 20), options);
         decoder.push(fetched(0, encode_all(&[undecodable(0), undecodable(10)]), &[])).unwrap();
         assert!(decoder.next_batch().unwrap().is_none());
@@ -119,7 +119,7 @@ fn columns_do_not_move_while_one_response_fills_them() {
     for codec in CODECS {
         let mut decoder = RangeDecoder::new(
             &committed(0, 2 * i64::from(RECORDS)),
-            DecodeOptions::new().with_columns(columns(&[Column::Offset, Column::Timestamp])),
+            DecodeOptions::new().columns(columns(&[Column::Offset, Column::Timestamp])),
         );
         // A small batch before does not determine the space for the next.
         let few = Batch::new(0, vec![Rec::value(0, "v")]).with_codec(codec);
@@ -151,8 +151,7 @@ fn decompressed_batches_reuse_the_memory_of_earlier_batches() {
     const PLAIN: u64 = 400 * 1_000;
     for codec in CODECS.into_iter().filter(|codec| *codec != Codec::None) {
         // Each response ends inside an Arrow batch, which the next response continues.
-        let options =
-            DecodeOptions::new().with_max_rows(300).with_columns(columns(&[Column::Value]));
+        let options = DecodeOptions::new().max_rows(300).columns(columns(&[Column::Value]));
         let mut decoder = RangeDecoder::new(&committed(0, RESPONSES * 400), options);
         let mut reads = |first: i64| {
             let batch = |number: i64| {
@@ -203,7 +202,7 @@ fn the_estimate_of_the_next_batch_from_the_last_is_bounded() {
     let first = Batch::new(0, vec![Rec::value(0, "")]);
     let second = Batch::new(1, vec![Rec::value(0, vec![b'v'; 8 << 20])]);
     let response = fetched(0, encode_all(&[first, second]), &[]);
-    let options = DecodeOptions::new().with_max_rows(usize::MAX).with_max_bytes(usize::MAX);
+    let options = DecodeOptions::new().max_rows(usize::MAX).max_bytes(usize::MAX);
     let mut decoder = RangeDecoder::new(&committed(0, 2), options);
     decoder.push(response).unwrap();
     let took = measure(|| assert!(decoder.next_batch().unwrap().is_none()));

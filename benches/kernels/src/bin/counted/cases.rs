@@ -66,7 +66,7 @@ fn response(values: Values, codec: Codec) -> Result<Response, BoxError> {
 
 fn decode(name: &'static str, responses: Vec<Response>, columns: Columns) -> Case {
     let items = responses.iter().map(|response| response.records).sum();
-    let options = DecodeOptions::new().with_columns(columns);
+    let options = DecodeOptions::new().columns(columns);
     Case { name, items, work: Work::Decode(responses, options) }
 }
 

@@ -1,14 +1,17 @@
-//! Parses the times of `--from` and `--to`: milliseconds, RFC 3339, a date, or a time before now.
+//! Parses a time as a bound: milliseconds, RFC 3339, a date, or a time before now.
 //!
 //! Contract: a bound finer than a millisecond is rounded up, as a start and as an end, since a record
 //! with an earlier timestamp is before the bound. A number that is plausible as seconds and as
 //! milliseconds is refused.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 
-use crate::size;
+use super::parse_duration;
 
 /// Numbers that are a time of 1970 to 1973 in milliseconds, and one after April 1970 in seconds or a
 /// date without dashes.
@@ -19,7 +22,7 @@ const AMBIGUOUS: std::ops::Range<i64> = 10_000_000..100_000_000_000;
 pub(crate) enum Time {
     /// Milliseconds since 1970-01-01 UTC, at least 0.
     At(i64),
-    /// This long before the plan is made, as text that [`size::duration`] parses.
+    /// This long before now, as text that [`parse_duration`] parses.
     Ago(String),
 }
 
@@ -32,7 +35,7 @@ impl Time {
         };
         if has_at && let Some(ago) = rest.strip_prefix('-') {
             let valid = ago.ends_with(|c: char| c.is_ascii_alphabetic());
-            return Some(match size::duration(ago) {
+            return Some(match parse_duration(ago) {
                 Ok(_) if valid => Ok(Self::Ago(ago.to_owned())),
                 _ => Err(format!("invalid time `{text}`; write @-90s, @-30m, @-1h or @-2d")),
             });
@@ -76,15 +79,15 @@ impl Time {
         }
     }
 
-    /// The time in milliseconds since 1970-01-01 UTC, at least 0.
-    pub(crate) fn millis(&self) -> i64 {
+    /// The time in milliseconds since 1970-01-01 UTC, at least 0. A time before `now` is rounded up.
+    pub(crate) fn millis(&self, now: SystemTime) -> i64 {
         match self {
             Self::At(millis) => *millis,
             Self::Ago(text) => {
-                let ago = size::duration(text).unwrap_or(Duration::ZERO);
-                let ago = TimeDelta::from_std(ago).unwrap_or(TimeDelta::MAX);
-                let time = Utc::now().checked_sub_signed(ago);
-                time.map_or(0, |time| rounded_up(time).max(0))
+                let ago = parse_duration(text).unwrap_or(Duration::ZERO);
+                let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+                let millis = since_1970.saturating_sub(ago).as_nanos().div_ceil(1_000_000);
+                i64::try_from(millis).unwrap_or(i64::MAX)
             }
         }
     }
@@ -180,12 +183,16 @@ mod tests {
 
     #[test]
     fn relative_times_are_resolved_when_they_are_used() {
+        let now = UNIX_EPOCH + Duration::from_nanos(1_735_689_600_000_000_001);
         for (text, seconds) in [("@-90s", 90), ("@-1h30m", 5_400), ("@-2d", 172_800)] {
             let time = parsed(text).unwrap();
             assert_eq!(time.to_string(), text);
-            let expected = Utc::now().timestamp_millis() - seconds * 1000;
-            assert!((time.millis() - expected).abs() < 60_000, "{text}");
+            let ago = UNIX_EPOCH + Duration::from_millis(1_735_689_600_001);
+            let expected = ago - Duration::from_secs(seconds);
+            let millis = expected.duration_since(UNIX_EPOCH).unwrap().as_millis();
+            assert_eq!(u128::try_from(time.millis(now)), Ok(millis), "{text}");
         }
+        assert_eq!(parsed("@-99999999999d").unwrap().millis(now), 0);
         for text in ["@-", "@-5", "@-x", "@-h"] {
             assert!(parsed(text).is_err(), "{text}");
         }

@@ -1,17 +1,15 @@
-//! Parses and prints S and E of `--from S` and `--to E`: one word for all partitions, or a map.
-//!
-//! A word names an offset: `earliest`, `1500`, `group:NAME`. A map has entries `PARTITION:WORD` or
-//! `TOPIC:PARTITION:WORD`, separated by commas; `*:WORD` is for all other partitions. The syntax is
-//! unambiguous, because no word starts with a number and a colon. Text that starts with `group:` is
-//! always one word, so a group name may contain any character.
+//! [`OffsetSpec`]: the text of starts or ends, one word for all partitions or a map.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::SystemTime};
+
+use kafka_direct_core::{Offset, TopicPartition};
 
 use super::time::Time;
+use crate::{ByPartition, DriverError, EndOffset, Ends, NoMatch, StartOffset, Starts};
 
 /// A parsed word, which names an offset of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(super) enum Word {
     Earliest,
     Latest,
     At(i64),
@@ -20,25 +18,128 @@ pub(crate) enum Word {
     Group(String),
 }
 
+impl Word {
+    pub(super) fn start(&self, no_match: NoMatch, now: SystemTime) -> StartOffset {
+        match self {
+            Self::Earliest => StartOffset::Earliest,
+            Self::Latest => StartOffset::Latest,
+            Self::At(offset) => StartOffset::At(Offset::new(*offset)),
+            Self::FromEnd(back) => StartOffset::FromEnd(*back),
+            Self::Time(time) => StartOffset::Timestamp { millis: time.millis(now), no_match },
+            Self::Group(group) => StartOffset::GroupCommitted {
+                group: group.clone(),
+                fallback: Box::new(StartOffset::Earliest),
+            },
+        }
+    }
+
+    pub(super) fn end(&self, now: SystemTime) -> Result<EndOffset, String> {
+        match self {
+            // An offset before the log start is raised to the log start.
+            Self::Earliest => Ok(EndOffset::FromEnd(i64::MAX)),
+            Self::Latest => Ok(EndOffset::Latest),
+            Self::At(offset) => Ok(EndOffset::At(Offset::new(*offset))),
+            Self::FromEnd(back) => Ok(EndOffset::FromEnd(*back)),
+            Self::Time(time) => Ok(EndOffset::Timestamp { millis: time.millis(now) }),
+            Self::Group(_) => Err(format!(
+                "{self}: a range cannot end at a group; use group:NAME only as a start"
+            )),
+        }
+    }
+}
+
 /// A partition index, with its topic if the entry names one.
 type PartitionKey = (Option<String>, i32);
 
-/// The words by partition, and the word for all other partitions.
+/// The text of starts or ends: one word for all partitions, or a map.
+///
+/// A word is one of:
+///
+/// - `earliest` or `beginning`, `latest` or `end`
+/// - `1500`: an offset; `-1500`: this many offsets before the readable end
+/// - `@2025-01-01T00:00:00Z`, `@2025-01-01`, both also without the `@`; `@1735689600000`, in
+///   milliseconds since 1970; `@-1h`, a time before now, as
+///   [`parse_duration`](crate::parse_duration) reads it
+/// - `group:NAME`: the committed offset of a consumer group; starts only, and earliest where the
+///   group committed none
+///
+/// A map has entries `PARTITION:WORD` or `TOPIC:PARTITION:WORD`, separated by commas. `*:WORD` is for
+/// all other partitions. No word starts with a number and a colon, so the syntax is unambiguous. Text
+/// that starts with `group:` is always one word, so a group name may contain any character.
+///
+/// `Display` prints text that parses to the same value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OffsetSpec {
+pub struct OffsetSpec {
     default: Option<Word>,
     entries: BTreeMap<PartitionKey, Word>,
 }
 
 impl OffsetSpec {
-    /// Returns the word for partitions without an entry.
-    pub(crate) const fn default_word(&self) -> Option<&Word> {
-        self.default.as_ref()
+    /// The starts. An entry without a topic belongs to `topic`, and a time before now is before
+    /// `now`. `no_match` is for partitions without a record at or after a time.
+    ///
+    /// # Errors
+    /// [`DriverError::Text`], of kind `Invalid`, for an entry without a topic if `topic` is `None`.
+    pub fn starts(
+        &self,
+        topic: Option<&str>,
+        no_match: NoMatch,
+        now: SystemTime,
+    ) -> Result<Starts, DriverError> {
+        self.by_partition(topic, |word| Ok(word.start(no_match, now)))
     }
 
-    /// Returns the words of partitions with an entry.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&PartitionKey, &Word)> {
-        self.entries.iter()
+    /// The ends. An entry without a topic belongs to `topic`, and a time before now is before `now`.
+    /// `earliest` is an end at the log start, so that nothing is read.
+    ///
+    /// # Errors
+    /// As [`OffsetSpec::starts`], and for a group.
+    pub fn ends(&self, topic: Option<&str>, now: SystemTime) -> Result<Ends, DriverError> {
+        self.by_partition(topic, |word| word.end(now))
+    }
+
+    /// Whether any word is `group:NAME`, which [`OffsetSpec::ends`] refuses.
+    #[must_use]
+    pub fn names_group(&self) -> bool {
+        self.default.iter().chain(self.entries.values()).any(|word| matches!(word, Word::Group(_)))
+    }
+
+    fn by_partition<O>(
+        &self,
+        only_topic: Option<&str>,
+        resolve: impl Fn(&Word) -> Result<O, String>,
+    ) -> Result<ByPartition<O>, DriverError> {
+        let resolve = |word: &Word| resolve(word).map_err(|reason| DriverError::Text { reason });
+        let entry = |((topic, partition), word): (&PartitionKey, &Word)| {
+            let Some(topic) = topic.as_deref().or(only_topic) else {
+                let reason = format!(
+                    "{partition}:{word} names no topic; add it, as in `orders:{partition}:{word}`"
+                );
+                return Err(DriverError::Text { reason });
+            };
+            Ok((TopicPartition::new(topic, *partition), resolve(word)?))
+        };
+        let entries = self.entries.iter().map(entry).collect::<Result<Vec<_>, DriverError>>()?;
+        let all = ByPartition::per_partition(entries);
+        Ok(match &self.default {
+            Some(word) => all.with_default(resolve(word)?),
+            None => all,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut spec = Self { default: None, entries: BTreeMap::new() };
+        let is_word = text.starts_with('@') || text.starts_with("group:") || !text.contains(':');
+        if is_word || Time::parse(text).is_some() {
+            spec.default = Some(text.parse()?);
+            return Ok(spec);
+        }
+        for entry in text.split(',') {
+            let (key, word) = entry_of(entry)?;
+            let word = word.parse().map_err(|error| format!("in `{entry}`: {error}"))?;
+            spec.add(key, word)?;
+        }
+        Ok(spec)
     }
 
     fn add(&mut self, key: Option<PartitionKey>, word: Word) -> Result<(), String> {
@@ -52,21 +153,10 @@ impl OffsetSpec {
 }
 
 impl FromStr for OffsetSpec {
-    type Err = String;
+    type Err = DriverError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut spec = Self { default: None, entries: BTreeMap::new() };
-        let is_word = text.starts_with('@') || text.starts_with("group:") || !text.contains(':');
-        if is_word || Time::parse(text).is_some() {
-            spec.default = Some(text.parse()?);
-            return Ok(spec);
-        }
-        for entry in text.split(',') {
-            let (key, word) = entry_of(entry)?;
-            let word = word.parse().map_err(|error| format!("in `{entry}`: {error}"))?;
-            spec.add(key, word)?;
-        }
-        Ok(spec)
+    fn from_str(text: &str) -> Result<Self, DriverError> {
+        Self::parse(text).map_err(|reason| DriverError::Text { reason })
     }
 }
 
@@ -223,8 +313,8 @@ mod tests {
         #[test]
         fn a_single_word_is_for_all_partitions(word in words()) {
             let spec: OffsetSpec = word.to_string().parse().unwrap();
-            prop_assert_eq!(spec.default_word(), Some(&word));
-            prop_assert_eq!(spec.entries().count(), 0);
+            prop_assert_eq!(spec.default.as_ref(), Some(&word));
+            prop_assert!(spec.entries.is_empty());
         }
 
         #[test]
@@ -238,7 +328,7 @@ mod tests {
         let at = |millis| Word::Time(Time::At(millis));
         for text in ["@2025-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "2025-01-01"] {
             let spec: OffsetSpec = text.parse().unwrap();
-            assert_eq!(spec.default_word(), Some(&at(1_735_689_600_000)), "{text}");
+            assert_eq!(spec.default, Some(at(1_735_689_600_000)), "{text}");
         }
         let in_map: OffsetSpec =
             "0:@2025-01-01T00:00:00.5Z,t:1:@7,2:2025-01-01T00:00:00Z,t:3:@-1h".parse().unwrap();
@@ -247,7 +337,7 @@ mod tests {
         assert_eq!(in_map.entries[&(Some("t".to_owned()), 1)], at(7));
         let ago = Word::Time(Time::Ago("1h".to_owned()));
         assert_eq!(in_map.entries[&(Some("t".to_owned()), 3)], ago);
-        let hint = "-1h".parse::<OffsetSpec>().unwrap_err();
+        let hint = "-1h".parse::<OffsetSpec>().unwrap_err().to_string();
         assert!(hint.contains("@-1h"), "{hint}");
     }
 
@@ -293,7 +383,7 @@ mod tests {
         ] {
             assert!(text.parse::<OffsetSpec>().is_err(), "{text}");
         }
-        let error = "0:1,1:now".parse::<OffsetSpec>().unwrap_err();
+        let error = "0:1,1:now".parse::<OffsetSpec>().unwrap_err().to_string();
         assert!(error.contains("`1:now`") && error.contains("`now`"), "{error}");
     }
 }

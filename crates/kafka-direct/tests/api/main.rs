@@ -1,0 +1,10 @@
+//! Tests of the public interface: what a program with the one dependency `kafka-direct` can write.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "an unexpected result is a failed test"
+)]
+
+mod names;
+mod records;
