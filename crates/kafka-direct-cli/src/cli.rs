@@ -10,7 +10,7 @@ mod selection;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::list::List;
+use crate::{exit, list::List};
 
 pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
@@ -19,26 +19,16 @@ pub(crate) use self::{
     selection::{OnNoMatch, SelectionArgs},
 };
 
-const AFTER_HELP: &str = "\
-Exit codes:
-  0    success
-  1    internal error, failed verification, an output that cannot be written, or --fail-if-empty
-  2    wrong usage, or input that does not match the cluster
-  3    requested offsets do not exist, or no longer exist
-  4    another driver owns the checkpoint, or the plan is of another cluster or a re-created topic
-  5    corrupt or unreadable records
-  6    not authorized
-  7    the cluster is unavailable: the only code worth a retry
-  130, 143, 141    SIGINT, SIGTERM, or stdout was closed by its reader
-
-Start with `kafka-direct demo`; it needs no Kafka cluster.";
+fn after_help() -> String {
+    format!("{}\n\nStart with `kafka-direct demo`; it needs no Kafka cluster.", exit::codes_help())
+}
 
 /// Read exact offset ranges of Kafka topics, in parallel, straight from the leaders.
 ///
 /// It needs no consumer group and no receiver. A plan fixes the offset ranges, and one task reads
 /// each range.
 #[derive(Debug, Parser)]
-#[command(name = "kafka-direct", version, propagate_version = true, after_help = AFTER_HELP)]
+#[command(name = "kafka-direct", version, propagate_version = true, after_help = after_help())]
 #[command(max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -2,12 +2,50 @@
 
 use std::{error::Error as _, io, process::ExitCode};
 
-use kafka_direct::{Error, ErrorKind};
+use kafka_direct::{
+    Error, ErrorKind,
+    error::{DriverError, WireError},
+};
 
 use crate::output;
 
 /// The exit code that a shell reports for a process ended by a closed pipe (128 + SIGPIPE).
 const CLOSED_PIPE: u8 = 141;
+
+/// The exit codes: what each means, and what a scheduler should do. The help and docs/jobs.md show them.
+pub(crate) const CODES: [(&str, &str, &str); 9] = [
+    ("0", "done, now or in an earlier run", "continue"),
+    (
+        "1",
+        "a bug, a failed verification, an output that cannot be written, or `--fail-if-empty`",
+        "alert an operator",
+    ),
+    (
+        "2",
+        "wrong flags or addresses, an unknown topic, a folder, plan or batch of another job or cluster",
+        "alert an operator",
+    ),
+    (
+        "3",
+        "offsets do not exist, or no longer: trimmed, lost, or of a re-created topic",
+        "alert an operator; see `--on-data-loss`",
+    ),
+    ("4", "another driver owns the checkpoint", "alert an operator"),
+    ("5", "corrupt or unreadable records", "alert an operator"),
+    ("6", "credentials or ACLs", "alert an operator"),
+    (
+        "7",
+        "cluster unavailable, deadline passed, open transactions, or another run is active",
+        "run it again later",
+    ),
+    ("130, 143, 141", "SIGINT, SIGTERM, or stdout was closed by its reader", "run it again"),
+];
+
+/// The exit codes for the help.
+pub(crate) fn codes_help() -> String {
+    let rows = CODES.map(|(code, meaning, _)| format!("  {code:<3}  {meaning}"));
+    format!("Exit codes:\n{}\n\nOnly 7 is worth a retry.", rows.join("\n"))
+}
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -89,12 +127,7 @@ impl Failure {
 
     fn hint(&self) -> Option<&'static str> {
         let kind = match self {
-            Self::Read(Error::Withheld { .. }) => {
-                return Some(
-                    "`--wait-for-transactions 10m` waits until the transactions have ended",
-                );
-            }
-            Self::Read(error) => error.kind(),
+            Self::Read(error) => return hint_for(error),
             Self::Produce { source, .. } => crate::produce::kind(source),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 return Some("free space and run the command again; no incomplete file is left");
@@ -122,7 +155,7 @@ impl From<Error> for Failure {
                 Ok(own) => *own,
                 Err(source) => Self::Read(Error::Sink { range, attempts, source }),
             },
-            other => Self::Read(other),
+            other => in_flags(&other).unwrap_or(Self::Read(other)),
         }
     }
 }
@@ -153,6 +186,27 @@ const fn code(kind: ErrorKind) -> u8 {
     }
 }
 
+/// What an error of the library does not say itself: the flag that helps.
+fn hint_for(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Withheld { .. } => {
+            Some("`--wait-for-transactions 10m` waits until the transactions have ended")
+        }
+        Error::ForeignPlan { .. } => Some(
+            "name another --plan file or output folder; `--force` and `--on-data-loss` do not help, since the plan is of a topic or cluster that is not this one",
+        ),
+        Error::Driver(DriverError::NoRecordSince { .. }) => {
+            Some("`--on-no-match latest` reads nothing of such partitions")
+        }
+        Error::Driver(DriverError::Recreated { .. }) => {
+            Some("`--on-data-loss resume` reads the new topic from its start and reports it")
+        }
+        // Their messages say which time limit passed.
+        Error::PlanningDeadline | Error::Wire(WireError::Deadline { .. }) => None,
+        other => hint(other.kind()),
+    }
+}
+
 const fn hint(kind: ErrorKind) -> Option<&'static str> {
     match kind {
         ErrorKind::Unavailable => Some(
@@ -161,15 +215,52 @@ const fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::OffsetLost => Some(
             "`kafka-direct offsets` shows which offsets exist; `--on-data-loss resume` reads them and reports the skipped ones",
         ),
-        ErrorKind::Fenced => {
-            Some("the checkpoint or plan belongs to another driver, cluster or topic; do not retry")
-        }
+        ErrorKind::Fenced => Some("another driver owns the checkpoint; do not retry"),
         ErrorKind::Unauthorized => Some("check the user's credentials and ACLs"),
         ErrorKind::Corrupt => Some(
             "the stored or received bytes are corrupt; check the broker's disk and log, or exclude the offset with --from and --to",
         ),
         _ => None,
     }
+}
+
+/// The flag that sets what the library calls `setting`.
+fn flag(setting: &str) -> Option<&'static str> {
+    Some(match setting {
+        "bootstrap servers" => "--brokers",
+        "client_id" => "--client-id",
+        "connect_timeout" => "--connect-timeout",
+        "request_timeout" => "--request-timeout",
+        "memory_budget_bytes" => "--memory-budget",
+        "fetch_max_bytes" => "--fetch-max-bytes",
+        "partition_max_bytes" => "--partition-max-bytes",
+        "max_batch_bytes" => "--max-batch-bytes",
+        "fetch_connections_per_broker" => "--fetch-connections",
+        "min_partitions" => "--min-partitions",
+        "max_records_per_partition" => "--max-records-per-partition",
+        "topics" => "--topic",
+        "topic pattern" => "--topic-pattern",
+        "after" => "--after",
+        "group" => "group:NAME",
+        _ => return None,
+    })
+}
+
+/// The failure in the words of the command line, where the library names its own setting.
+fn in_flags(error: &Error) -> Option<Failure> {
+    let (setting, reason) = match error {
+        Error::Wire(WireError::Config { setting, reason }) => (setting, reason.clone()),
+        Error::Setting { setting, reason } => (setting, reason.clone()),
+        Error::Driver(DriverError::BadNumber {
+            topic_partition: None,
+            setting,
+            value,
+            problem,
+        }) => (setting, format!("{value} {problem}")),
+        _ => return None,
+    };
+    let reason = reason.replace("data-loss policy `resume`", "`--on-data-loss resume`");
+    Some(Failure::usage(format!("{}: {reason}", flag(setting)?)))
 }
 
 /// Reports `failure` on stderr, one line per cause, and returns its exit code.
@@ -226,5 +317,23 @@ mod tests {
         assert_eq!(Failure::Signalled { signal: 2 }.code(), 130);
         assert_eq!(Failure::Signalled { signal: 15 }.code(), 143);
         assert_eq!(Failure::usage("x").code(), 2);
+    }
+
+    #[test]
+    fn the_page_on_jobs_shows_the_table_of_codes() {
+        let page = include_str!("../../../docs/jobs.md");
+        for (code, meaning, action) in CODES {
+            let row = format!("| {code} | {meaning} | {action} |");
+            assert!(page.contains(&row), "docs/jobs.md lacks {row}");
+        }
+    }
+
+    #[test]
+    fn settings_are_named_by_their_flags() {
+        let setting = "fetch_connections_per_broker";
+        let wire = WireError::Config { setting, reason: "must be from 1 to 64".to_owned() };
+        let failure = Failure::from(Error::from(wire));
+        assert_eq!(failure.to_string(), "--fetch-connections: must be from 1 to 64");
+        assert_eq!(failure.code(), 2);
     }
 }

@@ -113,7 +113,8 @@ pub enum DriverError {
     },
     /// A start by timestamp found no record ([`NoMatch::Error`](crate::NoMatch::Error)).
     #[error(
-        "{topic_partition}: no record has timestamp {millis} ms or a later one; start earlier, or let such partitions start at latest"
+        "{topic_partition}: no record has timestamp {millis} ms ({}) or a later one; start earlier, or let such partitions start at latest",
+        crate::text::shown(*millis)
     )]
     NoRecordSince {
         /// The partition.

@@ -87,9 +87,21 @@ impl fmt::Display for StartOffset {
             Self::Latest => f.write_str("latest"),
             Self::At(offset) => write!(f, "offset {offset}"),
             Self::FromEnd(back) => write!(f, "{back} from the end"),
-            Self::After { offset, .. } => write!(f, "after the earlier batch, offset {offset}"),
-            Self::Timestamp { millis, .. } => write!(f, "timestamp {millis} ms"),
-            Self::GroupCommitted { group, .. } => write!(f, "committed by group `{group}`"),
+            Self::After { offset, topic_id: None } => {
+                write!(f, "after the earlier batch, offset {offset}")
+            }
+            Self::After { offset, topic_id: Some(id) } => {
+                write!(f, "after the earlier batch, offset {offset} of topic id {id}")
+            }
+            Self::Timestamp { millis, no_match: NoMatch::Error } => {
+                write!(f, "timestamp {millis} ms")
+            }
+            Self::Timestamp { millis, no_match: NoMatch::Latest } => {
+                write!(f, "timestamp {millis} ms or latest")
+            }
+            Self::GroupCommitted { group, fallback } => {
+                write!(f, "committed by group `{group}` or {fallback}")
+            }
         }
     }
 }

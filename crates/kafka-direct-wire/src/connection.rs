@@ -371,7 +371,7 @@ impl Connection {
     }
 }
 
-/// The error for a port that accepted a connection and did not answer the first request.
+/// The error for a port that accepted a connection and did not respond to the first request.
 fn silent(address: &Arc<str>, limit: Duration) -> WireError {
     let text = format!(
         "connected, but no response to the first request in {limit:?}; the broker may be overloaded, \
@@ -394,7 +394,7 @@ fn closed(error: WireError) -> WireError {
 
 /// Adds a hint to the error of a connection that was closed on the first request after the handshake.
 ///
-/// Kafka's listeners with SASL answer ApiVersions to everybody and close on every other request.
+/// Kafka's listeners with SASL respond to ApiVersions of everybody and close on every other request.
 pub(crate) fn closed_after_handshake(error: WireError) -> WireError {
     explained(
         error,

@@ -18,6 +18,9 @@ use crate::{
     topology::{Leader, Refresh, TopicMetadata},
 };
 
+/// Jaro-Winkler similarity, from 0 to 1, from which a name is taken for a misspelling.
+const SIMILAR: f64 = 0.85;
+
 impl Cluster {
     /// Describes the topics `names` from fresh metadata, in the order of `names`, each once.
     ///
@@ -39,7 +42,12 @@ impl Cluster {
             return Ok(Vec::new());
         }
         let policy = self.inner().config.get_retry_policy();
-        policy.run("requesting topics", |_| self.inner().describe(&names)).await
+        match policy.run("requesting topics", |_| self.inner().describe(&names)).await {
+            Err(WireError::UnknownTopic { topic, partition: None, reason }) => {
+                Err(self.inner().with_similar_name(topic, reason).await)
+            }
+            described => described,
+        }
     }
 
     /// Describes every topic that this user may see, sorted by name. Includes internal topics.
@@ -71,6 +79,21 @@ impl Cluster {
 }
 
 impl ClusterInner {
+    /// The error for an unknown topic, with the most similar name of a topic that exists.
+    async fn with_similar_name(&self, topic: Arc<str>, reason: Cow<'static, str>) -> WireError {
+        // A failure here must not hide what is known already.
+        let names = self.request_metadata(None).await.map(|response| {
+            let topics = response.body.topics.into_iter();
+            topics.filter(|one| !one.is_internal).filter_map(|one| one.name).collect::<Vec<_>>()
+        });
+        let names = names.unwrap_or_default();
+        let reason = match similar(&topic, names.iter().map(|name| name.as_str())) {
+            Some(name) => format!("{reason}; there is a topic `{name}`").into(),
+            None => reason,
+        };
+        WireError::UnknownTopic { topic, partition: None, reason }
+    }
+
     /// Describes the topics `names` from fresh metadata, or returns the error of the first that
     /// fails.
     async fn describe(&self, names: &[Arc<str>]) -> Result<Vec<TopicMetadata>, WireError> {
@@ -200,4 +223,32 @@ fn check_name(name: &Arc<str>) -> Result<(), WireError> {
         partition: None,
         reason: Cow::Borrowed(reason),
     })
+}
+/// The name that is most similar to `wanted`, if one is similar enough to be a misspelling.
+fn similar<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = wanted.to_lowercase();
+    let scored = names.map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name));
+    let best = scored.filter(|(score, _)| *score >= SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_is_similar_and_another_name_is_not() {
+        let names = ["orders", "orders-eu", "payments"];
+        for (wanted, expected) in [
+            ("order", Some("orders")),
+            ("Orders", Some("orders")),
+            ("odrers", Some("orders")),
+            ("orders_eu", Some("orders-eu")),
+            ("payment", Some("payments")),
+            ("clicks", None),
+            ("x", None),
+        ] {
+            assert_eq!(similar(wanted, names.into_iter()), expected, "{wanted}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! [`Error`]; a program needs them only to match on one cause.
 
 pub use kafka_direct_core::{CoreError, HeaderError};
-use kafka_direct_core::{ErrorKind, OffsetRange};
+use kafka_direct_core::{ErrorKind, OffsetRange, TopicPartition};
 pub use kafka_direct_driver::{DriverError, Lookup, Side};
 pub use kafka_direct_wire::WireError;
 pub use kafka_direct_worker::WorkerError;
@@ -64,6 +64,20 @@ pub enum Error {
         /// Timestamp of the first record that is withheld, in milliseconds since 1970-01-01 UTC; `None`
         /// if it has none or could not be read.
         oldest_millis: Option<i64>,
+    },
+    /// The broker found no record at or after a time, but there is one. See
+    /// `UnifiedLog.fetchOffsetByTimestamp`: only the first segment that may have such a record is
+    /// searched, also if trimming or compaction removed it there.
+    #[error(
+        "{topic_partition}: the broker found no record at or after timestamp {millis} ms, but the last records have {later_millis} ms; it cannot find times in this trimmed or compacted log, so give an offset"
+    )]
+    TimeNotIndexed {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// The time that was asked for, in milliseconds since 1970-01-01 UTC.
+        millis: i64,
+        /// The timestamp of one of the last records.
+        later_millis: i64,
     },
     /// The deadline passed before anything was read.
     #[error("the deadline passed while the batch was planned; raise it, or check the brokers")]
@@ -129,7 +143,9 @@ impl Error {
             Self::Driver(error) => error.kind(),
             Self::Worker(error) => error.kind(),
             Self::Core(error) => error.kind(),
-            Self::Setting { .. } | Self::ForeignBatch { .. } => ErrorKind::Invalid,
+            Self::Setting { .. } | Self::ForeignBatch { .. } | Self::TimeNotIndexed { .. } => {
+                ErrorKind::Invalid
+            }
             Self::Withheld { .. } | Self::PlanningDeadline => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } => *kind,
             Self::Closure { source, .. } | Self::Sink { source, .. } | Self::Commit { source } => {

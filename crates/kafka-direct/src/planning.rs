@@ -5,23 +5,21 @@ use std::{
     time::Duration,
 };
 
-use arrow_array::{Array as _, TimestampMillisecondArray};
 use kafka_direct_core::{
-    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, PlannedRange, TopicId, TopicPartition,
+    BatchPlan, DataLossPolicy, IsolationLevel, Offset, OffsetRange, TopicId, TopicPartition,
 };
 use kafka_direct_driver::{
     DriverError, Lookup, Lookups, PartitionState, Selection, lookups_needed, plan, plan_ranges,
 };
 use kafka_direct_wire::{LogBounds, TopicMetadata};
-use kafka_direct_worker::{Column, Columns, DecodeOptions};
 use regex_lite::Regex;
 use tokio::time::Instant;
 
 use crate::{
-    EndPosition, Error, KafkaRddBuilder, ReadOptions,
+    EndPosition, Error, KafkaRddBuilder,
     builder::Topics,
     plan_check::{Leaders, leaders},
-    read_range,
+    time_check::{self, NoRecord, first_timestamp},
 };
 
 /// How often the ends of logs are requested while open transactions are waited for.
@@ -31,8 +29,11 @@ impl KafkaRddBuilder {
     /// Plans again while open transactions withhold an explicit bound, for as long as allowed.
     pub(crate) async fn plan_when_settled(&self) -> Result<(BatchPlan, Leaders), Error> {
         let began = Instant::now();
+        // The ends of the logs at the first attempt. Later ones are cut there: under steady traffic
+        // an end that moves would always have open transactions below it.
+        let mut first_ends = BTreeMap::new();
         loop {
-            let withheld = match self.plan().await {
+            let withheld = match self.plan(&mut first_ends).await {
                 Err(Error::Driver(withheld @ DriverError::Withheld { .. })) => withheld,
                 other => return other,
             };
@@ -54,17 +55,13 @@ impl KafkaRddBuilder {
         };
         let from = watermarks.end(IsolationLevel::ReadCommitted);
         let range = OffsetRange::new(topic_partition.clone(), from, watermarks.high).ok()?;
-        let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
-        let decode =
-            DecodeOptions::default().columns(Columns::none().with(Column::Timestamp)).max_rows(1);
-        let options = ReadOptions::new().decode(decode);
-        let batch = read_range(&self.cluster, planned, &options).try_next().await.ok()??;
-        let times = batch.column_by_name(Column::Timestamp.as_str())?;
-        let times: &TimestampMillisecondArray = times.as_any().downcast_ref()?;
-        (times.is_valid(0)).then(|| times.value(0))
+        first_timestamp(&self.cluster, range).await
     }
 
-    async fn plan(&self) -> Result<(BatchPlan, Leaders), Error> {
+    async fn plan(
+        &self,
+        first_ends: &mut BTreeMap<TopicPartition, Offset>,
+    ) -> Result<(BatchPlan, Leaders), Error> {
         let earlier_cluster = self.earlier.as_ref().and_then(|end| end.cluster.as_ref());
         if let (Some(expected), Some(here)) = (earlier_cluster, self.cluster.id())
             && *expected != here
@@ -75,7 +72,13 @@ impl KafkaRddBuilder {
         let leaders = leaders(&topics);
         let selected = self.selected(&topics);
         let selection = self.without_lost_starts(&topics, &selected)?;
-        let bounds = self.cluster.log_bounds(&selected.keys().cloned().collect::<Vec<_>>()).await?;
+        let asked: Vec<_> = selected.keys().cloned().collect();
+        let mut bounds = self.cluster.log_bounds(&asked).await?;
+        for (tp, LogBounds { watermarks, .. }) in &mut bounds {
+            let end = *first_ends.entry(tp.clone()).or_insert(watermarks.high);
+            watermarks.high = watermarks.high.min(end);
+            watermarks.last_stable = watermarks.last_stable.min(end);
+        }
         let states: Vec<PartitionState> = selected
             .into_iter()
             .filter_map(|(topic_partition, topic_id)| {
@@ -90,7 +93,7 @@ impl KafkaRddBuilder {
             let plan = plan_ranges(ranges.clone(), &selection, cluster_id, states)?;
             return Ok((plan, leaders));
         }
-        let lookups = self.response(lookups_needed(&selection, &states)?).await?;
+        let lookups = self.response(lookups_needed(&selection, &states)?, &bounds).await?;
         Ok((plan(&selection, cluster_id, states, &lookups)?, leaders))
     }
 
@@ -129,6 +132,15 @@ impl KafkaRddBuilder {
                     });
                 }
             }
+        }
+        let known: BTreeSet<&TopicPartition> =
+            earlier.positions.iter().map(|position| &position.topic_partition).collect();
+        let mut others = selected.keys().filter(|tp| !known.contains(tp));
+        if let Some(first) = others.next() {
+            let count = others.count().saturating_add(1);
+            tracing::warn!(
+                "the earlier batch did not have {count} of the partitions, such as {first}; they start at earliest"
+            );
         }
         selection.starts.retain(|tp| selected.contains_key(tp));
         Ok(selection)
@@ -188,7 +200,13 @@ impl KafkaRddBuilder {
     }
 
     /// Sends the driver's lookups: one batched request per leader and timestamp, one per group.
-    async fn response(&self, questions: BTreeSet<Lookup>) -> Result<Lookups, Error> {
+    ///
+    /// `bounds` are those of the partitions.
+    async fn response(
+        &self,
+        questions: BTreeSet<Lookup>,
+        bounds: &BTreeMap<TopicPartition, LogBounds>,
+    ) -> Result<Lookups, Error> {
         let mut by_time: BTreeMap<i64, BTreeMap<TopicPartition, i64>> = BTreeMap::new();
         let mut by_group: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
         for question in questions {
@@ -202,20 +220,40 @@ impl KafkaRddBuilder {
             }
         }
         let mut lookups = Lookups::new();
+        let mut without_record = Vec::new();
         for (millis, partitions) in by_time {
             // Under read_committed ListOffsets by time stops at the last stable offset, so that "none"
             // may only mean "not yet". The driver compares the offset with both ends of the log.
             let isolation = IsolationLevel::ReadUncommitted;
             for (tp, offset) in self.cluster.offsets_for_times(&partitions, isolation).await? {
+                if let (None, Some(LogBounds { watermarks, .. })) = (offset, bounds.get(&tp)) {
+                    let (topic_partition, watermarks) = (tp.clone(), *watermarks);
+                    without_record.push(NoRecord { topic_partition, millis, watermarks });
+                }
                 lookups.insert_timestamp(tp, millis, offset);
             }
         }
+        time_check::check(&self.cluster, without_record).await?;
         for (group, partitions) in by_group {
-            for (tp, offset) in self.cluster.committed_offsets(&group, &partitions).await? {
+            let committed = self.cluster.committed_offsets(&group, &partitions).await?;
+            let missing =
+                partitions.iter().filter(|tp| !matches!(committed.get(*tp), Some(Some(_))));
+            warn_of_fallback(&group, missing.collect::<Vec<_>>().as_slice(), partitions.len());
+            for (tp, offset) in committed {
                 lookups.insert_committed(group.clone(), tp, offset);
             }
         }
         Ok(lookups)
+    }
+}
+
+/// Names the partitions of which a group has committed no offset: they start elsewhere than asked.
+fn warn_of_fallback(group: &str, missing: &[&TopicPartition], asked: usize) {
+    if let Some(first) = missing.first() {
+        tracing::warn!(
+            "group `{group}` has committed no offset for {} of {asked} partitions, such as {first}; they start at the fallback",
+            missing.len()
+        );
     }
 }
 

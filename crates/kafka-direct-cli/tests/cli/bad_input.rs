@@ -95,7 +95,7 @@ async fn invalid_selections_have_the_documented_codes() {
         (&["--no-such-flag"], 2, "--no-such-flag"),
         (&["--topic-pattern", "x"], 2, "--topic-pattern"),
         (&["--force"], 2, "--force"),
-        (&["--fetch-connections", "0"], 2, "fetch_connections_per_broker"),
+        (&["--fetch-connections", "0"], 2, "--fetch-connections: must be from 1 to 64"),
         (&["--memory-budget", "much"], 2, "`much`"),
     ] {
         let args = [&["read", "-t", "t"][..], flags].concat();

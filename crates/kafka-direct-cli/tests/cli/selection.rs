@@ -1,6 +1,6 @@
 //! Selection flags: `--from`, `--to`, maps, partitions, patterns, isolation.
 
-use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Marker, RawOffsets, Record};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Fault, Marker, RawOffsets, Record};
 
 use crate::driven::{at, broker, fill, values};
 
@@ -177,4 +177,78 @@ async fn lost_offsets_stop_the_read_or_are_skipped_and_reported() {
     let resumed = at(&broker, &[&from[..], &["--on-data-loss", "resume"]].concat()).await;
     assert_eq!((resumed.code, &resumed.stdout[..]), (Some(0), &b"0/5\n0/6\n"[..]));
     assert_eq!(resumed.stderr, "t-0: offsets [2, 5) do not exist and are skipped\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_after_all_records_is_fixed_when_it_is_first_looked_up() {
+    let broker = broker("t", 1).await;
+    let open = |id| BatchWriter::new().transaction(id, 0);
+    let append = |batch| broker.append_raw("t", 0, batch, RawOffsets::Assign).unwrap();
+    let record = [Record::new("x").with_timestamp(1)];
+    append(open(0).write(&record).unwrap());
+    let args = ["read", "-t", "t", "-f", "raw", "--to", "@1000", "--wait-for-transactions", "60s"];
+    let reading = at(&broker, &args);
+    // At every moment a transaction is open.
+    let traffic = async {
+        for id in 1.. {
+            append(open(id).write(&record).unwrap());
+            append(open(id - 1).marker(Marker::Commit).unwrap());
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let read = tokio::select! {
+        read = reading => read,
+        () = traffic => unreachable!(),
+    };
+    assert_eq!(read.code, Some(0), "{}", read.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_finds_no_record_of_a_time_is_not_believed_if_the_log_ends_with_one() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 20);
+    // The response to `@1005` becomes "none".
+    let none = Fault::corrupt(|response| {
+        let found = [1005i64.to_be_bytes(), 5i64.to_be_bytes()].concat();
+        if let Some(at) = response.windows(16).position(|window| window == found) {
+            response[at..at + 16].fill(0xff);
+        }
+    });
+    broker.faults().every(ApiKey::ListOffsets, none);
+    for flags in [
+        &["--from", "@1005"][..],
+        &["--from", "@1005", "--on-no-match", "latest"],
+        &["--to", "@1005"],
+    ] {
+        let failed = at(&broker, &[&["read", "-t", "t"], flags].concat()).await.failed(2);
+        assert!(failed.contains("t-0: the broker found no record"), "{flags:?}: {failed}");
+    }
+    broker.faults().clear();
+    let later = ["read", "-t", "t", "--from", "@1020", "--on-no-match", "latest"];
+    assert_eq!(at(&broker, &later).await.ok(), "");
+    let failed = at(&broker, &["read", "-t", "t", "--from", "@1020"]).await.failed(2);
+    assert!(failed.contains("(1970-01-01T00:00:01.020Z)"), "{failed}");
+    assert!(failed.contains("hint: `--on-no-match latest`"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_without_offsets_is_named_before_the_fallback_is_read() {
+    let broker = broker("t", 2).await;
+    fill(&broker, "t", 2, 3);
+    let read = at(&broker, &["read", "-t", "t", "-f", "raw", "--from", "group:nobody"]).await;
+    assert_eq!((read.code, read.stdout.len()), (Some(0), 6 * 4));
+    let said = "group `nobody` has committed no offset for 2 of 2 partitions, such as t-0";
+    assert!(read.stderr.contains(said), "{}", read.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_topic_is_an_error_that_names_the_similar_one() {
+    let broker = broker("orders", 1).await;
+    broker.create_topic("payments", 1).unwrap();
+    for command in ["read", "plan", "offsets"] {
+        let failed = at(&broker, &[command, "-t", "oders"]).await.failed(2);
+        assert!(failed.contains("there is a topic `orders`"), "{failed}");
+        let failed = at(&broker, &[command, "-t", "clicks"]).await.failed(2);
+        assert!(!failed.contains("there is a topic"), "{failed}");
+    }
 }

@@ -11,6 +11,7 @@ mod time;
 use std::{str::FromStr, time::SystemTime};
 
 use self::offset_spec::Word;
+pub(crate) use self::time::shown;
 pub use self::{duration::parse_duration, offset_spec::OffsetSpec};
 use crate::{DriverError, EndOffset, Ends, NoMatch, StartOffset, Starts};
 

@@ -105,11 +105,16 @@ fn rounded_up(time: DateTime<Utc>) -> i64 {
     time.timestamp_millis().saturating_add(i64::from(has_rest))
 }
 
+/// A time as RFC 3339 with seconds; a number that is no time as it is.
+pub(crate) fn shown(millis: i64) -> String {
+    let time = DateTime::from_timestamp_millis(millis);
+    time.map_or_else(
+        || millis.to_string(),
+        |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+    )
+}
+
 fn two_readings(number: i64) -> String {
-    let shown = |millis: i64| {
-        let time = DateTime::from_timestamp_millis(millis);
-        time.map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
-    };
     let as_seconds = number.saturating_mul(1000);
     format!(
         "`@{number}` is {} in milliseconds and {} in seconds; write the one that is meant, or @{as_seconds}",

@@ -13,7 +13,7 @@ use super::{
     folder::JobFolder,
     plan_file,
     receipt::Receipt,
-    settings::{JobSettings, Words},
+    settings::{FORMAT, JobSettings, Words},
     sink::{FolderSink, Output},
 };
 use crate::{Error, Format, format::Encoder};
@@ -175,7 +175,7 @@ impl BatchJob {
     fn settings(&self) -> JobSettings {
         let columns: Vec<&str> = self.columns.iter().map(|column| column.as_str()).collect();
         let mut output = Words::from([
-            ("--format".to_owned(), self.format.extension().to_owned()),
+            (FORMAT.to_owned(), self.format.extension().to_owned()),
             ("--columns".to_owned(), columns.join(",")),
         ]);
         if self.format.has_arrow_types() {

@@ -13,6 +13,9 @@ use crate::Error;
 /// The version of the settings' JSON.
 const SETTINGS_VERSION: u32 = 1;
 
+/// The name of the format's setting.
+pub(crate) const FORMAT: &str = "--format";
+
 /// Names of settings and their values, in the caller's words.
 pub(crate) type Words = BTreeMap<String, String>;
 
@@ -52,10 +55,12 @@ impl JobSettings {
 }
 
 fn first_difference(here: &Words, wanted: &Words) -> Option<String> {
-    let text = |flags: &Words, flag| {
+    let text = |flags: &Words, flag: &str| {
         flags.get(flag).map_or_else(|| "not given".to_owned(), |value| format!("`{value}`"))
     };
-    let mut flags = here.keys().chain(wanted.keys());
+    // The default of the columns follows the format.
+    let format = std::iter::once(FORMAT);
+    let mut flags = format.chain(here.keys().chain(wanted.keys()).map(String::as_str));
     let flag = flags.find(|flag| here.get(*flag) != wanted.get(*flag))?;
     let (was, is) = (text(here, flag), text(wanted, flag));
     Some(format!("{flag} was {was} and is now {is}"))
@@ -81,6 +86,13 @@ mod tests {
             here.difference(&job(Some(flags("-5")))).unwrap(),
             "--from was `earliest` and is now `-5`"
         );
+        let written = |format: &str, columns: &str| {
+            let words = [(FORMAT, format), ("--columns", columns)];
+            let words = words.map(|(flag, value)| (flag.to_owned(), value.to_owned()));
+            JobSettings::new(Words::from(words), None)
+        };
+        let (raw, csv) = (written("raw", "value"), written("csv", "key,value"));
+        assert_eq!(raw.difference(&csv).unwrap(), "--format was `raw` and is now `csv`");
         assert_eq!(here.difference(&job(None)), None);
         assert!(job(None).difference(&here).unwrap().contains("--plan"));
     }
