@@ -111,6 +111,8 @@ impl fmt::Display for EndOffset {
         match self {
             Self::Latest => f.write_str("latest"),
             Self::At(offset) => write!(f, "offset {offset}"),
+            // What `earliest` is as an end.
+            Self::FromEnd(i64::MAX) => f.write_str("earliest"),
             Self::FromEnd(back) => write!(f, "{back} from the end"),
             Self::Timestamp { millis } => write!(f, "timestamp {millis} ms"),
         }

@@ -111,7 +111,7 @@ impl KafkaRddBuilder {
 
     /// Starts where an earlier batch ended, under its isolation level, and reads its topics unless
     /// others are named. Partitions that it did not have start at earliest. A topic that was re-created
-    /// since falls under the data-loss policy; another cluster is refused.
+    /// since falls under the data-loss policy; another cluster or isolation level is refused.
     pub fn after(mut self, end: &BatchEnd) -> Self {
         let start = |position: &EndPosition| {
             let (offset, topic_id) = (position.offset, position.topic_id);

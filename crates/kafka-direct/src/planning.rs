@@ -68,6 +68,17 @@ impl KafkaRddBuilder {
         {
             return Err(Error::ForeignBatch { expected: expected.clone(), here });
         }
+        if let Some(end) =
+            self.earlier.as_ref().filter(|end| end.isolation != self.selection.isolation)
+        {
+            return Err(Error::Setting {
+                setting: "after",
+                reason: format!(
+                    "the earlier batch was read under {}, this one is to be read under {}; keep its isolation level",
+                    end.isolation, self.selection.isolation
+                ),
+            });
+        }
         let topics = self.find_topics().await?;
         let leaders = leaders(&topics);
         let selected = self.selected(&topics);

@@ -86,7 +86,8 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Discards what an attempt wrote, after its writer was dropped. It is called for every attempt that
     /// failed, panicked, or was stopped because another range failed; not where the future of
-    /// [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) was dropped. Default: nothing.
+    /// [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) was dropped. It may be called more than once for
+    /// an attempt, so it must be idempotent. Default: nothing.
     fn abort(&self, task: &WriteTask) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = task;
         std::future::ready(Ok(()))

@@ -3,6 +3,7 @@
 mod command_line;
 mod fixtures;
 mod quota;
+mod times;
 
 use std::{
     collections::BTreeMap,

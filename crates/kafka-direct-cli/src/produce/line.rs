@@ -153,7 +153,10 @@ impl LineForm {
 }
 
 fn json(text: &[u8], ignore_unknown: bool, json_values: bool) -> Result<Line, String> {
-    let line: JsonLine<'_> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let line: JsonLine<'_> = serde_json::from_slice(text).map_err(|error| {
+        // The line is named by its number in the input.
+        error.to_string().replace(" at line 1 column ", " at column ")
+    })?;
     let is_unknown = |name: &&String| !NOT_WRITTEN.contains(&name.as_str());
     if let Some(name) = line.others.keys().find(is_unknown).filter(|_| !ignore_unknown) {
         return Err(format!("unknown field `{name}`; correct it, or pass --ignore-unknown"));
