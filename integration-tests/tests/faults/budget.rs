@@ -1,9 +1,15 @@
 //! The memory budget: its limit, eviction of idle queues, and releases, under simulated time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use kafka_direct::{Cluster, ClusterConfig, KafkaRdd, OffsetRange, TopicPartition};
-use kafka_direct_broker::{BatchWriter, Broker, Marker, RawOffsets, Record};
+use kafka_direct::{Cluster, ClusterConfig, KafkaRdd, OffsetRange, RunEvent, TopicPartition};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, Marker, RawOffsets, Record};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{fill_large, transport::Memory, whole};
@@ -175,4 +181,54 @@ async fn lists_of_aborted_transactions_count_as_held() {
     assert!(held >= (bytes + 300 * 16) as i64, "{held} of {bytes} bytes and 300 transactions");
     assert!(batches.try_next().await.unwrap().is_none());
     assert_eq!(cluster.fetch_metrics().queued_bytes, 0);
+}
+
+/// The most ranges that were started at once, and the Fetch requests, of a batch of `ranges` ranges.
+async fn started_and_requested(ranges: i64) -> (usize, u64) {
+    let broker = Broker::start().await.unwrap();
+    broker.create_topic("t", 1).unwrap();
+    let records: Vec<Record> = (0..ranges).map(|n| Record::new(n.to_string())).collect();
+    for batch in records.chunks(500) {
+        broker.append("t", 0, batch.to_vec()).unwrap();
+    }
+    let cluster = super::connect(&broker).await;
+    let open = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (now, highest) = (Arc::clone(&open), Arc::clone(&most));
+    let rdd = KafkaRdd::builder(&cluster)
+        .topic("t")
+        .max_records_per_partition(1)
+        .on_event(move |event| match event {
+            RunEvent::Started { .. } => {
+                let started = now.fetch_add(1, Ordering::SeqCst) + 1;
+                highest.fetch_max(started, Ordering::SeqCst);
+            }
+            RunEvent::Finished { .. } => {
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
+        })
+        .build()
+        .await
+        .unwrap();
+    assert_eq!(rdd.partitions().len() as i64, ranges);
+    let rows = rdd.map_partitions(|_, mut batches| async move {
+        let mut rows = 0;
+        while let Some(batch) = batches.try_next().await? {
+            rows += batch.num_rows();
+        }
+        Ok(rows)
+    });
+    assert_eq!(rows.await.unwrap(), vec![1; ranges as usize]);
+    (most.load(Ordering::SeqCst), broker.requests(ApiKey::Fetch))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_grows_with_the_number_of_ranges_and_what_is_started_does_not() {
+    let (few_started, few_requests) = started_and_requested(500).await;
+    let (many_started, many_requests) = started_and_requested(10_000).await;
+    let at_once = 2 * std::thread::available_parallelism().unwrap().get();
+    assert!(few_started <= at_once && many_started <= at_once, "{few_started} {many_started}");
+    // Each range fetches its batch once.
+    assert!(few_requests <= 501 && many_requests <= 10_001, "{few_requests} {many_requests}");
 }
