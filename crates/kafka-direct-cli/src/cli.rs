@@ -39,7 +39,7 @@ Start with `kafka-direct demo`; it needs no Kafka cluster.";
 /// each range.
 #[derive(Debug, Parser)]
 #[command(name = "kafka-direct", version, propagate_version = true, after_help = AFTER_HELP)]
-#[command(max_term_width = 100, disable_help_subcommand = true)]
+#[command(max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) logging: LoggingArgs,

@@ -35,7 +35,8 @@
 //! - `remarks.rs`: prints remarks on a plan; `progress.rs`: progress bars; `output.rs`: the only
 //!   file that writes to stdout and stderr
 //! - `logging.rs`: log lines; `exit.rs`: failures and exit codes; `signal.rs`: SIGINT and SIGTERM
-//! - `size.rs`: parses durations and sizes; `list.rs`: parses lists
+//! - `size.rs`: parses durations and sizes; `list.rs`: parses lists; `shell.rs`: quotes words for a
+//!   shell
 //! - `deadline.rs`: the time limit of a whole run
 
 mod bench;
@@ -56,6 +57,7 @@ mod progress;
 mod read;
 mod remarks;
 mod selection;
+mod shell;
 mod signal;
 mod size;
 mod topics;

@@ -85,7 +85,7 @@ pub(crate) struct OutputArgs {
     /// Stop with an error after this time: `30s`, `5m`, `2h`
     #[arg(long, value_parser = size::duration, value_name = "D")]
     pub(crate) deadline: Option<Duration>,
-    /// Exit with code 1 if no record was read
+    /// Exit with code 1 if no record was read; --output FILE then creates no file
     #[arg(long)]
     pub(crate) fail_if_empty: bool,
     /// Print only errors on stderr: no progress and no remarks

@@ -8,11 +8,12 @@ use crate::driven::run;
 
 /// Completes flags of a subcommand and values of a flag, in any shell, as what a person types and one
 /// of the completions.
-const CASES: [(&str, &str); 4] = [
+const CASES: [(&str, &str); 5] = [
     ("kafka-direct re", "read"),
     ("kafka-direct read --form", "--format"),
     ("kafka-direct read --topic-p", "--topic-pattern"),
     ("kafka-direct bench --gen", "--generate"),
+    ("kafka-direct help off", "offsets"),
 ];
 
 async fn script(shell: &str, folder: &Path) -> String {

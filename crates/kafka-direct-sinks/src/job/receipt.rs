@@ -3,7 +3,7 @@
 //! Contract: a receipt does not depend on when, where or in how many attempts the job ran. For text
 //! formats, two runs of one plan over one log write the same receipt.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fmt, fs::File, io::Read, path::Path};
 
 use crc_fast::{CrcAlgorithm, Digest};
 use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary, Reset};
@@ -114,6 +114,16 @@ pub struct Totals {
     pub resets: usize,
     /// Lost offsets that were skipped.
     pub skipped_offsets: i64,
+}
+
+/// The records and the files: `10 records in 2 files`.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let files = u64::try_from(self.ranges).unwrap_or(u64::MAX);
+        let records = self.records;
+        write!(f, "{records} record{} in {files} file{}", plural(records), plural(files))
+    }
 }
 
 /// A finished job.
