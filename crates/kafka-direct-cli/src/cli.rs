@@ -7,16 +7,16 @@ mod bench;
 mod connection;
 mod read;
 mod selection;
+mod topics;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::list::List;
 
 pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},
+    topics::{OffsetsArgs, TopicsArgs},
 };
 
 const AFTER_HELP: &str = "\
@@ -113,35 +113,6 @@ pub(crate) struct DemoArgs {
     /// Keep the broker running for other commands until interrupted
     #[arg(long)]
     pub(crate) keep: bool,
-}
-
-/// Flags of `offsets`.
-#[derive(Debug, Args)]
-pub(crate) struct OffsetsArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Topics to show
-    #[arg(short, long = "topic", required = true, value_name = "T[,T2..]")]
-    pub(crate) topics: Vec<List<String>>,
-    /// Also show the committed offsets of this consumer group and its lag to the high watermark
-    #[arg(short = 'G', long)]
-    pub(crate) group: Option<String>,
-    /// Print one JSON array instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Flags of `topics`.
-#[derive(Debug, Args)]
-pub(crate) struct TopicsArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Also list the internal topics of Kafka
-    #[arg(long)]
-    pub(crate) internal: bool,
-    /// Print one JSON array instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Flags of `produce`.

@@ -10,7 +10,7 @@
 //! # Map
 //!
 //! - `cli.rs`: subcommands and their flags; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`,
-//!   `cli/bench.rs`: large or shared groups of flags
+//!   `cli/bench.rs`, `cli/topics.rs`: large or shared groups of flags
 //! - `connect.rs`: connects to a cluster by flags, environment and config file
 //! - `selection.rs`: applies the selection flags; `selection/partition_list.rs`: parses and prints
 //!   LIST of `--partitions LIST`; `selection/words.rs`: the flags as
