@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Read records to stdout, a file, or a folder with one file per planned range
     Read(Box<ReadArgs>),
+    /// Check the files of a finished `read --output DIR/` against its receipt; needs no broker
+    Verify(VerifyArgs),
     /// Show which offsets `read` would read with the same flags; reads no record
     Plan(Box<PlanArgs>),
     /// Show the offset bounds of partitions, and the committed offsets of a group
@@ -113,6 +115,21 @@ pub(crate) struct DemoArgs {
     /// Keep the broker running for other commands until interrupted
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every file that receipt.json names must exist with the recorded size and CRC-32, plan.json must be the
+one of the job, and no other data file may be in the folder. Exit code 1 names each file that differs,
+exit code 2 a folder without a receipt: its job is not finished.")]
+pub(crate) struct VerifyArgs {
+    /// Folder of the job
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: std::path::PathBuf,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Flags of `produce`.

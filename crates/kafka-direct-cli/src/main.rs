@@ -19,8 +19,8 @@
 //!   `--output DIR/`
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
-//! - `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands of the
-//!   same names
+//! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
+//!   of the same names
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum
 //! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
 //!   converts a line to a record; `produce/partitioner.rs`: chooses the partition of a key;
@@ -61,6 +61,7 @@ mod shell;
 mod signal;
 mod size;
 mod topics;
+mod verify;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -94,6 +95,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args).await,
         Command::Read(args) => read::run(*args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Plan(args) => plan::run(*args).await,
         Command::Offsets(args) => offsets::run(args).await,
         Command::Topics(args) => topics::run(args).await,

@@ -21,3 +21,4 @@ mod readers;
 mod selection;
 mod shell;
 mod stopping;
+mod verify;

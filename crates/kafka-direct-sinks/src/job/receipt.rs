@@ -9,7 +9,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary, Reset};
 use serde::{Deserialize, Serialize};
 
-use super::{durable, sink::Output};
+use super::{durable, sink::Output, verify::Problem};
 use crate::Error;
 
 /// The version of the receipt's JSON.
@@ -78,11 +78,26 @@ impl FileReceipt {
     /// # Errors
     /// [`Error::Io`] for a file that cannot be read; a missing one does not match.
     pub(crate) fn matches(&self, path: &Path) -> Result<bool, Error> {
-        match Content::of(path) {
-            Ok(found) => Ok(found.bytes() == self.bytes && found.crc32() == self.crc32),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(durable::failed("checking", path)(error)),
+        Ok(self.problem(path)?.is_none())
+    }
+
+    /// What differs between the file at `path` and the one this receipt was written for.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be read; a missing one is a problem.
+    pub(crate) fn problem(&self, path: &Path) -> Result<Option<Problem>, Error> {
+        let found = match Content::of(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Some(Problem::Missing));
+            }
+            Err(error) => return Err(durable::failed("checking", path)(error)),
+        };
+        if found.bytes() != self.bytes {
+            return Ok(Some(Problem::Size { expected: self.bytes, found: found.bytes() }));
         }
+        let (expected, found) = (self.crc32.clone(), found.crc32());
+        Ok((found != expected).then_some(Problem::Checksum { expected, found }))
     }
 }
 
@@ -206,6 +221,11 @@ impl Receipt {
             )));
         }
         Ok(receipt)
+    }
+
+    /// The CRC-32 of `plan.json`.
+    pub(crate) fn plan_crc32(&self) -> &str {
+        &self.plan_crc32
     }
 
     /// Where the job's batch ended: what the next one continues from.
