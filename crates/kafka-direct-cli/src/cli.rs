@@ -16,7 +16,7 @@ pub(crate) use self::{
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},
-    topics::{OffsetsArgs, TopicsArgs},
+    topics::{CreateTopicArgs, OffsetsArgs, TopicsArgs, TopicsCommand},
 };
 
 const AFTER_HELP: &str = "\
@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Plan(Box<PlanArgs>),
     /// Show the offset bounds of partitions, and the committed offsets of a group
     Offsets(OffsetsArgs),
-    /// List topics
+    /// List topics, create one, or delete one
     Topics(TopicsArgs),
     /// Write lines or JSON lines from stdin as records to an existing topic
     Produce(ProduceArgs),

@@ -1,8 +1,8 @@
 //! The command `kafka-direct`: reads exact offset ranges of Kafka topics from a shell.
 //!
 //! **Promises:** stdout carries only data. A run that was cut short never exits 0. Each failure
-//! exits with the code of its kind (see [`exit`]). Only `produce` and `bench --generate` write to a
-//! broker that this process did not start.
+//! exits with the code of its kind (see [`exit`]). Only `produce`, `topics create`, `topics delete` and
+//! `bench --generate` change anything on a broker that this process did not start.
 //!
 //! **Out of scope:** the wire protocol, the layout of a Kafka batch, how ranges are planned, file
 //! formats.
@@ -20,7 +20,7 @@
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
 //! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
-//!   of the same names
+//!   of the same names; `topics/admin.rs`: creates and deletes topics, also those of `bench`
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum
 //! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
 //!   converts a line to a record; `produce/partitioner.rs`: chooses the partition of a key;

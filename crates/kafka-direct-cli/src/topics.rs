@@ -1,10 +1,16 @@
-//! `topics`: lists the topics of a cluster; creates none.
+//! `topics`: lists topics, and creates and deletes them on request.
+//!
+//! Contract: listing sends metadata requests only, none of which creates a topic. Only the exact name
+//! of a topic deletes it, and internal topics are never deleted.
+
+mod admin;
 
 use kafka_direct::{Cluster, Error, TopicMetadata, TopicPattern};
 use serde::Serialize;
 
+pub(crate) use self::admin::TopicAdmin;
 use crate::{
-    cli::TopicsArgs,
+    cli::{ConnectionArgs, CreateTopicArgs, TopicsArgs, TopicsCommand},
     connect,
     exit::Failure,
     list::List,
@@ -83,6 +89,45 @@ impl PartitionLine {
 
 /// Runs `topics`.
 pub(crate) async fn run(args: TopicsArgs) -> Result<(), Failure> {
+    match &args.command {
+        None => list(args).await,
+        Some(_) if args.has_list_flags() => Err(Failure::usage(
+            "--topic, --topic-pattern, --internal, --leaders and --json are for listing topics; leave them out",
+        )),
+        Some(TopicsCommand::Create(create_args)) => create(&args.connection, create_args).await,
+        Some(TopicsCommand::Delete { name }) => delete(&args.connection, name).await,
+    }
+}
+
+async fn create(connection: &ConnectionArgs, args: &CreateTopicArgs) -> Result<(), Failure> {
+    let CreateTopicArgs { name, partitions, replicas } = args;
+    let admin = TopicAdmin::connect(&connect::merged(connection)?, name).await?;
+    if !admin.create(name, *partitions, *replicas).await? {
+        return Err(Failure::usage(format!("topic `{name}` exists already; nothing was changed")));
+    }
+    admin.wait_for_leaders(name, *partitions).await?;
+    let plural = if *partitions == 1 { "" } else { "s" };
+    output::note(&format!("{name} created with {partitions} partition{plural}"));
+    Ok(())
+}
+
+async fn delete(connection: &ConnectionArgs, name: &str) -> Result<(), Failure> {
+    let admin = TopicAdmin::connect(&connect::merged(connection)?, name).await?;
+    let Some(topic) = admin.find(name).await? else {
+        return Err(Failure::usage(format!("topic `{name}` does not exist; nothing was changed")));
+    };
+    if topic.is_internal {
+        return Err(Failure::usage(format!(
+            "topic `{name}` is internal to Kafka and is not deleted"
+        )));
+    }
+    admin.delete(name).await?;
+    admin.wait_until_gone(&topic).await?;
+    output::note(&format!("{name} deleted"));
+    Ok(())
+}
+
+async fn list(args: TopicsArgs) -> Result<(), Failure> {
     let cluster = connect::connect(&args.connection).await?;
     let names = List::flat(&args.topics);
     let pattern = args.topic_pattern.as_deref();
