@@ -7,16 +7,18 @@ mod bench;
 mod connection;
 mod read;
 mod selection;
+mod topics;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{exit, list::List};
+use crate::exit;
 
 pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},
+    topics::{CreateTopicArgs, OffsetsArgs, TopicsArgs, TopicsCommand},
 };
 
 fn after_help() -> String {
@@ -29,7 +31,7 @@ fn after_help() -> String {
 /// each range.
 #[derive(Debug, Parser)]
 #[command(name = "kafka-direct", version, propagate_version = true, after_help = after_help())]
-#[command(max_term_width = 100, disable_help_subcommand = true)]
+#[command(max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) logging: LoggingArgs,
@@ -44,11 +46,13 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Read records to stdout, a file, or a folder with one file per planned range
     Read(Box<ReadArgs>),
+    /// Check the files of a finished `read --output DIR/` against its receipt; needs no broker
+    Verify(VerifyArgs),
     /// Show which offsets `read` would read with the same flags; reads no record
     Plan(Box<PlanArgs>),
     /// Show the offset bounds of partitions, and the committed offsets of a group
     Offsets(OffsetsArgs),
-    /// List topics
+    /// List topics, create one, or delete one
     Topics(TopicsArgs),
     /// Write lines or JSON lines from stdin as records to an existing topic
     Produce(ProduceArgs),
@@ -105,31 +109,17 @@ pub(crate) struct DemoArgs {
     pub(crate) keep: bool,
 }
 
-/// Flags of `offsets`.
+/// Flags of `verify`.
 #[derive(Debug, Args)]
-pub(crate) struct OffsetsArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Topics to show
-    #[arg(short, long = "topic", required = true, value_name = "T[,T2..]")]
-    pub(crate) topics: Vec<List<String>>,
-    /// Also show the committed offsets of this consumer group and its lag to the high watermark
-    #[arg(short = 'G', long)]
-    pub(crate) group: Option<String>,
-    /// Print one JSON array instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Flags of `topics`.
-#[derive(Debug, Args)]
-pub(crate) struct TopicsArgs {
-    #[command(flatten)]
-    pub(crate) connection: ConnectionArgs,
-    /// Also list the internal topics of Kafka
-    #[arg(long)]
-    pub(crate) internal: bool,
-    /// Print one JSON array instead of a table
+#[command(after_help = "\
+Every file that receipt.json names must exist with the recorded size and CRC-32, plan.json must be the
+one of the job, and no other data file may be in the folder. Exit code 1 names each file that differs,
+exit code 2 a folder without a receipt: its job is not finished.")]
+pub(crate) struct VerifyArgs {
+    /// Folder of the job
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: std::path::PathBuf,
+    /// Print the result as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -139,9 +129,10 @@ pub(crate) struct TopicsArgs {
 #[command(after_help = "\
 A plain line is a value. With --key-separator it is a key and a value; a line without the separator
 has no key. With --json each line is an object as `read` prints it: `key` and `value` (strings or
-null), or `key_base64` and `value_base64`, and `headers`, `timestamp`, `partition`. Each field is
-optional; other fields are ignored. With --json-values too, a `value` that is an object, an array, a
-number or a boolean is written as its JSON text, unchanged; a string is written without its quotes.")]
+null), or `key_base64` and `value_base64`, and `headers`, `timestamp`, `partition`. Only
+the value is required, which may be null. Unknown fields are an error, and so is a header whose value
+is null: the producer cannot write it. With --json-values too, a `value` that is an object, an array,
+a number or a boolean is written as its JSON text, unchanged; a string is written without its quotes.")]
 pub(crate) struct ProduceArgs {
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,

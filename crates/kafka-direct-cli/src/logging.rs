@@ -1,12 +1,17 @@
 //! Writes the log lines of the library to stderr, as text or JSON.
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::{
+    filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::{
     cli::{LogFormat, LogLevel, LoggingArgs},
     output,
 };
+
+/// The part of rskafka that creates and deletes topics.
+const REPORTED: &str = "rskafka::client::controller";
 
 /// Starts logging; later calls have no effect.
 pub(crate) fn start(args: &LoggingArgs) {
@@ -19,8 +24,11 @@ pub(crate) fn start(args: &LoggingArgs) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let lines = fmt().with_max_level(level).with_writer(|| output::LogLines).with_ansi(false);
+    // It logs each error that it returns, and the command reports the error.
+    let reported = if level < LevelFilter::INFO { LevelFilter::OFF } else { level };
+    let filter = Targets::new().with_default(level).with_target(REPORTED, reported);
     drop(match args.log_format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Text => lines.finish().with(filter).try_init(),
+        LogFormat::Json => lines.json().finish().with(filter).try_init(),
     });
 }

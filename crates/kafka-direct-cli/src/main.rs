@@ -1,8 +1,8 @@
 //! The command `kafka-direct`: reads exact offset ranges of Kafka topics from a shell.
 //!
 //! **Promises:** stdout carries only data. A run that was cut short never exits 0. Each failure
-//! exits with the code of its kind (see [`exit`]). Only `produce` and `bench --generate` write to a
-//! broker that this process did not start.
+//! exits with the code of its kind (see [`exit`]). Only `produce`, `topics create`, `topics delete` and
+//! `bench --generate` change anything on a broker that this process did not start.
 //!
 //! **Out of scope:** the wire protocol, the layout of a Kafka batch, how ranges are planned, file
 //! formats.
@@ -10,7 +10,7 @@
 //! # Map
 //!
 //! - `cli.rs`: subcommands and their flags; `cli/connection.rs`, `cli/selection.rs`, `cli/read.rs`,
-//!   `cli/bench.rs`: large or shared groups of flags
+//!   `cli/bench.rs`, `cli/topics.rs`: large or shared groups of flags
 //! - `connect.rs`: connects to a cluster by flags, environment and config file
 //! - `selection.rs`: applies the selection flags; `selection/partition_list.rs`: parses and prints
 //!   LIST of `--partitions LIST`; `selection/words.rs`: the flags as
@@ -19,8 +19,8 @@
 //!   `--output DIR/`
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
-//! - `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands of the
-//!   same names
+//! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
+//!   of the same names; `topics/admin.rs`: creates and deletes topics, also those of `bench`
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum
 //! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
 //!   converts a line to a record; `produce/partitioner.rs`: chooses the partition of a key;
@@ -35,7 +35,8 @@
 //! - `remarks.rs`: prints remarks on a plan; `progress.rs`: progress bars; `output.rs`: the only
 //!   file that writes to stdout and stderr
 //! - `logging.rs`: log lines; `exit.rs`: failures and exit codes; `signal.rs`: SIGINT and SIGTERM
-//! - `size.rs`: parses durations and sizes; `list.rs`: parses lists
+//! - `size.rs`: parses durations and sizes; `list.rs`: parses lists; `shell.rs`: quotes words for a
+//!   shell
 //! - `deadline.rs`: the time limit of a whole run
 
 mod bench;
@@ -56,9 +57,11 @@ mod progress;
 mod read;
 mod remarks;
 mod selection;
+mod shell;
 mod signal;
 mod size;
 mod topics;
+mod verify;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -92,6 +95,7 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(args) => demo::run(args).await,
         Command::Read(args) => read::run(*args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Plan(args) => plan::run(*args).await,
         Command::Offsets(args) => offsets::run(args).await,
         Command::Topics(args) => topics::run(args).await,

@@ -11,6 +11,7 @@ use crate::{
     exit::Failure,
     list::List,
     output::{self, Columns},
+    topics,
 };
 
 /// One partition as JSON; its end offsets are exclusive.
@@ -71,7 +72,8 @@ impl OffsetsLine {
 /// Runs `offsets`.
 pub(crate) async fn run(args: OffsetsArgs) -> Result<(), Failure> {
     let cluster = connect::connect(&args.connection).await?;
-    let topics = cluster.topics(&List::flat(&args.topics)).await.map_err(Error::from)?;
+    let names = List::flat(&args.topics);
+    let topics = topics::selected(&cluster, &names, args.topic_pattern.as_deref(), false).await?;
     let partitions = topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|partition| {
             let name = std::sync::Arc::clone(&topic.name);

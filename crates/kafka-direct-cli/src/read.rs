@@ -7,7 +7,7 @@ mod table;
 mod table_text;
 mod writer;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use kafka_direct::KafkaRdd;
 
@@ -32,13 +32,17 @@ pub(crate) async fn run(args: ReadArgs) -> Result<(), Failure> {
         _ => Box::pin(to_one_output(&args)).await?,
     };
     if records == 0 && args.output.fail_if_empty {
-        return Err(Failure::unmet("no record was read (--fail-if-empty)"));
+        return Err(nothing_read());
     }
     Ok(())
 }
 
+fn nothing_read() -> Failure {
+    Failure::unmet("no record was read (--fail-if-empty)")
+}
+
 /// Whether `--output` names a folder: it ends in a slash or is an existing folder.
-fn names_a_folder(path: &std::path::Path) -> bool {
+fn names_a_folder(path: &Path) -> bool {
     path.as_os_str().to_string_lossy().ends_with(std::path::MAIN_SEPARATOR)
         || path.as_os_str().to_string_lossy().ends_with('/')
         || path.is_dir()
@@ -78,12 +82,31 @@ async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
             None => rdd.write_to(&sink).await.map(drop).map_err(Failure::from),
         }
     };
-    let read = read.await;
+    let mut read = read.await;
     display.clear();
+    if read.is_ok() && guard.is_file() && args.output.fail_if_empty && sink.records() == 0 {
+        read = Err(nothing_read());
+    }
     sink.end(read).await?;
     drop(guard);
-    display.print_summary();
+    match named_output(args) {
+        Some(path) => note_written(args, path, sink.records()),
+        None => display.print_summary(),
+    }
     Ok(sink.records())
+}
+
+/// The file, device or pipe that `--output` names; `None` for stdout.
+fn named_output(args: &ReadArgs) -> Option<&Path> {
+    args.output.output.as_deref().filter(|path| path.as_os_str() != "-")
+}
+
+/// Prints how many records were written to `path`.
+fn note_written(args: &ReadArgs, path: &Path, records: u64) {
+    if !args.output.quiet {
+        let plural = if records == 1 { "" } else { "s" };
+        output::note(&format!("{}: {records} record{plural}", path.display()));
+    }
 }
 
 /// Writes the first `limit` records, one range after the other.

@@ -42,6 +42,7 @@
 //! - `job/settings.rs`: what a re-run must agree with
 //! - `job/range_file.rs`: the file of one range while it is written
 //! - `job/receipt.rs`: receipts, and the check that a range's file is complete
+//! - `job/verify.rs`: `verify`, which checks a finished folder against its receipt
 //! - `job/durable.rs`: files that survive a power cut
 //! - `job/crash_point.rs`, `job/tests.rs`: a run ended at each of its steps
 

@@ -55,6 +55,7 @@
 //! - `builder.rs`: `KafkaRddBuilder` selects what is read
 //! - `planning.rs`: asks the cluster what the driver must know, then plans
 //! - `time_check.rs`: whether a broker's "no record at or after this time" is true
+//! - `topic_pattern.rs`: `TopicPattern`, a regular expression for whole topic names
 //! - `plan_check.rs`: whether a plan belongs to the cluster and the topics it is read from
 //! - `rdd.rs`: `KafkaRdd`, a plan bound to a cluster, and the ways to read it
 //! - `batches.rs`: `read_range` and `Batches`, one range as a stream of Arrow batches
@@ -84,6 +85,7 @@ mod runner;
 mod sink;
 mod summary;
 mod time_check;
+mod topic_pattern;
 mod write;
 
 pub use self::{
@@ -96,6 +98,7 @@ pub use self::{
     records::Records,
     sink::{BatchContext, RangeWriter, Sink, TaskReceipt, WriteTask},
     summary::RangeSummary,
+    topic_pattern::TopicPattern,
     write::WrittenBatch,
 };
 pub use kafka_direct_core::{

@@ -12,11 +12,10 @@ use kafka_direct_driver::{
     DriverError, Lookup, Lookups, PartitionState, Selection, lookups_needed, plan, plan_ranges,
 };
 use kafka_direct_wire::{LogBounds, TopicMetadata};
-use regex_lite::Regex;
 use tokio::time::Instant;
 
 use crate::{
-    EndPosition, Error, KafkaRddBuilder,
+    EndPosition, Error, KafkaRddBuilder, TopicPattern,
     builder::Topics,
     plan_check::{Leaders, leaders},
     time_check::{self, NoRecord, first_timestamp},
@@ -165,19 +164,10 @@ impl KafkaRddBuilder {
             }),
             Topics::Named(names) => Ok(self.cluster.topics(names).await?),
             Topics::Pattern(pattern) => {
-                let whole = whole_name(pattern).map_err(|error| Error::Setting {
-                    setting: "topic pattern",
-                    reason: format!("`{pattern}` is no regular expression: {error}"),
-                })?;
+                let pattern = TopicPattern::new(pattern)?;
                 let mut topics = self.cluster.all_topics().await?;
-                topics.retain(|topic| !topic.is_internal && whole.is_match(&topic.name));
-                if topics.is_empty() {
-                    return Err(Error::Setting {
-                        setting: "topic pattern",
-                        reason: format!("no topic's whole name matches `{pattern}`"),
-                    });
-                }
-                Ok(topics)
+                topics.retain(|topic| !topic.is_internal);
+                pattern.select(topics)
             }
             Topics::Ranges(ranges) => {
                 let names: BTreeSet<String> =
@@ -265,36 +255,5 @@ fn warn_of_fallback(group: &str, missing: &[&TopicPartition], asked: usize) {
             "group `{group}` has committed no offset for {} of {asked} partitions, such as {first}; they start at the fallback",
             missing.len()
         );
-    }
-}
-
-/// A regular expression that matches a whole name. The pattern must be valid alone: inside a group
-/// `a)|(b` would be too, with another meaning.
-fn whole_name(pattern: &str) -> Result<Regex, regex_lite::Error> {
-    Regex::new(pattern)?;
-    // With the flag `x` the pattern may end in a comment, which only a line break ends.
-    Regex::new(&format!("^(?:{pattern})$")).or_else(|_| Regex::new(&format!("^(?:{pattern}\n)$")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_valid_alone_and_matches_whole_names_only() {
-        for broken in ["a)|(b.*", "(", "a)(b", ")"] {
-            assert!(whole_name(broken).is_err(), "{broken}");
-        }
-        for (pattern, name, expected) in [
-            ("a|ab", "ab", true),
-            ("a|b", "ab", false),
-            ("orders-.*", "orders-eu", true),
-            ("orders-.*", "old-orders-eu", false),
-            ("(?x) orders - .* # all of them", "orders-eu", true),
-            ("(?x) orders # all of them", "orders-eu", false),
-            ("(?i)ORDERS", "orders", true),
-        ] {
-            assert_eq!(whole_name(pattern).unwrap().is_match(name), expected, "{pattern} {name}");
-        }
     }
 }

@@ -3,39 +3,24 @@
 //! Contract: a topic that existed before is never written or deleted. Values have the requested
 //! size and compress about as well as JSON. Keys and values are the same in every run.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::Utc;
-use kafka_direct::{Error, ErrorKind};
-use rskafka::{
-    client::{
-        Client,
-        error::{Error as ProduceError, ProtocolError},
-    },
-    record::Record,
-};
-use tokio::time::{Instant, sleep};
+use rskafka::record::Record;
 
 use crate::{
     cli::{ConnectionArgs, GenerateArgs},
-    connect,
     exit::Failure,
     produce::{self, Batches},
     progress,
+    topics::TopicAdmin,
 };
-
-/// How long the controller may take to create or delete the topic.
-const CONTROLLER_TIMEOUT_MS: i32 = 10_000;
-/// How long the partitions of a new topic may take to have leaders.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Selects the default replication factor of the broker.
-const REPLICATION_FACTOR: i16 = -1;
 
 /// A topic that this run created.
 #[derive(Debug)]
 pub(super) struct Topic {
     connection: ConnectionArgs,
-    client: Client,
+    admin: TopicAdmin,
     name: String,
     partitions: i32,
 }
@@ -50,63 +35,19 @@ impl Topic {
         name: &str,
         partitions: i32,
     ) -> Result<Self, Failure> {
-        let cluster = connect::connect(connection).await?;
-        let names = [name.to_owned()];
-        match cluster.topics(&names).await.map_err(Error::from) {
-            Ok(_) => return Err(exists(name)),
-            Err(error) if error.kind() == ErrorKind::Invalid => {}
-            Err(error) => return Err(error.into()),
+        let admin = TopicAdmin::connect(connection, name).await?;
+        if !admin.create(name, partitions, None).await? {
+            return Err(exists(name));
         }
-        let client = produce::client(connection, name).await?;
-        let failed = |source| failed(name, source);
-        let controller = client.controller_client().map_err(failed)?;
-        let created = controller
-            .create_topic(name, partitions, REPLICATION_FACTOR, CONTROLLER_TIMEOUT_MS)
-            .await;
-        created.map_err(failed)?;
         let connection = connection.clone();
-        Ok(Self { connection, client, name: name.to_owned(), partitions })
-    }
-
-    /// Waits until each partition has a leader, at most [`LEADER_TIMEOUT`].
-    async fn wait_for_leaders(&self) -> Result<(), Failure> {
-        let cluster = connect::connect(&self.connection).await?;
-        let began = Instant::now();
-        let names = [self.name.clone()];
-        loop {
-            let metadata = cluster.topics(&names).await.map_err(Error::from);
-            let late = began.elapsed() > LEADER_TIMEOUT;
-            match metadata {
-                Ok(topics) => {
-                    let partitions = topics.first().map_or(&[][..], |topic| &topic.partitions);
-                    let led = partitions.iter().filter(|p| p.leader_host.is_some()).count();
-                    if usize::try_from(self.partitions) == Ok(led) {
-                        return Ok(());
-                    }
-                    if late {
-                        return Err(Failure::Unmet {
-                            message: format!(
-                                "only {led} of {} partitions of the new topic `{}` have a leader after {LEADER_TIMEOUT:?}; check the brokers",
-                                self.partitions, self.name
-                            ),
-                            kind: ErrorKind::Unavailable,
-                        });
-                    }
-                }
-                Err(error) if error.kind() != ErrorKind::Invalid || late => {
-                    return Err(error.into());
-                }
-                Err(_) => {}
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
+        Ok(Self { connection, admin, name: name.to_owned(), partitions })
     }
 
     /// Writes the records, round robin over the partitions.
     pub(super) async fn fill(&self, args: &GenerateArgs) -> Result<(), Failure> {
         let records = args.generate.map_or(0, std::num::NonZero::get);
         let codec = produce::compression(args.codec);
-        self.wait_for_leaders().await?;
+        self.admin.wait_for_leaders(&self.name, self.partitions).await?;
         let client = produce::client(&self.connection, &self.name).await?;
         let mut batches = Batches::new(client, &self.name, self.partitions, codec);
         let bar = progress::writing(records);
@@ -128,9 +69,7 @@ impl Topic {
 
     /// Deletes the topic.
     pub(super) async fn delete(self) -> Result<(), Failure> {
-        let failed = |source| failed(&self.name, source);
-        let controller = self.client.controller_client().map_err(failed)?;
-        controller.delete_topic(&self.name, CONTROLLER_TIMEOUT_MS).await.map_err(failed)
+        self.admin.delete(&self.name).await
     }
 }
 
@@ -138,17 +77,6 @@ fn exists(name: &str) -> Failure {
     Failure::usage(format!(
         "topic `{name}` exists, but --generate creates its topic; pass another name, or leave out --generate to read this one"
     ))
-}
-
-fn failed(name: &str, source: ProduceError) -> Failure {
-    let error = match &source {
-        ProduceError::ServerError { protocol_error, .. } => Some(*protocol_error),
-        _ => None,
-    };
-    if error == Some(ProtocolError::TopicAlreadyExists) {
-        return exists(name);
-    }
-    Failure::Produce { target: name.to_owned(), source }
 }
 
 /// Generates values as repetitive as JSON: repeated words, and random numbers.

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use indicatif::HumanCount;
 
 use super::{Document, figures::Figures};
+use crate::shell;
 
 /// Rounds that are shorter than this get a warning, in seconds.
 const SHORT_ROUND_S: f64 = 1.0;
@@ -91,16 +92,8 @@ pub(super) fn settings(document: &Document<'_>) -> Vec<(&'static str, String)> {
 
 /// Returns the command line, quoted for a POSIX shell.
 pub(super) fn command_line(words: impl IntoIterator<Item = OsString>) -> String {
-    let words = words.into_iter().skip(1).map(|word| quoted(&word.to_string_lossy()));
+    let words = words.into_iter().skip(1).map(|word| shell::quoted(&word.to_string_lossy()));
     std::iter::once("kafka-direct".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./:,=@+%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Formats a rate with two digits: `1.9 million`, `850 thousand`, `620`.

@@ -1,6 +1,6 @@
 //! Flags of `read` and `plan`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use kafka_direct::{Column, Columns};
@@ -78,10 +78,14 @@ pub(crate) struct OutputArgs {
     /// Read everything again even if the output folder is complete
     #[arg(long)]
     pub(crate) force: bool,
+    /// Maximum number of ranges read at the same time [default: one per partition, and at least two
+    /// per core; with --output DIR/ and --format parquet 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<NonZeroUsize>,
     /// Stop with an error after this time: `30s`, `5m`, `2h`
     #[arg(long, value_parser = size::duration, value_name = "D")]
     pub(crate) deadline: Option<Duration>,
-    /// Exit with code 1 if no record was read
+    /// Exit with code 1 if no record was read; --output FILE then creates no file
     #[arg(long)]
     pub(crate) fail_if_empty: bool,
     /// Print only errors on stderr: no progress and no remarks
@@ -195,6 +199,11 @@ impl OutputArgs {
         if self.no_truncate && self.format != Format::Table {
             return Err(Failure::usage(
                 "--no-truncate works only with --format table; other formats cut nothing",
+            ));
+        }
+        if self.concurrency.is_some() && (self.limit.is_some() || self.format == Format::Table) {
+            return Err(Failure::usage(
+                "--concurrency does not work with --limit or --format table, which read one range after the other",
             ));
         }
         Ok(())

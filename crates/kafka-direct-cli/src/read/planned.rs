@@ -49,7 +49,10 @@ pub(super) fn builder(
         decode = decode.max_rows(rows);
     }
     // No retry: a failed attempt may already have written part of its range to stdout.
-    let builder = selection::builder(cluster, &args.selection)?.decode(decode).attempts(1);
+    let mut builder = selection::builder(cluster, &args.selection)?.decode(decode).attempts(1);
+    if let Some(ranges) = args.output.concurrency {
+        builder = builder.concurrency(ranges);
+    }
     Ok(match deadline.left() {
         Some(left) => builder.deadline(left),
         None => builder,

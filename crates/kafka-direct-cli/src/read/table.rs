@@ -3,6 +3,7 @@
 use kafka_direct::Batches;
 
 use super::{
+    named_output, note_written, nothing_read,
     planned::{Display, planned},
     table_text::{Fit, TableText},
     writer::Target,
@@ -35,6 +36,10 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
             break;
         }
     }
+    let records = limit.saturating_sub(left);
+    if records == 0 && args.output.fail_if_empty && target.is_file() {
+        return Err(nothing_read());
+    }
     let cut = more && args.output.limit.is_none();
     target.write(table.finish().as_bytes())?;
     target.finish()?;
@@ -43,7 +48,10 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
             "only the first {limit} records are shown; pass --limit N to show more"
         ));
     }
-    Ok(limit.saturating_sub(left))
+    if let Some(path) = named_output(args) {
+        note_written(args, path, records);
+    }
+    Ok(records)
 }
 
 /// Returns how the table is fitted to where it is printed.

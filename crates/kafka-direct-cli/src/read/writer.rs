@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use kafka_direct_sinks::{AtomicFile, format::Buffers};
 
-use crate::{exit::Failure, output};
+use crate::{exit::Failure, output, shell};
 
 /// Capacity of the queue to the thread, in blocks.
 const QUEUED_BLOCKS: usize = 4;
@@ -46,8 +46,16 @@ impl Target {
             Ok(metadata) if !metadata.is_file() => {
                 OpenOptions::new().write(true).open(path).map(Self::Device).map_err(failed)
             }
-            _ => AtomicFile::create(path).map(Self::File).map_err(failed),
+            _ => {
+                in_a_folder(path)?;
+                AtomicFile::create(path).map(Self::File).map_err(failed)
+            }
         }
+    }
+
+    /// Whether it is a file that appears when it is complete.
+    pub(super) const fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
     }
 
     pub(super) fn write(&mut self, block: &[u8]) -> Result<(), Failure> {
@@ -69,6 +77,17 @@ impl Target {
             Self::Stdout | Self::Device(_) | Self::Closed => Ok(()),
         }
     }
+}
+
+/// Checks that the folder of the file `path` exists; a mistyped folder is not created.
+fn in_a_folder(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(folder) = folder.filter(|folder| !folder.exists()) else { return Ok(()) };
+    let (path, folder) = (path.display(), folder.display().to_string());
+    Err(Failure::unmet(format!(
+        "--output {path}: the folder {folder} does not exist; make it with `mkdir -p {}`",
+        shell::quoted(&folder)
+    )))
 }
 
 /// A message to the thread.
@@ -167,8 +186,13 @@ pub(super) struct Unfinished(Option<Arc<Mutex<Target>>>);
 
 impl Unfinished {
     pub(super) fn new(writer: &Writer) -> Self {
-        let is_file = matches!(*writer.target.lock(), Target::File(_));
+        let is_file = writer.target.lock().is_file();
         Self(is_file.then(|| Arc::clone(&writer.target)))
+    }
+
+    /// Whether there is a file to discard.
+    pub(super) const fn is_file(&self) -> bool {
+        self.0.is_some()
     }
 }
 

@@ -8,11 +8,14 @@ use crate::driven::run;
 
 /// Completes flags of a subcommand and values of a flag, in any shell, as what a person types and one
 /// of the completions.
-const CASES: [(&str, &str); 4] = [
+const CASES: [(&str, &str); 7] = [
     ("kafka-direct re", "read"),
     ("kafka-direct read --form", "--format"),
     ("kafka-direct read --topic-p", "--topic-pattern"),
     ("kafka-direct bench --gen", "--generate"),
+    ("kafka-direct help off", "offsets"),
+    ("kafka-direct topics del", "delete"),
+    ("kafka-direct topics create --part", "--partitions"),
 ];
 
 async fn script(shell: &str, folder: &Path) -> String {

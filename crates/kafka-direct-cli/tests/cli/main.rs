@@ -21,3 +21,5 @@ mod readers;
 mod selection;
 mod shell;
 mod stopping;
+mod topics;
+mod verify;

@@ -1,6 +1,6 @@
 //! `plan`, `offsets`, `topics`: show metadata without reading a record.
 
-use kafka_direct_broker::{ApiKey, BatchWriter, RawOffsets, Record};
+use kafka_direct_broker::{ApiKey, BatchWriter, Broker, RawOffsets, Record};
 use serde_json::{Value, json};
 
 use crate::driven::{Outcome, at, broker, commit, fill, run, values};
@@ -113,6 +113,70 @@ async fn topics_are_listed_by_name() {
     assert_eq!(topics[1]["topic"], "b");
     assert_eq!(topics[1]["partitions"], 2);
     assert_eq!(topics[1]["id"], broker.topic_id("b").unwrap().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_and_offsets_are_selected_by_name_or_pattern() {
+    let broker = broker("orders-eu", 2).await;
+    for topic in ["orders-us", "old-orders-eu"] {
+        broker.create_topic(topic, 1).unwrap();
+    }
+    let names = async |command: &str, flags: &[&str]| {
+        let lines = parsed(at(&broker, &[&[command, "--json"], flags].concat()).await);
+        let lines = lines.as_array().unwrap().clone();
+        let names = lines.iter().map(|line| line["topic"].as_str().unwrap().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.dedup();
+        names
+    };
+    let topics: [(&[&str], &[&str]); 5] = [
+        (&["-t", "orders-us, orders-eu"], &["orders-us", "orders-eu"]),
+        (&["--topic-pattern", "orders-.*"], &["orders-eu", "orders-us"]),
+        (&["--topic-pattern", "orders-.*", "--leaders"], &["orders-eu", "orders-us"]),
+        (&["--topic-pattern", ".*eu"], &["old-orders-eu", "orders-eu"]),
+        (&["-t", "old-orders-eu"], &["old-orders-eu"]),
+    ];
+    for (flags, expected) in topics {
+        assert_eq!(names("topics", flags).await, expected, "{flags:?}");
+    }
+    assert_eq!(
+        names("offsets", &["--topic-pattern", "orders-.*"]).await,
+        ["orders-eu", "orders-us"]
+    );
+    for command in ["topics", "offsets"] {
+        for (flags, named) in [
+            (&["-t", "orders-eu,nope"][..], "nope"),
+            (&["--topic-pattern", "orders"], "no topic's whole name matches `orders`"),
+            (&["--topic-pattern", "("], "no regular expression"),
+            (&["--topic-pattern", "o.*", "-t", "orders-eu"], "cannot be used with"),
+        ] {
+            let failed = at(&broker, &[&[command], flags].concat()).await.failed(2);
+            assert!(failed.contains(named), "{command} {flags:?}: {failed}");
+        }
+    }
+    assert!(at(&broker, &["offsets"]).await.failed(2).contains("--topic <T[,T2..]>"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_are_shown_by_partition() {
+    let broker = Broker::builder().nodes(3).start().await.unwrap();
+    broker.create_topic("a", 2).unwrap();
+    broker.create_topic("b", 1).unwrap();
+    broker.set_leader("a", 1, None).unwrap();
+    let lines = parsed(at(&broker, &["topics", "--leaders", "--json"]).await);
+    let lines = lines.as_array().unwrap();
+    assert_eq!(lines.len(), 3);
+    let fields: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["in_sync", "leader", "partition", "replicas", "topic"]);
+    let leader = lines[0]["leader"].as_i64().unwrap();
+    assert!(lines[0]["in_sync"].as_array().unwrap().contains(&json!(leader)));
+    assert_eq!(lines[1]["leader"], Value::Null);
+    let text = at(&broker, &["topics", "--leaders", "-t", "a"]).await.ok();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["topic", "partition", "leader", "replicas", "in", "sync"]);
+    assert_eq!(rows[1][..3], ["a", "0", &leader.to_string()]);
+    assert_eq!(rows[2][..3], ["a", "1", "-"]);
+    assert_eq!(rows.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kafka_direct_broker::{ApiKey, Record};
 use serde_json::Value;
 
-use crate::driven::{at, broker, fed, fill, values};
+use crate::driven::{at, broker, corrupt, fed, fill, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn json_lines_hold_every_kind_of_key_value_and_header() {
@@ -318,4 +318,37 @@ async fn arrow_types_are_refused_with_other_formats() {
         let failed = at(&broker, &args).await.failed(2);
         assert!(failed.contains("only with --format arrow or --format arrows"), "{failed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_range_at_a_time_reads_partitions_in_order() {
+    let broker = broker("t", 3).await;
+    fill(&broker, "t", 3, 50);
+    let args = ["read", "-t", "t", "-f", "raw", "--concurrency", "1"];
+    let read = at(&broker, &args).await.ok();
+    let expected: Vec<String> = (0..3).flat_map(|partition| values(partition, 0..50)).collect();
+    assert_eq!(read.lines().collect::<Vec<_>>(), expected);
+    for (flags, named) in [
+        (&["0"][..], "--concurrency"),
+        (&["2", "--limit", "3"], "one range after the other"),
+        (&["2", "--format", "table"], "one range after the other"),
+    ] {
+        let args = [&["read", "-t", "t", "--concurrency"], flags].concat();
+        let failed = at(&broker, &args).await.failed(2);
+        assert!(failed.contains(named), "{flags:?}: {failed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_starts_no_more_ranges_than_its_concurrency() {
+    let broker = broker("t", 3).await;
+    corrupt(&broker, "t");
+    fill(&broker, "t", 3, 50);
+    let root = tempfile::tempdir().unwrap();
+    let folder = format!("{}/", root.path().display());
+    let args = ["read", "-t", "t", "--concurrency", "1", "--output", &folder];
+    at(&broker, &args).await.failed(5);
+    let names = std::fs::read_dir(root.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("t-")), "{names:?}");
 }

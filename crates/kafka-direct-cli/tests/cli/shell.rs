@@ -32,6 +32,8 @@ async fn help_goes_to_stdout_and_names_commands_and_formats() {
     ] {
         assert!(read.contains(word), "{word} in {read}");
     }
+    assert_eq!(run(&["help"]).await.ok(), help);
+    assert_eq!(run(&["help", "read"]).await.ok(), read);
     let bare = run(&[]).await.failed(2);
     assert!(bare.contains("Usage: kafka-direct"), "{bare}");
 }

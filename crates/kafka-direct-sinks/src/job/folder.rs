@@ -211,7 +211,7 @@ impl JobFolder {
 }
 
 /// The names in a folder that are UTF-8: no job writes others.
-fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(folder).map_err(durable::failed("listing", folder))?;
     entries
         .filter_map(|entry| match entry {

@@ -19,6 +19,7 @@ mod settings;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
@@ -29,6 +30,7 @@ pub use self::{
     folder::{PLAN_FILE, RECEIPT_FILE},
     receipt::{FileReceipt, RangeReceipt, Receipt, Totals},
     run::JobOutcome,
+    verify::{Mismatch, Problem, Verification, verify},
 };
 use crate::{ArrowTypes, Format};
 

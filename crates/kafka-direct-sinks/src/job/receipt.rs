@@ -3,13 +3,13 @@
 //! Contract: a receipt does not depend on when, where or in how many attempts the job ran. For text
 //! formats, two runs of one plan over one log write the same receipt.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{fmt, fs::File, io::Read, path::Path};
 
 use crc_fast::{CrcAlgorithm, Digest};
 use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary, Reset};
 use serde::{Deserialize, Serialize};
 
-use super::{durable, sink::Output};
+use super::{durable, sink::Output, verify::Problem};
 use crate::Error;
 
 /// The version of the receipt's JSON.
@@ -78,11 +78,26 @@ impl FileReceipt {
     /// # Errors
     /// [`Error::Io`] for a file that cannot be read; a missing one does not match.
     pub(crate) fn matches(&self, path: &Path) -> Result<bool, Error> {
-        match Content::of(path) {
-            Ok(found) => Ok(found.bytes() == self.bytes && found.crc32() == self.crc32),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(durable::failed("checking", path)(error)),
+        Ok(self.problem(path)?.is_none())
+    }
+
+    /// What differs between the file at `path` and the one this receipt was written for.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be read; a missing one is a problem.
+    pub(crate) fn problem(&self, path: &Path) -> Result<Option<Problem>, Error> {
+        let found = match Content::of(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Some(Problem::Missing));
+            }
+            Err(error) => return Err(durable::failed("checking", path)(error)),
+        };
+        if found.bytes() != self.bytes {
+            return Ok(Some(Problem::Size { expected: self.bytes, found: found.bytes() }));
         }
+        let (expected, found) = (self.crc32.clone(), found.crc32());
+        Ok((found != expected).then_some(Problem::Checksum { expected, found }))
     }
 }
 
@@ -114,6 +129,16 @@ pub struct Totals {
     pub resets: usize,
     /// Lost offsets that were skipped.
     pub skipped_offsets: i64,
+}
+
+/// The records and the files: `10 records in 2 files`.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u64| if count == 1 { "" } else { "s" };
+        let files = u64::try_from(self.ranges).unwrap_or(u64::MAX);
+        let records = self.records;
+        write!(f, "{records} record{} in {files} file{}", plural(records), plural(files))
+    }
 }
 
 /// A finished job.
@@ -196,6 +221,11 @@ impl Receipt {
             )));
         }
         Ok(receipt)
+    }
+
+    /// The CRC-32 of `plan.json`.
+    pub(crate) fn plan_crc32(&self) -> &str {
+        &self.plan_crc32
     }
 
     /// Where the job's batch ended: what the next one continues from.

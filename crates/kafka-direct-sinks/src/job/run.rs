@@ -40,7 +40,7 @@ impl fmt::Display for JobOutcome {
         if totals.ranges > 0 && self.ranges_read == 0 {
             return write!(f, "{folder} is complete since an earlier run: nothing was read");
         }
-        write!(f, "{folder}: {} records in {} files", totals.records, totals.ranges)?;
+        write!(f, "{folder}: {totals}")?;
         match totals.ranges.saturating_sub(self.ranges_read) {
             0 => {}
             before => write!(f, ", {before} of them finished by an earlier run")?,

@@ -12,7 +12,9 @@ use kafka_direct::{
 use kafka_direct_broker::{ApiKey, Broker, ErrorCode, Fault, Record};
 use tokio::task::JoinSet;
 
-use super::{BatchJob, JobOutcome, crash_point::CrashPoint, plan_file, receipt::Content};
+use super::{
+    BatchJob, JobOutcome, Problem, crash_point::CrashPoint, plan_file, receipt::Content, verify,
+};
 use crate::{Error, Format};
 
 const TOPIC: &str = "orders.v1-eu";
@@ -222,6 +224,37 @@ async fn a_receipt_names_every_file_with_its_size_and_checksum() {
     let names: Vec<_> = receipt.ranges.iter().map(|range| range.file.name.as_str()).collect();
     assert_eq!(names[1], "orders.v1-eu-0-00000000000000000005-00000000000000000010.jsonl");
     assert!(names.is_sorted());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_folder_is_verified_and_every_change_is_found() {
+    let broker = filled().await;
+    let root = killed_with_files(&broker, 1).await;
+    let run = Run::new(&broker, root.path());
+    let folder = run.folder();
+    assert_eq!(verify(&folder).unwrap_err().kind(), ErrorKind::Invalid);
+    let receipt = run.run_when_free().await.unwrap().receipt;
+    let found = || verify(&folder).unwrap().mismatches;
+    assert_eq!((verify(&folder).unwrap().totals, found()), (receipt.totals, vec![]));
+    let names: Vec<_> = receipt.ranges.iter().map(|range| range.file.name.as_str()).collect();
+    fs::remove_file(folder.join(names[0])).unwrap();
+    fs::write(folder.join(names[1]), "short").unwrap();
+    let mut flipped = fs::read(folder.join(names[2])).unwrap();
+    flipped[0] ^= 1;
+    fs::write(folder.join(names[2]), flipped).unwrap();
+    fs::write(folder.join("plan.json"), "{}").unwrap();
+    let stranger = "logs-0-00000000000000000000-00000000000000000009.jsonl";
+    fs::write(folder.join(stranger), "").unwrap();
+    fs::write(folder.join("README.txt"), "nobody minds").unwrap();
+    let found = found();
+    let files: Vec<&str> = found.iter().map(|mismatch| mismatch.file.as_str()).collect();
+    assert_eq!(files, [names[0], names[1], names[2], "plan.json", stranger]);
+    assert_eq!(found[0].problem, Problem::Missing);
+    let expected = receipt.ranges[1].file.bytes;
+    assert_eq!(found[1].problem, Problem::Size { expected, found: 5 });
+    assert!(matches!(&found[2].problem, Problem::Checksum { expected, .. }
+        if *expected == receipt.ranges[2].file.crc32));
+    assert_eq!(found[4].problem, Problem::Unexpected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
