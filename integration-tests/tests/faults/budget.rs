@@ -189,7 +189,7 @@ async fn started_and_requested(ranges: i64) -> (usize, u64) {
     broker.create_topic("t", 1).unwrap();
     let records: Vec<Record> = (0..ranges).map(|n| Record::new(n.to_string())).collect();
     for batch in records.chunks(500) {
-        broker.append("t", 0, batch.iter().cloned()).unwrap();
+        broker.append("t", 0, batch).unwrap();
     }
     let cluster = super::connect(&broker).await;
     let open = Arc::new(AtomicUsize::new(0));
