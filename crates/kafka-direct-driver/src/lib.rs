@@ -33,7 +33,8 @@
 //! - `resolve.rs`: resolves one partition's start and end to offsets inside its log, or a data loss
 //! - `split.rs`: `split` cuts large ranges into pieces, as Spark does
 //! - `plan.rs`: `plan` and `plan_ranges` run the steps in order
-//! - `stream/mod.rs`: the micro-batches of a stream; `stream/next_batch.rs`: `next_batch` plans one
+//! - `stream/mod.rs`: the micro-batches of a stream; `stream/next_batch.rs`: `next_batch` plans one;
+//!   `stream/follow.rs`: which partitions it reads, and from where
 //! - `stream/positions.rs`: `Positions`, where a stream continues in each partition;
 //!   `stream/continued.rs` compares them with the log; `stream/starts.rs`: where it starts in others
 //! - `stream/limits.rs`: `StreamLimits`; `stream/pacing.rs`: `Pacing`, their state;

@@ -11,6 +11,7 @@
 //! 5. [`Pacing::batch_completed`] adjusts the rate.
 
 mod continued;
+mod follow;
 mod limits;
 mod next_batch;
 mod pacing;

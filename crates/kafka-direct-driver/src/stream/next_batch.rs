@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use kafka_direct_core::{
-    BatchPlan, DataLossPolicy, IsolationLevel, Offset, OffsetRange, PlannedPartition, Reset,
-    ResetCause, TopicPartition,
+    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, PlannedPartition, TopicPartition,
 };
 
 use crate::{
-    DriverError, Pacing, PartitionState, Position, Positions, ResolvedStarts, Side, TargetEnds,
-    selection::sort, split::try_split, stream::continued::LossPolicy,
+    DriverError, Pacing, PartitionState, Positions, ResolvedStarts, TargetEnds,
+    split::try_split,
+    stream::follow::{Candidate, follow},
 };
 
 /// What a stream reads, apart from its limits.
@@ -57,6 +57,10 @@ impl StreamSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The subscribed partitions that have a leader.
+    ///
+    /// A high watermark below a position counts as a truncated log. A new leader reports a lower one
+    /// for a moment, so confirm it with `ListOffsets` under the leader's epoch (KIP-207) before
+    /// planning.
     pub states: Vec<PartitionState>,
     /// The subscribed partitions that exist and have no leader. A partition that also has a state is
     /// planned.
@@ -108,19 +112,6 @@ pub struct NextBatch {
     pub missing: Vec<TopicPartition>,
     /// The partitions that are left out of this plan because they have no leader.
     pub leaderless: Vec<TopicPartition>,
-}
-
-/// A partition that a batch can read.
-struct Candidate {
-    state: PartitionState,
-    from: Offset,
-    end: Offset,
-}
-
-impl Candidate {
-    fn lag(&self) -> u64 {
-        u64::try_from(self.end.distance_from(self.from)).unwrap_or(0)
-    }
 }
 
 /// Plans the next micro-batch of a stream at `positions`.
@@ -212,156 +203,4 @@ pub fn next_batch(
         missing: followed.missing,
         leaderless: followed.leaderless,
     })
-}
-
-/// The partitions of a batch before its limits apply.
-struct Followed {
-    positions: Positions,
-    candidates: Vec<Candidate>,
-    resets: Vec<Reset>,
-    /// The target ends that a reset shortens.
-    shortened: Vec<(TopicPartition, Offset)>,
-    new_partitions: Vec<TopicPartition>,
-    missing: Vec<TopicPartition>,
-    leaderless: Vec<TopicPartition>,
-}
-
-/// Determines where each partition starts, and where it ends at the latest.
-fn follow(
-    settings: &StreamSettings,
-    positions: &Positions,
-    observed: Observed,
-    targets: Option<&TargetEnds>,
-) -> Result<Followed, DriverError> {
-    let Observed { mut states, leaderless, unsubscribed, starts } = observed;
-    sort(&mut states)?;
-    states.retain(|state| !unsubscribed.contains(&state.topic_partition));
-    let policy = LossPolicy { isolation: settings.isolation, on_data_loss: settings.on_data_loss };
-    let mut followed = Followed {
-        positions: positions.clone(),
-        candidates: Vec::with_capacity(states.len()),
-        resets: Vec::new(),
-        shortened: Vec::new(),
-        new_partitions: Vec::new(),
-        missing: Vec::new(),
-        leaderless: Vec::new(),
-    };
-    followed.leave_out(positions, &states, leaderless, &unsubscribed, settings.on_data_loss)?;
-    states.retain(|state| {
-        targets.is_none_or(|targets| targets.get(&state.topic_partition).is_some())
-    });
-    let mut uncovered = Vec::new();
-    for state in states {
-        let tp = &state.topic_partition;
-        let position = match (positions.get(tp), start(positions, &starts, &state)) {
-            (Some(position), _) => *position,
-            (None, Some(position)) => {
-                followed.new_partitions.push(tp.clone());
-                position
-            }
-            (None, None) => {
-                uncovered.push(tp.clone());
-                continue;
-            }
-        };
-        followed.add(policy, state, position, targets)?;
-    }
-    if !uncovered.is_empty() {
-        return Err(DriverError::Uncovered { side: Side::Start, partitions: uncovered });
-    }
-    let is_new = |reset: &&Reset| followed.new_partitions.contains(&reset.topic_partition);
-    let of_starts: Vec<_> = starts.resets().iter().filter(is_new).cloned().collect();
-    followed.resets.extend(of_starts);
-    followed.resets.sort_by(|a, b| {
-        (&a.topic_partition, a.from, a.to).cmp(&(&b.topic_partition, b.from, b.to))
-    });
-    Ok(followed)
-}
-
-/// Where the stream starts in a partition that it does not follow yet.
-fn start(
-    positions: &Positions,
-    starts: &ResolvedStarts,
-    state: &PartitionState,
-) -> Option<Position> {
-    let tp = &state.topic_partition;
-    let follows_stream = positions.is_pending(tp) || !positions.follows_topic(tp.topic());
-    if follows_stream {
-        return starts.get(tp).copied();
-    }
-    Some(Position::new(state, state.watermarks.log_start))
-}
-
-impl Followed {
-    /// Finds the partitions that are not planned: those without a leader, and those that are missing.
-    fn leave_out(
-        &mut self,
-        positions: &Positions,
-        states: &[PartitionState],
-        leaderless: BTreeSet<TopicPartition>,
-        unsubscribed: &BTreeSet<TopicPartition>,
-        on_data_loss: DataLossPolicy,
-    ) -> Result<(), DriverError> {
-        let has_state = |tp: &TopicPartition| {
-            states.binary_search_by(|state| state.topic_partition.cmp(tp)).is_ok()
-        };
-        for tp in leaderless {
-            if has_state(&tp) || unsubscribed.contains(&tp) {
-                continue;
-            }
-            if !positions.follows_topic(tp.topic()) && has_topic(states, tp.topic()) {
-                self.positions.set_pending(tp.clone());
-            }
-            self.leaderless.push(tp);
-        }
-        let is_missing = |tp: &&TopicPartition| {
-            !has_state(tp)
-                && !unsubscribed.contains(*tp)
-                && self.leaderless.binary_search(tp).is_err()
-        };
-        let missing = positions.iter().map(|(tp, _)| tp).filter(is_missing);
-        self.missing = missing.cloned().collect();
-        if !self.missing.is_empty() && on_data_loss == DataLossPolicy::Fail {
-            return Err(DriverError::PartitionsMissing { partitions: self.missing.clone() });
-        }
-        Ok(())
-    }
-
-    /// Adds a partition at `position`, which may be lost.
-    fn add(
-        &mut self,
-        policy: LossPolicy,
-        state: PartitionState,
-        position: Position,
-        targets: Option<&TargetEnds>,
-    ) -> Result<(), DriverError> {
-        let tp = state.topic_partition.clone();
-        let resets_before = self.resets.len();
-        let stored = position;
-        let position = policy.continued(&state, &stored, &mut self.resets)?;
-        let mut end = state.watermarks.end(policy.isolation);
-        if let Some(target) = targets.and_then(|targets| targets.get(&tp)) {
-            let is_other_topic = self.resets.iter().skip(resets_before).any(is_recreated);
-            let target = if is_other_topic {
-                position.offset
-            } else {
-                policy.reachable_target(&state, &stored, target, &mut self.resets)?
-            };
-            self.shortened.push((tp.clone(), target));
-            end = end.min(target);
-        }
-        self.positions.set(tp, position);
-        self.candidates.push(Candidate { state, from: position.offset, end });
-        Ok(())
-    }
-}
-
-/// Whether one of `states`, which are sorted, is of this topic.
-fn has_topic(states: &[PartitionState], topic: &str) -> bool {
-    let first = states.partition_point(|state| state.topic_partition.topic() < topic);
-    states.get(first).is_some_and(|state| state.topic_partition.topic() == topic)
-}
-
-fn is_recreated(reset: &Reset) -> bool {
-    reset.cause == ResetCause::Recreated
 }
