@@ -383,6 +383,7 @@ fn a_stream_of_the_available_data_stops_at_the_snapshot() {
     assert!(targets.unreached(&batch.positions).is_empty());
     // A later partition is left for a later run, which starts it at earliest.
     assert_eq!(offset(&batch, "t", 2), None);
+    assert_eq!(batch.positions.pending().count(), 0);
     // A partition that had no leader at the snapshot is excluded, and not missing.
     let at = positions(&[("t", 0, 0), ("t", 1, 0), ("t", 2, 1)]);
     let batch = plan_to(FAIL, &at, seen(&states), Some(&mut targets)).unwrap();
@@ -407,6 +408,12 @@ fn a_reset_shortens_the_target_of_a_stream_of_the_available_data() {
         run(50, truncated(), RESUME).unwrap(),
         (vec!["t-0 [50, 80)".to_owned()], vec![(ResetCause::Truncated, 80, 100)], true)
     );
+    // The position stays, but the reset must be stored.
+    let mut targets = TargetEnds::snapshot(&snapshot, IsolationLevel::ReadCommitted);
+    let at = positions(&[("t", 0, 80)]);
+    let batch = plan_to(RESUME, &at, seen(&[truncated()]), Some(&mut targets)).unwrap();
+    assert_eq!(resets(&batch), [(ResetCause::Truncated, 80, 100)]);
+    assert_eq!((&batch.positions, batch.must_be_stored), (&at, true));
     let lost = vec![(ResetCause::Truncated, 80, 90), (ResetCause::Truncated, 90, 100)];
     assert_eq!(run(90, truncated(), RESUME).unwrap(), (vec![], lost, true));
     let lost = vec![(ResetCause::Truncated, 80, 120)];

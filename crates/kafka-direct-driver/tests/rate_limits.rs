@@ -163,6 +163,10 @@ fn without_an_initial_rate_the_first_batches_are_limited_too() {
     // A restarted stream uses the learnt rate in its first batch.
     let learnt = stream.pacing.learnt();
     assert!(learnt.is_some());
+    let mut stream = Stream::restarted(limits.clone(), &[1_000_000], learnt);
+    assert_eq!(stream.spans(millis(0)), [100_050]);
+    // The learnt rate replaces the initial one.
+    let limits = limits.backpressure(Backpressure::pid().initial_rate(7.0));
     let mut stream = Stream::restarted(limits, &[1_000_000], learnt);
     assert_eq!(stream.spans(millis(0)), [100_050]);
 }

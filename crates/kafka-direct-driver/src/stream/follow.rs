@@ -59,6 +59,12 @@ pub(crate) fn follow(
     states.retain(|state| {
         targets.is_none_or(|targets| targets.get(&state.topic_partition).is_some())
     });
+    for tp in &followed.leaderless {
+        // The other partitions of the topic are followed from this batch on.
+        if !positions.follows_topic(tp.topic()) && has_topic(&states, tp.topic()) {
+            followed.positions.set_pending(tp.clone());
+        }
+    }
     let mut uncovered = Vec::new();
     for state in states {
         let tp = &state.topic_partition;
@@ -119,9 +125,6 @@ impl Followed {
         for tp in leaderless {
             if has_state(&tp) || unsubscribed.contains(&tp) {
                 continue;
-            }
-            if !positions.follows_topic(tp.topic()) && has_topic(states, tp.topic()) {
-                self.positions.set_pending(tp.clone());
             }
             self.leaderless.push(tp);
         }

@@ -167,7 +167,7 @@ pub fn next_batch(
     for (candidate, span) in candidates.iter().zip(&spans) {
         let until = candidate.from.saturating_add(i64::try_from(*span).unwrap_or(i64::MAX));
         let topic_partition = candidate.state.topic_partition.clone();
-        let range = OffsetRange::new(topic_partition, candidate.from, until.min(candidate.end))?;
+        let range = OffsetRange::new(topic_partition, candidate.from, until)?;
         followed.positions.move_to(range.topic_partition(), range.until());
         ranges.push(candidate.state.planned(range, settings.isolation));
     }

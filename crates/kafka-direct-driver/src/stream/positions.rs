@@ -247,6 +247,27 @@ mod tests {
     }
 
     #[test]
+    fn positions_are_equivalent_if_a_restart_continues_at_the_same_offsets() {
+        let same = positions();
+        assert!(same.is_equivalent(&positions()));
+        let changed = |change: &dyn Fn(&mut Position)| {
+            let mut other = positions();
+            change(other.followed.get_mut(&tp("t", 10)).unwrap());
+            !same.is_equivalent(&other)
+        };
+        assert!(changed(&|position| position.offset = Offset::new(6)));
+        assert!(changed(&|position| position.topic_id = None));
+        assert!(!changed(&|position| position.leader_epoch = Some(4)));
+        let mut more = positions();
+        more.set_pending(tp("t", 4));
+        assert!(!same.is_equivalent(&more));
+        let plain = Position { offset: Offset::ZERO, topic_id: None, leader_epoch: None };
+        let mut more = positions();
+        more.insert(tp("t", 4), plain).unwrap();
+        assert!(!same.is_equivalent(&more));
+    }
+
+    #[test]
     fn an_achieved_end_moves_only_partitions_that_are_followed() {
         let mut positions = positions();
         positions.set_achieved_end(&tp("t", 2), Offset::new(7)).unwrap();

@@ -9,8 +9,8 @@ use kafka_direct_core::TopicPartition;
 
 use crate::stream::share::whole;
 
-/// The longest time for which a bucket fills, unless the batch interval is longer.
-const MAX_FILL: Duration = Duration::from_secs(1);
+/// A bucket holds the tokens of this time, unless the batch interval is longer.
+const BURST: Duration = Duration::from_secs(1);
 /// The interval of a stream without one.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// A bucket holds at least this many tokens, since a batch takes only whole ones.
@@ -46,8 +46,8 @@ impl TokenBuckets {
     /// Fills the buckets of exactly these partitions for the time since the last fill, at `rates` in
     /// tokens per second. Drops all other buckets.
     ///
-    /// - The time, and the content of a bucket, are limited to 1 s, or to the batch interval if that is
-    ///   longer.
+    /// - A bucket holds the tokens of 1 s, or of the batch interval if that is longer, so that a pause
+    ///   adds no more than that.
     /// - A new bucket gets the tokens of one batch interval.
     /// - `now` is the time since any fixed moment. A `now` before the last one fills nothing.
     pub(crate) fn fill(
@@ -55,8 +55,8 @@ impl TokenBuckets {
         now: Duration,
         rates: impl IntoIterator<Item = (TopicPartition, f64)>,
     ) {
-        let longest = self.interval.max(MAX_FILL);
-        let elapsed = self.filled_at.map(|then| now.saturating_sub(then).min(longest));
+        let longest = self.interval.max(BURST);
+        let elapsed = self.filled_at.map(|then| now.saturating_sub(then));
         self.filled_at = Some(now);
         let mut before = std::mem::take(&mut self.tokens);
         for (topic_partition, rate) in rates {
