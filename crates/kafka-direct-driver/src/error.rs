@@ -3,7 +3,8 @@
 use std::fmt;
 
 use kafka_direct_core::{
-    CoreError, ErrorKind, IsolationLevel, Offset, OffsetRange, TopicId, TopicPartition, Watermarks,
+    CoreError, ErrorKind, IsolationLevel, Offset, OffsetRange, ResetCause, TopicId, TopicPartition,
+    Watermarks,
 };
 
 use crate::{EndOffset, Lookup, StartOffset};
@@ -83,6 +84,47 @@ pub enum DriverError {
         /// The first offset of the new topic.
         log_start: Offset,
     },
+    /// The leader epoch of a partition went backwards, so the topic was deleted and created again
+    /// (policy `fail`). The broker gives no topic ids.
+    #[error(
+        "{topic_partition}: the topic was re-created since the earlier batch (its leader epoch was {old_epoch} and is {new_epoch}); the data-loss policy `resume` starts it at its log start, offset {log_start}"
+    )]
+    EpochBackwards {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// The leader epoch when the earlier batch was planned.
+        old_epoch: i32,
+        /// The leader epoch now.
+        new_epoch: i32,
+        /// The first offset of the new topic.
+        log_start: Offset,
+    },
+    /// The position of a stream, or the end that it was to reach, does not exist any more (policy
+    /// `fail`).
+    #[error(
+        "{topic_partition}: {}, {}; the data-loss policy `resume` continues at an offset that exists", lost(*cause, *offset), bounds(watermarks, *isolation)
+    )]
+    PositionLost {
+        /// The partition.
+        topic_partition: TopicPartition,
+        /// The offset that does not exist.
+        offset: Offset,
+        /// Whether the log was trimmed or truncated.
+        cause: ResetCause,
+        /// The bounds of the log.
+        watermarks: Watermarks,
+        /// The isolation level of the stream.
+        isolation: IsolationLevel,
+    },
+    /// Partitions that a stream follows do not exist any more (policy `fail`).
+    #[error(
+        "the stream follows {}, which the cluster does not have any more; unsubscribe from them, or choose the data-loss policy `resume`",
+        names(partitions)
+    )]
+    PartitionsMissing {
+        /// The partitions.
+        partitions: Vec<TopicPartition>,
+    },
     /// The start is after the end.
     #[error(
         "{topic_partition}: the start ({}) is after the end ({}); give a start at or before the end", start_at(start, *from), end_at(end, *until)
@@ -110,6 +152,26 @@ pub enum DriverError {
         value: i128,
         /// What is wrong with the number, and what to do.
         problem: &'static str,
+    },
+    /// A duration or a rate is out of range.
+    #[error("{setting} {value} {problem}")]
+    BadSetting {
+        /// The name of the setting.
+        setting: &'static str,
+        /// The value, as text.
+        value: String,
+        /// What is wrong with the value.
+        problem: &'static str,
+    },
+    /// A lower limit is above an upper limit.
+    #[error(
+        "{} {} is above {} {}; lower the first or raise the second", lower.0, lower.1, upper.0, upper.1
+    )]
+    ContradictingLimits {
+        /// Name and value of the lower limit.
+        lower: (&'static str, u64),
+        /// Name and value of the upper limit.
+        upper: (&'static str, u64),
     },
     /// A start by timestamp found no record ([`NoMatch::Error`](crate::NoMatch::Error)).
     #[error(
@@ -184,12 +246,18 @@ impl DriverError {
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::OutOfBounds { .. } | Self::Recreated { .. } => ErrorKind::OffsetLost,
+            Self::OutOfBounds { .. }
+            | Self::Recreated { .. }
+            | Self::EpochBackwards { .. }
+            | Self::PositionLost { .. }
+            | Self::PartitionsMissing { .. } => ErrorKind::OffsetLost,
             Self::Withheld { .. } => ErrorKind::Unavailable,
             Self::MissingResponse { .. } => ErrorKind::Internal,
             Self::Plan { source } => source.kind(),
             Self::Backwards { .. }
             | Self::BadNumber { .. }
+            | Self::BadSetting { .. }
+            | Self::ContradictingLimits { .. }
             | Self::NoRecordSince { .. }
             | Self::Uncovered { .. }
             | Self::NotSelected { .. }
@@ -221,6 +289,13 @@ fn bounds(watermarks: &Watermarks, isolation: IsolationLevel) -> String {
             "of which read_committed can read [{log_start}, {end}) (last stable offset {}, high watermark {})",
             watermarks.last_stable, watermarks.high
         ),
+    }
+}
+
+fn lost(cause: ResetCause, offset: Offset) -> String {
+    match cause {
+        ResetCause::Trimmed => format!("offset {offset} was deleted from the start of the log"),
+        _ => format!("offset {offset} is after the end of the log, which was truncated"),
     }
 }
 

@@ -7,7 +7,8 @@
 //! 2. The caller sends them to the cluster and puts their results into [`Lookups`].
 //! 3. [`plan`] builds the [`BatchPlan`](kafka_direct_core::BatchPlan).
 //!
-//! For ranges that are known already, [`plan_ranges`] does it in one step.
+//! For ranges that are known already, [`plan_ranges`] does it in one step. For the micro-batches of a
+//! stream, [`next_batch`] plans one after the other.
 //!
 //! **Promises:**
 //!
@@ -32,6 +33,15 @@
 //! - `resolve.rs`: resolves one partition's start and end to offsets inside its log, or a data loss
 //! - `split.rs`: `split` cuts large ranges into pieces, as Spark does
 //! - `plan.rs`: `plan` and `plan_ranges` run the steps in order
+//! - `stream/mod.rs`: the micro-batches of a stream; `stream/next_batch.rs`: `next_batch` plans one;
+//!   `stream/follow.rs`: which partitions it reads, and from where
+//! - `stream/positions.rs`: `Positions`, where a stream continues in each partition;
+//!   `stream/continued.rs` compares them with the log; `stream/starts.rs`: where it starts in others
+//! - `stream/limits.rs`: `StreamLimits`; `stream/pacing.rs`: `Pacing`, their state;
+//!   `stream/share.rs`: shares a limit by lag; `stream/tokens.rs`: token buckets for rates;
+//!   `stream/trigger_gate.rs`: delays small batches
+//! - `stream/pid.rs`: `PidEstimator` estimates the rate that a stream can process
+//! - `stream/target_ends.rs`: `TargetEnds`, where a stream of the available data stops
 //! - `table.rs`: `PlanTable` prints a plan as text
 //! - `text/mod.rs`: parses starts and ends; `text/offset_spec.rs`: `OffsetSpec`, their grammar;
 //!   `text/time.rs`, `text/duration.rs`: times and durations
@@ -48,6 +58,7 @@ mod plan;
 mod resolve;
 mod selection;
 mod split;
+mod stream;
 mod table;
 mod text;
 
@@ -58,5 +69,10 @@ pub use partition_state::PartitionState;
 pub use plan::{plan, plan_ranges};
 pub use selection::{ByPartition, Ends, Selection, Starts};
 pub use split::{MAX_PLANNED_RANGES, split};
+pub use stream::{
+    Backpressure, CompletedBatch, LearntRate, NextBatch, Observed, Pacing, PidEstimator,
+    PidSettings, Position, Positions, ResolvedStarts, StreamLimits, StreamSettings, TargetEnds,
+    WaitReason, needs_start, next_batch, resolve_starts,
+};
 pub use table::PlanTable;
 pub use text::{OffsetSpec, parse_duration};

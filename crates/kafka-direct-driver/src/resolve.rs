@@ -15,15 +15,18 @@ use crate::{
 
 /// The readable part of a log; `log_start <= end <= high`.
 #[derive(Clone, Copy)]
-struct Bounds {
-    log_start: Offset,
-    end: Offset,
+pub(crate) struct Bounds {
+    pub(crate) log_start: Offset,
+    pub(crate) end: Offset,
     /// Under read_committed, open transactions withhold the offsets from `end` to here.
-    high: Offset,
+    pub(crate) high: Offset,
 }
 
 impl Bounds {
-    fn of(state: &PartitionState, isolation: IsolationLevel) -> Result<Self, DriverError> {
+    pub(crate) fn of(
+        state: &PartitionState,
+        isolation: IsolationLevel,
+    ) -> Result<Self, DriverError> {
         let (log_start, end) = (state.watermarks.log_start, state.watermarks.end(isolation));
         if log_start < Offset::ZERO {
             return Err(DriverError::BadNumber {
@@ -114,6 +117,25 @@ pub(crate) fn resolve(
     Ok(OffsetRange::new(topic_partition.clone(), low.min(high), high)?)
 }
 
+/// Resolves the `start` of a partition that a stream begins to follow.
+///
+/// A start that open transactions withhold is not an error, since a stream waits for it. Adds the
+/// offsets that policy `resume` skips to `resets`.
+pub(crate) fn resolve_start(
+    selection: &Selection,
+    state: &PartitionState,
+    start: &StartOffset,
+    lookups: &Lookups,
+    resets: &mut Vec<Reset>,
+) -> Result<Offset, DriverError> {
+    check_numbers(&state.topic_partition, Some(start), None)?;
+    let bounds = Bounds::of(state, selection.isolation)?;
+    let start = start_offset(selection, state, start, bounds, lookups, resets)?;
+    let wanted = start.explicit.unwrap_or(start.offset);
+    let to_high = Bounds { end: bounds.high, ..bounds };
+    Ok(fit(selection, state, to_high, (wanted, wanted), resets)?.0)
+}
+
 /// Refuses an explicit bound that open transactions withhold: the batch would be incomplete, and a
 /// later one would not read the records that are missing.
 fn check_not_withheld(
@@ -185,7 +207,12 @@ fn start_offset(
                 match topic_id.zip(state.topic_id).filter(|(then, now)| then != now) {
                     None => *offset,
                     Some((old, new)) => {
-                        resets.extend(recreated(selection, state, bounds, (old, new))?);
+                        resets.push(recreated(
+                            selection.on_data_loss,
+                            state,
+                            bounds.log_start,
+                            (old, new),
+                        )?);
                         bounds.log_start
                     }
                 }
@@ -206,14 +233,14 @@ fn start_offset(
 
 /// The reset of a topic that was re-created, if the policy allows it. Nothing of the new topic is
 /// skipped: what the old one still had cannot be counted.
-fn recreated(
-    selection: &Selection,
+pub(crate) fn recreated(
+    policy: DataLossPolicy,
     state: &PartitionState,
-    bounds: Bounds,
+    at: Offset,
     (old, new): (TopicId, TopicId),
-) -> Result<Option<Reset>, DriverError> {
-    let (topic_partition, at) = (state.topic_partition.clone(), bounds.log_start);
-    match selection.on_data_loss {
+) -> Result<Reset, DriverError> {
+    let topic_partition = state.topic_partition.clone();
+    match policy {
         DataLossPolicy::Fail => {
             Err(DriverError::Recreated { topic_partition, old, new, log_start: at })
         }
@@ -221,7 +248,7 @@ fn recreated(
             let mut reset = Reset::new(topic_partition, ResetCause::Recreated, at, at);
             reset.new_epoch = state.leader_epoch;
             (reset.old_topic_id, reset.new_topic_id) = (Some(old), Some(new));
-            Ok(Some(reset))
+            Ok(reset)
         }
     }
 }

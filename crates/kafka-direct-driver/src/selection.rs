@@ -220,16 +220,7 @@ impl Selection {
                 return Err(DriverError::NoSuchIndex { indices: missing.into_iter().collect() });
             }
         }
-        sort(&mut states);
-        for (one, next) in states.iter().zip(states.iter().skip(1)) {
-            let (one, next) = (&one.borrow().topic_partition, &next.borrow().topic_partition);
-            if one == next {
-                return Err(DriverError::from(CoreError::PlanInconsistent {
-                    topic_partition: one.clone(),
-                    reason: "the state of the partition was given twice",
-                }));
-            }
-        }
+        sort(&mut states)?;
         Ok(states)
     }
 
@@ -264,19 +255,30 @@ impl Selection {
 /// Brokers report partitions in any order. Comparing topic names for each of 100,000 partitions
 /// would take most of the time of a plan. So each name gets a rank once, and the sort compares
 /// ranks.
-fn sort<S: Borrow<PartitionState>>(states: &mut [S]) {
+///
+/// Fails if a partition has two states.
+pub(crate) fn sort<S: Borrow<PartitionState>>(states: &mut [S]) -> Result<(), DriverError> {
     let is_sorted = states.is_sorted_by(|a, b| {
         let (a, b) = (&a.borrow().topic_partition, &b.borrow().topic_partition);
         order(a, b) != Ordering::Greater
     });
-    if is_sorted {
-        return;
+    if !is_sorted {
+        let ranks = ranks(states);
+        states.sort_by_cached_key(|state| {
+            let topic_partition = &state.borrow().topic_partition;
+            (ranks.get(&address(topic_partition)).copied(), topic_partition.partition())
+        });
     }
-    let ranks = ranks(states);
-    states.sort_by_cached_key(|state| {
-        let topic_partition = &state.borrow().topic_partition;
-        (ranks.get(&address(topic_partition)).copied(), topic_partition.partition())
-    });
+    for (one, next) in states.iter().zip(states.iter().skip(1)) {
+        let (one, next) = (&one.borrow().topic_partition, &next.borrow().topic_partition);
+        if one == next {
+            return Err(DriverError::from(CoreError::PlanInconsistent {
+                topic_partition: one.clone(),
+                reason: "the state of the partition was given twice",
+            }));
+        }
+    }
+    Ok(())
 }
 
 /// The rank of each topic name among all names, by the memory address of the name.

@@ -4,13 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use allocation_counter::{AllocationInfo, measure};
 use kafka_direct_core::{DataLossPolicy, Offset, OffsetRange, TopicId, TopicPartition, Watermarks};
 use kafka_direct_driver::{
-    EndOffset, Lookup, Lookups, NoMatch, PartitionState, Selection, StartOffset, Starts,
-    lookups_needed, plan, plan_ranges,
+    EndOffset, Lookup, Lookups, NoMatch, Observed, Pacing, PartitionState, Positions, Selection,
+    StartOffset, Starts, StreamLimits, StreamSettings, lookups_needed, next_batch, plan,
+    plan_ranges, resolve_starts,
 };
 
 /// Powers of two, since vectors and maps grow by doubling.
@@ -116,5 +117,29 @@ fn a_plan_of_ranges_takes_memory_in_proportion() {
             .map(|state| OffsetRange::new(state.topic_partition.clone(), 10, 20).unwrap())
             .collect();
         measure(|| drop(plan_ranges(ranges, &Selection::new(), None, states).unwrap()))
+    });
+}
+
+#[test]
+fn the_batches_of_a_stream_take_memory_in_proportion() {
+    assert_in_proportion(|count| {
+        let lost = Selection::new()
+            .starts(StartOffset::At(Offset::new(1)))
+            .on_data_loss(DataLossPolicy::Resume);
+        let starts = resolve_starts(&lost, states(count), &Lookups::new()).unwrap();
+        let settings = StreamSettings::new().on_data_loss(DataLossPolicy::Resume);
+        let limits = StreamLimits::new().max_records_per_second_per_partition(7);
+        let mut pacing = Pacing::new(limits, None).unwrap();
+        let mut positions = Positions::new();
+        let mut observed = Observed { starts, states: states(count), ..Observed::default() };
+        measure(|| {
+            // The first one starts every partition at a reset, and the others take nothing.
+            for now in [Duration::ZERO; 3] {
+                let batch =
+                    next_batch(&settings, &positions, observed.clone(), None, &mut pacing, now);
+                positions = batch.unwrap().positions;
+                observed.starts = Default::default();
+            }
+        })
     });
 }
