@@ -67,6 +67,8 @@
 //!   time
 //! - `checkpoint/mod.rs`: the durable log of a stream, and its files
 //!   - `checkpoint/log.rs`: `StreamLog`, which a driver writes plans and commits to
+//!   - `checkpoint/opening.rs`: opens a checkpoint and claims its generation
+//!   - `checkpoint/draft.rs`: `PlanDraft`, `LoggedPlan` and `CommitDraft`, the arguments and results
 //!   - `checkpoint/state.rs`: `CheckpointState`, what a checkpoint says, without changing it
 //!   - `checkpoint/retention.rs`: purging and rewinding
 //!   - `checkpoint/positions.rs`: where partitions continue, and whether a plan continues there

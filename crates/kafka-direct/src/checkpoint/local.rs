@@ -23,7 +23,7 @@ const TEMPORARY_FOLDER: &str = "tmp";
 
 /// A checkpoint in a folder of a local file system that has hard links.
 ///
-/// Clones share nothing but the path. Several processes may use one folder at the same time.
+/// Its methods need a tokio runtime. Several processes may use one folder at the same time.
 #[derive(Debug, Clone)]
 pub struct LocalCheckpoint {
     root: Arc<Path>,
@@ -45,8 +45,8 @@ impl LocalCheckpoint {
         operation: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'static, T> {
         let this = self.clone();
-        let task = tokio::task::spawn_blocking(move || operation(&this));
         Box::pin(async move {
+            let task = tokio::task::spawn_blocking(move || operation(&this));
             let stopped = |error| StoreError::new(StoreFault::Unavailable, "running", error);
             task.await.map_err(stopped)?
         })

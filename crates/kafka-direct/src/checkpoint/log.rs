@@ -9,141 +9,36 @@
 //! Cancel safety, of every method: after a dropped future or an error the outcome is unknown, and the
 //! same call again finds out. It need not have the same arguments.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use kafka_direct_core::{BatchPlan, ErrorKind, IsolationLevel, Reset};
+use kafka_direct_core::{BatchPlan, ErrorKind, IsolationLevel};
 
 use super::{
-    entry::{CHECKPOINT_VERSION, CommitEntry, GenerationMarker, OffsetsEntry, Rewind, StreamMeta},
-    files::{COMMITS, Files, GENERATIONS, META, OFFSETS},
+    draft::{CommitDraft, LoggedPlan, PlanDraft},
+    entry::{CHECKPOINT_VERSION, CommitEntry, OffsetsEntry, Rewind, StreamMeta},
+    files::{COMMITS, Files, GENERATIONS, OFFSETS},
     ids::{BatchId, Generation, StreamId, WriterNonce},
     positions::{self, Positions},
-    state::CheckpointState,
-    store::CheckpointStore,
 };
-use crate::{BatchEnd, EndPosition, Error, RangeSummary};
+use crate::{EndPosition, Error};
 
 /// How many committed batches a checkpoint retains by default.
 pub const DEFAULT_RETAINED_BATCHES: u64 = 100;
-
-/// A plan that is to be logged.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PlanDraft {
-    /// What the batch reads. Its partitions say where they end, also those without a range.
-    pub plan: BatchPlan,
-    /// The time now, in milliseconds since 1970-01-01 UTC.
-    pub time_millis: i64,
-    /// What the stream has learnt about the rate of its sink, in its own words.
-    pub rate: Option<serde_json::Value>,
-}
-
-impl PlanDraft {
-    /// A draft of `plan`, without a learnt rate.
-    #[must_use]
-    pub const fn new(plan: BatchPlan, time_millis: i64) -> Self {
-        Self { plan, time_millis, rate: None }
-    }
-
-    /// Adds what the stream has learnt about the rate of its sink.
-    #[must_use]
-    pub fn with_rate(mut self, rate: Option<serde_json::Value>) -> Self {
-        self.rate = rate;
-        self
-    }
-}
-
-/// A batch that is planned durably.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct LoggedPlan {
-    /// What the batch reads.
-    pub entry: OffsetsEntry,
-    /// Whether it is another plan than the caller's, by an older driver or an earlier call. The
-    /// caller's plan is dropped.
-    pub is_adopted: bool,
-}
-
-/// What became of a batch, as the sink has stored it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CommitDraft {
-    /// The achieved end of every partition with a planned range.
-    pub achieved: Vec<EndPosition>,
-    /// The offsets that reading skipped.
-    pub resets: Vec<Reset>,
-    /// The time now, in milliseconds since 1970-01-01 UTC.
-    pub time_millis: i64,
-}
-
-impl CommitDraft {
-    /// The end of a batch of `plan`, of whose ranges `summaries` says what was read, in plan order.
-    #[must_use]
-    pub fn new(plan: &BatchPlan, summaries: &[RangeSummary], time_millis: i64) -> Self {
-        let planned: BTreeSet<_> = plan.ranges().iter().map(|p| p.topic_partition()).collect();
-        let mut achieved = BatchEnd::new(plan, summaries).positions;
-        achieved.retain(|position| planned.contains(&position.topic_partition));
-        let resets = summaries.iter().flat_map(|summary| summary.resets.iter().cloned()).collect();
-        Self { achieved, resets, time_millis }
-    }
-
-    /// The achieved ends and resets that a sink has stored.
-    #[must_use]
-    pub const fn restored(
-        achieved: Vec<EndPosition>,
-        resets: Vec<Reset>,
-        time_millis: i64,
-    ) -> Self {
-        Self { achieved, resets, time_millis }
-    }
-}
 
 /// The durable log of a stream, held by one driver.
 #[derive(Debug)]
 pub struct StreamLog {
     pub(super) files: Files,
     pub(super) meta: StreamMeta,
-    generation: Generation,
-    nonce: WriterNonce,
+    pub(super) generation: Generation,
+    pub(super) nonce: WriterNonce,
     pub(super) last: Option<BatchId>,
-    positions: Positions,
+    pub(super) positions: Positions,
     pub(super) pending: Option<OffsetsEntry>,
     pub(super) batches: BTreeSet<BatchId>,
 }
 
 impl StreamLog {
-    /// Opens the checkpoint in `store`, or creates it, and claims its next generation: any other driver
-    /// on it is fenced from then on. `cluster` is the id of the cluster that the stream reads.
-    ///
-    /// The returned state is what the claimed generation continues from.
-    ///
-    /// # Errors
-    /// As [`CheckpointState::read`]; [`ErrorKind::Invalid`] for a checkpoint of another cluster.
-    pub async fn open(
-        store: Arc<dyn CheckpointStore>,
-        cluster: Option<&str>,
-        time_millis: i64,
-    ) -> Result<(Self, CheckpointState), Error> {
-        let files = Files::new(store);
-        let nonce = WriterNonce::random();
-        let meta = open_meta(&files, cluster).await?;
-        let generation = claim(&files, &meta, nonce, time_millis).await?;
-        // After the claim: what an older driver writes from now on is adopted.
-        let state = CheckpointState::of(&files, meta.clone()).await?;
-        let last = state.last.as_ref();
-        let log = Self {
-            files,
-            meta,
-            generation,
-            nonce,
-            last: last.map(|batch| batch.batch()),
-            positions: last.map(|batch| batch.continues_at()).unwrap_or_default(),
-            pending: state.pending.clone(),
-            batches: state.batches.clone(),
-        };
-        Ok((log, state))
-    }
-
     /// The stream's id.
     #[must_use]
     pub const fn stream_id(&self) -> StreamId {
@@ -226,6 +121,7 @@ impl StreamLog {
         let stored = self.files.create(&name, &entry, Some(self.meta.stream_id)).await?;
         if let Some(stored) = &stored {
             self.check_writer(&name, stored.generation, stored.nonce)?;
+            self.check_continues(&name, stored)?;
         }
         self.check_generation().await?;
         let is_adopted = stored.is_some();
@@ -309,6 +205,12 @@ impl StreamLog {
         Ok(())
     }
 
+    /// An entry that was planned from other positions than the stream's is damaged.
+    pub(super) fn check_continues(&self, name: &str, stored: &OffsetsEntry) -> Result<(), Error> {
+        let continued = positions::after_plan(&self.positions, &stored.plan);
+        continued.map(drop).map_err(|reason| self.files.error(name, ErrorKind::Corrupt, reason))
+    }
+
     /// Marks the pending batch as done, after the sink has committed it, and checks the generation
     /// first. It returns the commit that is stored: that of an older driver if it was earlier.
     ///
@@ -357,54 +259,5 @@ impl StreamLog {
         self.last = Some(entry.batch);
         self.pending = None;
         Ok(entry)
-    }
-}
-
-/// Reads `stream.json`, or creates it for a new stream.
-async fn open_meta(files: &Files, cluster: Option<&str>) -> Result<StreamMeta, Error> {
-    let meta = match files.read(META, None).await? {
-        Some(meta) => meta,
-        None => {
-            let own = StreamMeta {
-                version: CHECKPOINT_VERSION,
-                stream_id: StreamId::random(),
-                cluster: cluster.map(str::to_owned),
-            };
-            files.create(META, &own, None).await?.unwrap_or(own)
-        }
-    };
-    match (meta.cluster.as_deref(), cluster) {
-        (Some(then), Some(now)) if then != now => {
-            let reason = format!(
-                "the checkpoint is of cluster {then}, this is cluster {now}; connect to the first, or use another folder"
-            );
-            Err(files.error(META, ErrorKind::Invalid, reason))
-        }
-        _ => Ok(meta),
-    }
-}
-
-/// Claims the first generation that is free.
-async fn claim(
-    files: &Files,
-    meta: &StreamMeta,
-    nonce: WriterNonce,
-    time_millis: i64,
-) -> Result<Generation, Error> {
-    let newest = files.numbers(GENERATIONS).await?.last().copied().unwrap_or(0);
-    let mut generation = Generation::new(newest).next();
-    loop {
-        let marker = GenerationMarker {
-            version: CHECKPOINT_VERSION,
-            stream_id: meta.stream_id,
-            generation,
-            nonce,
-            time_millis,
-        };
-        let name = generation.file_in(GENERATIONS);
-        match files.create(&name, &marker, Some(meta.stream_id)).await? {
-            None => return Ok(generation),
-            Some(_) => generation = generation.next(),
-        }
     }
 }

@@ -13,12 +13,14 @@
 //! batch of a stream, 0, usually is one and holds the resolved starts. [`StreamLog`] writes the files,
 //! [`CheckpointState`] only reads them.
 
+mod draft;
 mod entry;
 mod files;
 mod ids;
 mod local;
 mod log;
 mod memory;
+mod opening;
 mod positions;
 mod retention;
 #[cfg(test)]
@@ -29,10 +31,11 @@ mod store;
 mod tests;
 
 pub use self::{
+    draft::{CommitDraft, LoggedPlan, PlanDraft},
     entry::{CHECKPOINT_VERSION, CommitEntry, GenerationMarker, OffsetsEntry, Rewind, StreamMeta},
     ids::{BatchId, Generation, StreamId, WriterNonce},
     local::LocalCheckpoint,
-    log::{CommitDraft, DEFAULT_RETAINED_BATCHES, LoggedPlan, PlanDraft, StreamLog},
+    log::{DEFAULT_RETAINED_BATCHES, StreamLog},
     memory::{MemoryCheckpoint, MemoryFault},
     state::{CheckpointState, CommittedBatch},
     store::{CheckpointStore, CreateOutcome, StoreError, StoreFault, StoreFuture},

@@ -3,10 +3,11 @@
 use kafka_direct_core::ErrorKind;
 
 use super::{
+    draft::{CommitDraft, PlanDraft},
     entry::{CommitEntry, Rewind},
     files::{COMMITS, OFFSETS},
     ids::BatchId,
-    log::{CommitDraft, PlanDraft, StreamLog},
+    log::StreamLog,
     state::{CommittedBatch, read_batch},
 };
 use crate::Error;

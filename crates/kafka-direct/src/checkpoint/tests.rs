@@ -459,3 +459,17 @@ async fn missing_files_are_noticed() {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Corrupt, "{folder}");
     }
 }
+
+#[tokio::test]
+async fn a_plan_of_other_positions_than_the_streams_is_not_run() {
+    let skip = |text: &str| text.replace("\"offset\": 5", "\"offset\": 4");
+    let store = MemoryCheckpoint::new();
+    let mut log = started(&store).await;
+    log.log_plan(draft(&[(0, 5, 9)])).await.unwrap();
+    let last = BatchId::new(0).file_in("offsets");
+    let text = String::from_utf8(store.objects()[&last].to_vec()).unwrap();
+    store.overwrite(last, skip(&text));
+    let error = StreamLog::open(shared(&store), Some("c"), NOW).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("t-0 starts at 5, its position is 4"), "{error}");
+}
