@@ -6,5 +6,6 @@
     reason = "an unexpected result is a failed test"
 )]
 
+mod checkpoint;
 mod names;
 mod records;
