@@ -37,7 +37,8 @@ pub struct PlannedPartition {
 ///   are contiguous ([`pieces_are_contiguous`]).
 /// - A plan is self-contained and versioned: another process needs only the plan and a cluster
 ///   connection to read the batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BatchPlanText")]
 pub struct BatchPlan {
     version: u32,
     cluster: Option<String>,
@@ -52,6 +53,7 @@ pub struct BatchPlan {
 
 #[derive(Deserialize)]
 struct BatchPlanText {
+    version: u32,
     cluster: Option<String>,
     isolation: IsolationLevel,
     ranges: Vec<PlannedRange>,
@@ -66,6 +68,26 @@ struct BatchPlanText {
 #[derive(Deserialize)]
 struct VersionOnly {
     version: u32,
+}
+
+impl TryFrom<BatchPlanText> for BatchPlan {
+    type Error = CoreError;
+
+    fn try_from(plan: BatchPlanText) -> Result<Self, CoreError> {
+        check_version(plan.version)?;
+        let words = plan.selected_by;
+        let plan =
+            Self::new(plan.cluster, plan.isolation, plan.ranges, plan.partitions, plan.resets)?;
+        Ok(Self { selected_by: words, ..plan })
+    }
+}
+
+const fn check_version(found: u32) -> Result<(), CoreError> {
+    if found == PLAN_VERSION {
+        Ok(())
+    } else {
+        Err(CoreError::PlanVersion { found, known: PLAN_VERSION })
+    }
 }
 
 impl BatchPlan {
@@ -118,14 +140,8 @@ impl BatchPlan {
         let not_a_plan =
             |error: serde_json::Error| CoreError::PlanText { reason: error.to_string() };
         let VersionOnly { version } = serde_json::from_str(text).map_err(not_a_plan)?;
-        if version != PLAN_VERSION {
-            return Err(CoreError::PlanVersion { found: version, known: PLAN_VERSION });
-        }
-        let plan: BatchPlanText = serde_json::from_str(text).map_err(not_a_plan)?;
-        let words = plan.selected_by;
-        let plan =
-            Self::new(plan.cluster, plan.isolation, plan.ranges, plan.partitions, plan.resets)?;
-        Ok(Self { selected_by: words, ..plan })
+        check_version(version)?;
+        serde_json::from_str::<BatchPlanText>(text).map_err(not_a_plan)?.try_into()
     }
 
     /// The plan as one JSON object, indented, ending in a line feed.
@@ -259,6 +275,17 @@ mod tests {
         let plan = plan(ranges).unwrap().with_selected_by(words);
         assert_eq!(plan.ranges().len(), 3);
         assert_eq!(BatchPlan::from_json(&plan.to_json()).unwrap(), plan);
+    }
+
+    #[test]
+    fn a_plan_inside_another_document_is_checked_as_one_of_its_own_file() {
+        let text = plan(vec![planned(1, 0, 4, 0)]).unwrap().to_json();
+        let inside = |text: &str| serde_json::from_str::<Vec<BatchPlan>>(&format!("[{text}]"));
+        assert_eq!(inside(&text).unwrap(), [BatchPlan::from_json(&text).unwrap()]);
+        let newer = inside(&text.replace("\"version\": 1", "\"version\": 2")).unwrap_err();
+        assert!(newer.to_string().contains("version 2"), "{newer}");
+        let backwards = inside(&text.replace("\"from\": 0", "\"from\": 5")).unwrap_err();
+        assert!(backwards.to_string().contains("from 5 to 4"), "{backwards}");
     }
 
     #[test]

@@ -27,6 +27,18 @@ pub struct EndPosition {
     pub offset: Offset,
 }
 
+impl EndPosition {
+    /// The position `offset` of a partition of the topic with this id.
+    #[must_use]
+    pub const fn new(
+        topic_partition: TopicPartition,
+        topic_id: Option<TopicId>,
+        offset: Offset,
+    ) -> Self {
+        Self { topic_partition, topic_id, offset }
+    }
+}
+
 /// Where a batch ended: what [`KafkaRddBuilder::after`](crate::KafkaRddBuilder::after) continues from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]

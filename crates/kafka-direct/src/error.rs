@@ -9,6 +9,8 @@ pub use kafka_direct_driver::{DriverError, Lookup, Side};
 pub use kafka_direct_wire::WireError;
 pub use kafka_direct_worker::WorkerError;
 
+use crate::checkpoint::Generation;
+
 /// Any error, as a caller's closure may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -132,6 +134,31 @@ pub enum Error {
         /// What the decoder said.
         source: BoxError,
     },
+    /// Another driver has started on the same checkpoint: this one must stop.
+    #[error(
+        "{location}: another driver has started on this checkpoint (start {newer}, this is start {generation}); this one stops"
+    )]
+    Fenced {
+        /// The file that shows it: a path or a URL.
+        location: String,
+        /// The number of this driver's start.
+        generation: Generation,
+        /// The number of the other driver's start.
+        newer: Generation,
+    },
+    /// A checkpoint cannot be used.
+    #[error("{location}: {reason}")]
+    Checkpoint {
+        /// The file: a path or a URL.
+        location: String,
+        /// What is wrong, and what to do.
+        reason: String,
+        /// [`ErrorKind::Invalid`], [`ErrorKind::Corrupt`], [`ErrorKind::Unavailable`] or
+        /// [`ErrorKind::Internal`].
+        kind: ErrorKind,
+        /// What the store or the parser returned.
+        source: Option<BoxError>,
+    },
 }
 
 impl Error {
@@ -147,7 +174,8 @@ impl Error {
                 ErrorKind::Invalid
             }
             Self::Withheld { .. } | Self::PlanningDeadline => ErrorKind::Unavailable,
-            Self::ForeignPlan { kind, .. } => *kind,
+            Self::ForeignPlan { kind, .. } | Self::Checkpoint { kind, .. } => *kind,
+            Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Closure { source, .. } | Self::Sink { source, .. } | Self::Commit { source } => {
                 source.downcast_ref::<Self>().map_or(ErrorKind::Internal, Self::kind)
             }

@@ -67,12 +67,26 @@
 //! - `event.rs`: `RunEvent`, what a running batch reports
 //! - `decode.rs`: `Decoder`, typed keys and values; `records.rs`: `Records`, typed records one at a
 //!   time
+//! - `checkpoint/mod.rs`: the durable log of a stream, and its files
+//!   - `checkpoint/log.rs`: `StreamLog`, which a driver writes plans and commits to
+//!   - `checkpoint/opening.rs`: opens a checkpoint and claims its generation
+//!   - `checkpoint/draft.rs`: `PlanDraft`, `LoggedPlan` and `CommitDraft`, the arguments and results
+//!   - `checkpoint/state.rs`: `CheckpointState`, what a checkpoint says, without changing it
+//!   - `checkpoint/retention.rs`: purging and rewinding
+//!   - `checkpoint/positions.rs`: where partitions continue, and whether a plan continues there
+//!   - `checkpoint/entry.rs`: the JSON of each file; `checkpoint/ids.rs`: their numbers and ids
+//!   - `checkpoint/files.rs`: reads, checks and creates files in a store
+//!   - `checkpoint/store.rs`: `CheckpointStore`, the trait; `checkpoint/local.rs`: a local folder;
+//!     `checkpoint/memory.rs`: memory, for tests
+//!   - `checkpoint/tests.rs`, `checkpoint/simulation.rs`: tests, the second with every interleaving and
+//!     crash
 //! - `fetch.rs`: the types below Arrow, for a program that decodes the fetched bytes itself
 //! - `error.rs`: `Error`, and the errors that it contains
 
 mod batch_end;
 mod batches;
 mod builder;
+pub mod checkpoint;
 pub mod decode;
 pub mod error;
 mod event;
@@ -96,7 +110,7 @@ pub use self::{
     event::RunEvent,
     rdd::KafkaRdd,
     records::Records,
-    sink::{BatchContext, RangeWriter, Sink, TaskReceipt, WriteTask},
+    sink::{BatchContext, RangeWriter, Sink, SinkCommit, StreamBatch, TaskReceipt, WriteTask},
     summary::RangeSummary,
     topic_pattern::TopicPattern,
     write::WrittenBatch,

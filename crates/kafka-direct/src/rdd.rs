@@ -24,7 +24,7 @@ use crate::{
     plan_check::Leaders,
     read_range,
     runner::Runner,
-    write::BatchWriter,
+    write::{BatchWriter, Written},
 };
 
 /// How a batch is read.
@@ -192,24 +192,32 @@ impl KafkaRdd {
         &self,
         sink: &Arc<S>,
     ) -> Result<WrittenBatch<S::Receipt>, Error> {
-        self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
-        let batch = BatchContext { plan: Arc::clone(&self.plan) };
-        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
-        let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
-        let running = self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned));
-        let written = match running.await {
-            Ok(written) => written,
-            Err(error) => {
-                writer.abort_open().await;
-                return Err(error);
-            }
-        };
+        let batch = BatchContext { plan: Arc::clone(&self.plan), stream: None };
+        let written = self.write_ranges(sink, &batch).await?;
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
         committed.map_err(|source| Error::Commit { source })?;
         let end = BatchEnd::new(&self.plan, receipts.iter().map(|receipt| &receipt.range));
         Ok(WrittenBatch { receipts, end, ranges_read })
+    }
+
+    /// Writes every range of the batch, and commits nothing. Returns one receipt per range, in plan
+    /// order.
+    pub(crate) async fn write_ranges<S: Sink>(
+        &self,
+        sink: &Arc<S>,
+        batch: &BatchContext,
+    ) -> Result<Vec<Written<S::Receipt>>, Error> {
+        self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
+        let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+        let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
+        let running = self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned));
+        let written = running.await;
+        if written.is_err() {
+            writer.abort_open().await;
+        }
+        written
     }
 
     fn runner(&self) -> Runner<'_> {

@@ -11,14 +11,49 @@ use arrow_array::RecordBatch;
 use kafka_direct_core::{BatchPlan, PlannedRange};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{BoxError, RangeSummary};
+use crate::{
+    BoxError, RangeSummary,
+    checkpoint::{BatchId, Generation, StreamId},
+};
 
-/// The batch a sink receives: its plan.
+/// The batch a sink receives: its plan, and which batch of a stream it is.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct BatchContext {
     /// The plan that is run.
     pub plan: Arc<BatchPlan>,
+    /// The stream and the batch's number in it; `None` for a batch that belongs to no stream.
+    pub stream: Option<StreamBatch>,
+}
+
+/// Which batch of which stream a sink receives. A batch that runs again has the same number and ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamBatch {
+    /// The stream.
+    pub stream: StreamId,
+    /// The batch's number.
+    pub batch: BatchId,
+    /// The start of the driver that runs it. Of two drivers the one with the higher number continues.
+    pub generation: Generation,
+}
+
+/// A batch of a stream that a sink has committed, with what the sink stored beside the records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct SinkCommit {
+    /// The batch's number.
+    pub batch: BatchId,
+    /// What was read of every range whose records were committed, in plan order.
+    pub ranges: Vec<RangeSummary>,
+}
+
+impl SinkCommit {
+    /// The commit of `batch`, of whose ranges `receipts` say what was read.
+    #[must_use]
+    pub fn new<R>(batch: BatchId, receipts: &[TaskReceipt<R>]) -> Self {
+        Self { batch, ranges: receipts.iter().map(|receipt| receipt.range.clone()).collect() }
+    }
 }
 
 /// One attempt at one planned range.
@@ -76,8 +111,21 @@ pub trait Sink: Send + Sync + 'static {
         task: &WriteTask,
     ) -> impl Future<Output = Result<Self::Writer, BoxError>> + Send;
 
+    /// The newest batch of `stream` that is committed here, with what was read of it. A stream asks for
+    /// it when it starts: a batch whose commit was not logged is not read again. Default: none, for a
+    /// sink that keeps no commits. Such a sink may get the records of one batch again after a crash.
+    fn last_committed(
+        &self,
+        stream: StreamId,
+    ) -> impl Future<Output = Result<Option<SinkCommit>, BoxError>> + Send {
+        let _ = stream;
+        std::future::ready(Ok(None))
+    }
+
     /// Makes the records of all receipts visible. `receipts` has one entry per range, in plan
-    /// order. It must be idempotent: it is called again if its outcome is unknown.
+    /// order; in a stream not those of a partition after a range that ended early. It must be
+    /// idempotent: it is called again if its outcome is unknown. Of a stream, a batch at or below the
+    /// newest that is committed here changes nothing.
     fn commit(
         &self,
         batch: &BatchContext,

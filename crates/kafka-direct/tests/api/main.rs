@@ -7,5 +7,6 @@
 )]
 
 mod chain;
+mod checkpoint;
 mod names;
 mod records;

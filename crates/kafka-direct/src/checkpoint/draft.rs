@@ -1,0 +1,81 @@
+//! What a driver gives to the log of its stream, and what it gets back: [`PlanDraft`],
+//! [`LoggedPlan`], [`CommitDraft`].
+
+use std::collections::BTreeSet;
+
+use kafka_direct_core::{BatchPlan, Reset};
+
+use super::entry::OffsetsEntry;
+use crate::{BatchEnd, EndPosition, RangeSummary};
+
+/// A plan that is to be logged.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PlanDraft {
+    /// What the batch reads. Its partitions say where they end, also those without a range.
+    pub plan: BatchPlan,
+    /// The time now, in milliseconds since 1970-01-01 UTC.
+    pub time_millis: i64,
+    /// What the stream has learnt about the rate of its sink, in its own words.
+    pub rate: Option<serde_json::Value>,
+}
+
+impl PlanDraft {
+    /// A draft of `plan`, without a learnt rate.
+    #[must_use]
+    pub const fn new(plan: BatchPlan, time_millis: i64) -> Self {
+        Self { plan, time_millis, rate: None }
+    }
+
+    /// Adds what the stream has learnt about the rate of its sink.
+    #[must_use]
+    pub fn with_rate(mut self, rate: Option<serde_json::Value>) -> Self {
+        self.rate = rate;
+        self
+    }
+}
+
+/// A batch that is planned durably.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LoggedPlan {
+    /// What the batch reads.
+    pub entry: OffsetsEntry,
+    /// Whether it is another plan than the caller's, by an older driver or an earlier call. The
+    /// caller's plan is dropped.
+    pub is_adopted: bool,
+}
+
+/// What became of a batch, as the sink has stored it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CommitDraft {
+    /// The achieved end of every partition with a planned range.
+    pub achieved: Vec<EndPosition>,
+    /// The offsets that reading skipped.
+    pub resets: Vec<Reset>,
+    /// The time now, in milliseconds since 1970-01-01 UTC.
+    pub time_millis: i64,
+}
+
+impl CommitDraft {
+    /// The end of a batch of `plan`, of whose ranges `summaries` says what was read, in plan order.
+    #[must_use]
+    pub fn new(plan: &BatchPlan, summaries: &[RangeSummary], time_millis: i64) -> Self {
+        let planned: BTreeSet<_> = plan.ranges().iter().map(|p| p.topic_partition()).collect();
+        let mut achieved = BatchEnd::new(plan, summaries).positions;
+        achieved.retain(|position| planned.contains(&position.topic_partition));
+        let resets = summaries.iter().flat_map(|summary| summary.resets.iter().cloned()).collect();
+        Self { achieved, resets, time_millis }
+    }
+
+    /// The achieved ends and resets that a sink has stored.
+    #[must_use]
+    pub const fn restored(
+        achieved: Vec<EndPosition>,
+        resets: Vec<Reset>,
+        time_millis: i64,
+    ) -> Self {
+        Self { achieved, resets, time_millis }
+    }
+}
