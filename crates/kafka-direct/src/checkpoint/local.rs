@@ -228,6 +228,25 @@ mod tests {
         assert_eq!(stored, winners[0].to_string().repeat(10_000));
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_writer_whose_temporary_file_is_swept_writes_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalCheckpoint::at(folder.path());
+        let other = LocalCheckpoint::at(folder.path());
+        let sweeper = tokio::spawn(async move {
+            loop {
+                other.list("offsets").await.unwrap();
+            }
+        });
+        for number in 0..100 {
+            assert_eq!(
+                created(&store, &format!("offsets/{number}"), "x").await,
+                CreateOutcome::Created
+            );
+        }
+        sweeper.abort();
+    }
+
     #[tokio::test]
     async fn what_a_killed_writer_left_is_removed_at_the_start_and_is_no_entry() {
         let folder = tempfile::tempdir().unwrap();

@@ -288,6 +288,41 @@ async fn an_entry_of_an_older_driver_is_adopted_and_one_of_a_newer_is_not() {
 }
 
 #[tokio::test]
+async fn a_commit_of_an_older_driver_that_was_earlier_is_kept_with_its_ends() {
+    let store = MemoryCheckpoint::new();
+    let mut older = started(&store).await;
+    let entry = older.log_plan(draft(&[(0, 5, 9)])).await.unwrap().entry;
+    older.log_commit(CommitDraft::restored(vec![end(0, 7)], vec![], NOW)).await.unwrap();
+    // The newer driver starts before this commit is stored.
+    let name = entry.batch.file_in("commits");
+    let late = store.objects()[&name].clone();
+    store.remove(&name).await.unwrap();
+    let (mut newer, state) = open(&store).await;
+    assert_eq!(state.pending, Some(entry.clone()));
+    store.overwrite(&name, late);
+    let kept = newer.log_commit(done(&entry)).await.unwrap();
+    assert_eq!((kept.generation, kept.achieved), (older.generation(), vec![end(0, 7)]));
+    assert_eq!(offsets(newer.positions().cloned()), [(0, 7), (1, 0)]);
+}
+
+#[tokio::test]
+async fn a_re_created_topic_is_refused_unless_a_reset_is_recorded() {
+    let store = MemoryCheckpoint::new();
+    let mut log = started(&store).await;
+    let other = TopicId::from_bytes([2; 16]);
+    let re_created = |resets| {
+        let plan = plan_with(&[(0, 5, 9)], resets).to_json();
+        let [old, new] = [[1; 16], [2; 16]].map(|id| TopicId::from_bytes(id).unwrap().to_string());
+        BatchPlan::from_json(&plan.replace(&old, &new)).unwrap()
+    };
+    let error = log.log_plan(PlanDraft::new(re_created(vec![]), NOW)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let reset = Reset::new(tp(0), ResetCause::Recreated, 5.into(), 5.into());
+    log.log_plan(PlanDraft::new(re_created(vec![reset]), NOW)).await.unwrap();
+    assert_eq!(log.pending().unwrap().positions[0].topic_id, other);
+}
+
+#[tokio::test]
 async fn starts_give_back_a_batch_that_an_older_driver_has_planned_meanwhile() {
     let store = MemoryCheckpoint::new();
     let mut older = started(&store).await;
