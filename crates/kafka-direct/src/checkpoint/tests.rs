@@ -379,7 +379,7 @@ async fn a_plan_that_is_not_the_one_its_commit_names_is_not_read_as_its_plan() {
     run_batch(&mut log, &[(0, 9, 10)]).await;
     let (_, state) = open(&store).await;
     let name = entry.batch.file_in("offsets");
-    let text = String::from_utf8(store.objects()[&name].to_vec()).unwrap();
+    let text = String::from_utf8(store.objects()[&name].clone()).unwrap();
     let other = WriterNonce::random().to_string();
     store.overwrite(&name, text.replace(&entry.nonce.to_string(), &other));
     let (offsets, commit) = state.read_batch(shared(&store), entry.batch).await.unwrap();
@@ -430,7 +430,7 @@ async fn opened_after(name: &str, change: impl Fn(&str) -> String) -> Error {
     let store = MemoryCheckpoint::new();
     let mut log = started(&store).await;
     log.log_plan(draft(&[(0, 5, 9)])).await.unwrap();
-    let text = String::from_utf8(store.objects()[name].to_vec()).unwrap();
+    let text = String::from_utf8(store.objects()[name].clone()).unwrap();
     let changed = change(&text);
     assert_ne!(changed, text);
     store.overwrite(name, changed);
@@ -502,7 +502,7 @@ async fn a_plan_of_other_positions_than_the_streams_is_not_run() {
     let mut log = started(&store).await;
     log.log_plan(draft(&[(0, 5, 9)])).await.unwrap();
     let last = BatchId::new(0).file_in("offsets");
-    let text = String::from_utf8(store.objects()[&last].to_vec()).unwrap();
+    let text = String::from_utf8(store.objects()[&last].clone()).unwrap();
     store.overwrite(last, skip(&text));
     let error = StreamLog::open(shared(&store), Some("c"), NOW).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
