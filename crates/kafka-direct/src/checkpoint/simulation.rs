@@ -266,6 +266,27 @@ fn an_older_driver_that_wakes_up_at_any_operation_is_fenced_and_harms_nothing() 
 }
 
 #[test]
+fn a_checkpoint_can_be_read_at_any_moment_while_a_driver_writes() {
+    for (before, between) in (0..60).flat_map(|before| [1, 2, 5].map(|steps| (before, steps))) {
+        let world = World::default();
+        let mut driver: Driver = Box::pin(drive(world.clone(), 10, 4, 40));
+        poll(&mut driver, before);
+        let newest = |world: &World| world.sink.lock().batches.keys().next_back().copied();
+        let committed = newest(&world);
+        let reading = world.clone();
+        let mut reader: Driver = Box::pin(async move {
+            let state = CheckpointState::read(Arc::new(reading.store.clone())).await?;
+            let last = state.and_then(|state| state.last).map(|last| last.batch().next());
+            assert!(last >= committed, "{last:?} is before {committed:?}");
+            Ok(())
+        });
+        while poll(&mut reader, 1).map(Result::unwrap).is_none() {
+            assert!(poll(&mut driver, between).is_none(), "the reader did not end");
+        }
+    }
+}
+
+#[test]
 fn a_batch_takes_two_creates_four_reads_and_no_listing() {
     let world = World::default();
     run(drive(world.clone(), 10, 0, 10)).unwrap();
