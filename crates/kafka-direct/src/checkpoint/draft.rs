@@ -12,7 +12,8 @@ use crate::{BatchEnd, EndPosition, RangeSummary};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct PlanDraft {
-    /// What the batch reads. Its partitions say where they end, also those without a range.
+    /// What the batch reads. Each of its partitions says where it ends. A partition without a range
+    /// whose position stays may be left out, which keeps the entry small.
     pub plan: BatchPlan,
     /// The time now, in milliseconds since 1970-01-01 UTC.
     pub time_millis: i64,

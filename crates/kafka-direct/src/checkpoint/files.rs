@@ -12,7 +12,6 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use kafka_direct_core::ErrorKind;
 use serde::Deserialize;
 
@@ -67,9 +66,9 @@ impl Files {
         stream: Option<StreamId>,
     ) -> Result<Option<E>, Error> {
         let bytes = self.encode(name, entry)?;
-        let outcome = match self.create_once(name, bytes.clone()).await {
+        let outcome = match self.create_once(name, &bytes).await {
             Err(error) if error.fault() == StoreFault::Unavailable => {
-                self.create_once(name, bytes.clone()).await
+                self.create_once(name, &bytes).await
             }
             outcome => outcome,
         };
@@ -87,7 +86,7 @@ impl Files {
         }
     }
 
-    async fn create_once(&self, name: &str, bytes: Bytes) -> Result<CreateOutcome, StoreError> {
+    async fn create_once(&self, name: &str, bytes: &[u8]) -> Result<CreateOutcome, StoreError> {
         self.check_not_stopped()?;
         let outcome = self.store.create(name, bytes).await;
         if matches!(&outcome, Err(error) if error.fault() == StoreFault::NotDurable) {
@@ -96,7 +95,7 @@ impl Files {
         outcome
     }
 
-    async fn read_bytes(&self, name: &str) -> Result<Option<Bytes>, Error> {
+    async fn read_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         self.check_not_stopped().map_err(|error| self.failed(name, error))?;
         self.store.read(name).await.map_err(|error| self.failed(name, error))
     }
@@ -119,7 +118,7 @@ impl Files {
         self.store.remove(name).await.map_err(|error| self.failed(name, error))
     }
 
-    fn encode<E: Entry>(&self, name: &str, entry: &E) -> Result<Bytes, Error> {
+    fn encode<E: Entry>(&self, name: &str, entry: &E) -> Result<Vec<u8>, Error> {
         let mut bytes = serde_json::to_vec_pretty(entry).map_err(|error| Error::Checkpoint {
             location: self.location(name),
             reason: "it cannot be written as JSON".to_owned(),
@@ -127,7 +126,7 @@ impl Files {
             source: Some(error.into()),
         })?;
         bytes.push(b'\n');
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
     fn decode<E: Entry>(

@@ -12,7 +12,6 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -119,15 +118,15 @@ impl CheckpointStore for LocalCheckpoint {
         self.root.join(name).display().to_string()
     }
 
-    fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, CreateOutcome> {
-        let path = self.root.join(name);
+    fn create<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> StoreFuture<'a, CreateOutcome> {
+        let (path, bytes) = (self.root.join(name), bytes.to_vec());
         self.run(move |this| this.create_file(&path, &bytes))
     }
 
-    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Bytes>> {
+    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         let path = self.root.join(name);
         self.run(move |_| match fs::read(&path) {
-            Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("reading")(error)),
         })
@@ -191,7 +190,7 @@ mod tests {
     const NAME: &str = "offsets/00000000000000000001";
 
     async fn created(store: &LocalCheckpoint, name: &str, text: &str) -> CreateOutcome {
-        store.create(name, Bytes::copy_from_slice(text.as_bytes())).await.unwrap()
+        store.create(name, text.as_bytes()).await.unwrap()
     }
 
     #[tokio::test]
@@ -202,7 +201,7 @@ mod tests {
         assert_eq!(store.read(NAME).await.unwrap(), None);
         assert_eq!(created(&store, NAME, "one").await, CreateOutcome::Created);
         assert_eq!(created(&store, NAME, "two").await, CreateOutcome::Exists);
-        assert_eq!(store.read(NAME).await.unwrap().unwrap(), "one");
+        assert_eq!(store.read(NAME).await.unwrap().unwrap(), b"one");
         assert_eq!(store.list("offsets").await.unwrap(), ["00000000000000000001"]);
         store.remove(NAME).await.unwrap();
         store.remove(NAME).await.unwrap();
@@ -228,6 +227,25 @@ mod tests {
         assert_eq!(stored, winners[0].to_string().repeat(10_000));
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_writer_whose_temporary_file_is_swept_writes_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = LocalCheckpoint::at(folder.path());
+        let other = LocalCheckpoint::at(folder.path());
+        let sweeper = tokio::spawn(async move {
+            loop {
+                other.list("offsets").await.unwrap();
+            }
+        });
+        for number in 0..100 {
+            assert_eq!(
+                created(&store, &format!("offsets/{number}"), "x").await,
+                CreateOutcome::Created
+            );
+        }
+        sweeper.abort();
+    }
+
     #[tokio::test]
     async fn what_a_killed_writer_left_is_removed_at_the_start_and_is_no_entry() {
         let folder = tempfile::tempdir().unwrap();
@@ -243,7 +261,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let store = LocalCheckpoint::at(folder.path().join("file"));
-        let error = store.create(NAME, Bytes::new()).await.unwrap_err();
+        let error = store.create(NAME, b"").await.unwrap_err();
         assert_eq!(error.fault(), StoreFault::Refused, "{error:?}");
         assert!(store.location(NAME).ends_with("file/offsets/00000000000000000001"));
     }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::store::{CheckpointStore, CreateOutcome, StoreError, StoreFault, StoreFuture};
@@ -31,7 +30,7 @@ pub struct MemoryCheckpoint {
 
 #[derive(Debug, Default)]
 struct State {
-    objects: BTreeMap<String, Bytes>,
+    objects: BTreeMap<String, Vec<u8>>,
     faults: Vec<MemoryFault>,
 }
 
@@ -42,10 +41,10 @@ impl State {
         Some(self.faults.remove(index))
     }
 
-    fn create(&mut self, name: &str, bytes: Bytes) -> Result<CreateOutcome, StoreError> {
+    fn create(&mut self, name: &str, bytes: &[u8]) -> Result<CreateOutcome, StoreError> {
         let fault = self.take(|fault| !matches!(fault, MemoryFault::Read | MemoryFault::Remove));
         if fault != Some(MemoryFault::CreateNotStored) && !self.objects.contains_key(name) {
-            self.objects.insert(name.to_owned(), bytes);
+            self.objects.insert(name.to_owned(), bytes.to_vec());
             if fault.is_none() {
                 return Ok(CreateOutcome::Created);
             }
@@ -81,12 +80,12 @@ impl MemoryCheckpoint {
 
     /// Everything that is stored, by name.
     #[must_use]
-    pub fn objects(&self) -> BTreeMap<String, Bytes> {
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.state.lock().objects.clone()
     }
 
     /// Replaces or adds an object, as no writer of a checkpoint may: for tests of corrupt files.
-    pub fn overwrite(&self, name: impl Into<String>, bytes: impl Into<Bytes>) {
+    pub fn overwrite(&self, name: impl Into<String>, bytes: impl Into<Vec<u8>>) {
         self.state.lock().objects.insert(name.into(), bytes.into());
     }
 }
@@ -100,11 +99,11 @@ impl CheckpointStore for MemoryCheckpoint {
         format!("memory:{name}")
     }
 
-    fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, CreateOutcome> {
+    fn create<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> StoreFuture<'a, CreateOutcome> {
         ready(self.state.lock().create(name, bytes))
     }
 
-    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Bytes>> {
+    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         let mut state = self.state.lock();
         ready(match state.take(|fault| fault == MemoryFault::Read) {
             Some(_) => Err(injected(StoreFault::Unavailable, "reading")),
@@ -141,12 +140,12 @@ mod tests {
         for fault in [MemoryFault::Read, MemoryFault::CreateStored, MemoryFault::CreateNotStored] {
             store.clone().inject(fault);
         }
-        let bytes = || Bytes::from_static(b"x");
-        assert!(store.create("a/1", bytes()).await.is_err());
-        assert!(store.create("a/2", bytes()).await.is_err());
-        assert_eq!(store.create("a/1", bytes()).await.unwrap(), CreateOutcome::Exists);
+        let bytes = b"x";
+        assert!(store.create("a/1", bytes).await.is_err());
+        assert!(store.create("a/2", bytes).await.is_err());
+        assert_eq!(store.create("a/1", bytes).await.unwrap(), CreateOutcome::Exists);
         assert!(store.read("a/1").await.is_err());
-        assert_eq!(store.read("a/1").await.unwrap(), Some(bytes()));
+        assert_eq!(store.read("a/1").await.unwrap(), Some(bytes.to_vec()));
         assert_eq!(store.list("a").await.unwrap(), ["1"]);
     }
 }

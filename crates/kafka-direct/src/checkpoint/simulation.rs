@@ -14,7 +14,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use futures::task::noop_waker;
 use kafka_direct_core::{
     BatchPlan, ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedPartition, PlannedRange,
@@ -53,11 +52,11 @@ impl CheckpointStore for Stepped {
         self.memory.location(name)
     }
 
-    fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, CreateOutcome> {
+    fn create<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> StoreFuture<'a, CreateOutcome> {
         self.step("create", Box::new(move |memory| memory.create(name, bytes)))
     }
 
-    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Bytes>> {
+    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         self.step("read", Box::new(move |memory| memory.read(name)))
     }
 
@@ -220,8 +219,8 @@ fn a_driver_that_is_killed_after_any_operation_runs_the_same_ranges_again() {
         drop(driver);
         check_that_only_the_newest_plan_has_no_commit(&world);
         let planned = |world: &World| {
-            let objects = world.store.memory.objects().into_iter();
-            objects.filter(|(name, _)| name.starts_with("offsets")).last()
+            let mut objects = world.store.memory.objects().into_iter();
+            objects.rfind(|(name, _)| name.starts_with("offsets"))
         };
         let before = planned(&world);
         run(drive(world.clone(), 7, 1, before.is_some().into())).unwrap();
@@ -262,6 +261,27 @@ fn an_older_driver_that_wakes_up_at_any_operation_is_fenced_and_harms_nothing() 
                 );
             }
             check_end(&world, 12);
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_can_be_read_at_any_moment_while_a_driver_writes() {
+    for (before, between) in (0..60).flat_map(|before| [1, 2, 5].map(|steps| (before, steps))) {
+        let world = World::default();
+        let mut driver: Driver = Box::pin(drive(world.clone(), 10, 4, 40));
+        poll(&mut driver, before);
+        let newest = |world: &World| world.sink.lock().batches.keys().next_back().copied();
+        let committed = newest(&world);
+        let reading = world.clone();
+        let mut reader: Driver = Box::pin(async move {
+            let state = CheckpointState::read(Arc::new(reading.store.clone())).await?;
+            let last = state.and_then(|state| state.last).map(|last| last.batch().next());
+            assert!(last >= committed, "{last:?} is before {committed:?}");
+            Ok(())
+        });
+        while poll(&mut reader, 1).map(Result::unwrap).is_none() {
+            assert!(poll(&mut driver, between).is_none(), "the reader did not end");
         }
     }
 }

@@ -85,8 +85,7 @@ impl CheckpointState {
     pub(crate) async fn of(files: &Files, meta: StreamMeta) -> Result<Self, Error> {
         let mut earlier = None;
         loop {
-            // In this order: a driver that writes meanwhile adds commits of the batches that are
-            // listed, never a listed batch above a commit that is not.
+            // In this order, a commit that is written in between is of a batch that is listed.
             let offsets = files.numbers(OFFSETS).await?;
             let commits = files.numbers(COMMITS).await?;
             let listed = Some((offsets.clone(), commits.clone()));

@@ -6,7 +6,6 @@
 
 use std::{fmt, future::Future, pin::Pin};
 
-use bytes::Bytes;
 use kafka_direct_core::ErrorKind;
 
 use crate::BoxError;
@@ -26,7 +25,9 @@ pub enum CreateOutcome {
 
 /// Stores the objects of a checkpoint: a local folder, a bucket, memory.
 ///
-/// Cancel safety: a create or remove whose future is dropped may still take effect.
+/// A method fails with a [`StoreError`], whose [`StoreFault`] decides what the stream does.
+///
+/// Cancel safety: a create or remove whose future is dropped may still take effect, also later.
 pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     /// Where the object is, for messages: a path or a URL.
     fn location(&self, name: &str) -> String;
@@ -37,10 +38,10 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreFault::Unavailable`] if it may have been stored or not: the caller creates it again.
-    fn create<'a>(&'a self, name: &'a str, bytes: Bytes) -> StoreFuture<'a, CreateOutcome>;
+    fn create<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> StoreFuture<'a, CreateOutcome>;
 
     /// The object's bytes; `None` if there is no such object.
-    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Bytes>>;
+    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>>;
 
     /// The names of the objects in `folder`, without the folder, in any order; none if there is no
     /// such folder. The listed objects are durable. It is called only at the start of a stream.

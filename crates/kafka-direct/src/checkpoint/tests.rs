@@ -288,6 +288,41 @@ async fn an_entry_of_an_older_driver_is_adopted_and_one_of_a_newer_is_not() {
 }
 
 #[tokio::test]
+async fn a_commit_of_an_older_driver_that_was_earlier_is_kept_with_its_ends() {
+    let store = MemoryCheckpoint::new();
+    let mut older = started(&store).await;
+    let entry = older.log_plan(draft(&[(0, 5, 9)])).await.unwrap().entry;
+    older.log_commit(CommitDraft::restored(vec![end(0, 7)], vec![], NOW)).await.unwrap();
+    // The newer driver starts before this commit is stored.
+    let name = entry.batch.file_in("commits");
+    let late = store.objects()[&name].clone();
+    store.remove(&name).await.unwrap();
+    let (mut newer, state) = open(&store).await;
+    assert_eq!(state.pending, Some(entry.clone()));
+    store.overwrite(&name, late);
+    let kept = newer.log_commit(done(&entry)).await.unwrap();
+    assert_eq!((kept.generation, kept.achieved), (older.generation(), vec![end(0, 7)]));
+    assert_eq!(offsets(newer.positions().cloned()), [(0, 7), (1, 0)]);
+}
+
+#[tokio::test]
+async fn a_re_created_topic_is_refused_unless_a_reset_is_recorded() {
+    let store = MemoryCheckpoint::new();
+    let mut log = started(&store).await;
+    let other = TopicId::from_bytes([2; 16]);
+    let re_created = |resets| {
+        let plan = plan_with(&[(0, 5, 9)], resets).to_json();
+        let [old, new] = [[1; 16], [2; 16]].map(|id| TopicId::from_bytes(id).unwrap().to_string());
+        BatchPlan::from_json(&plan.replace(&old, &new)).unwrap()
+    };
+    let error = log.log_plan(PlanDraft::new(re_created(vec![]), NOW)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let reset = Reset::new(tp(0), ResetCause::Recreated, 5.into(), 5.into());
+    log.log_plan(PlanDraft::new(re_created(vec![reset]), NOW)).await.unwrap();
+    assert_eq!(log.pending().unwrap().positions[0].topic_id, other);
+}
+
+#[tokio::test]
 async fn starts_give_back_a_batch_that_an_older_driver_has_planned_meanwhile() {
     let store = MemoryCheckpoint::new();
     let mut older = started(&store).await;
@@ -344,7 +379,7 @@ async fn a_plan_that_is_not_the_one_its_commit_names_is_not_read_as_its_plan() {
     run_batch(&mut log, &[(0, 9, 10)]).await;
     let (_, state) = open(&store).await;
     let name = entry.batch.file_in("offsets");
-    let text = String::from_utf8(store.objects()[&name].to_vec()).unwrap();
+    let text = String::from_utf8(store.objects()[&name].clone()).unwrap();
     let other = WriterNonce::random().to_string();
     store.overwrite(&name, text.replace(&entry.nonce.to_string(), &other));
     let (offsets, commit) = state.read_batch(shared(&store), entry.batch).await.unwrap();
@@ -395,7 +430,7 @@ async fn opened_after(name: &str, change: impl Fn(&str) -> String) -> Error {
     let store = MemoryCheckpoint::new();
     let mut log = started(&store).await;
     log.log_plan(draft(&[(0, 5, 9)])).await.unwrap();
-    let text = String::from_utf8(store.objects()[name].to_vec()).unwrap();
+    let text = String::from_utf8(store.objects()[name].clone()).unwrap();
     let changed = change(&text);
     assert_ne!(changed, text);
     store.overwrite(name, changed);
@@ -467,7 +502,7 @@ async fn a_plan_of_other_positions_than_the_streams_is_not_run() {
     let mut log = started(&store).await;
     log.log_plan(draft(&[(0, 5, 9)])).await.unwrap();
     let last = BatchId::new(0).file_in("offsets");
-    let text = String::from_utf8(store.objects()[&last].to_vec()).unwrap();
+    let text = String::from_utf8(store.objects()[&last].clone()).unwrap();
     store.overwrite(last, skip(&text));
     let error = StreamLog::open(shared(&store), Some("c"), NOW).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);

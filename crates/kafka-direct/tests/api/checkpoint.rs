@@ -3,18 +3,19 @@
 //! `tests/golden/checkpoint-1` holds a checkpoint of version 1. Its files are never changed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use kafka_direct::{
     BatchPlan, EndPosition, ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedPartition,
     PlannedRange, RangeSummary, Reset, ResetCause, TopicId, TopicPartition, Watermarks,
     checkpoint::{
-        BatchId, CheckpointState, CheckpointStore, CommitDraft, CommitEntry, Generation,
-        GenerationMarker, LocalCheckpoint, OffsetsEntry, PlanDraft, StreamLog, StreamMeta,
+        BatchId, CheckpointState, CheckpointStore, CommitDraft, CommitEntry, CreateOutcome,
+        Generation, GenerationMarker, LocalCheckpoint, OffsetsEntry, PlanDraft, StoreError,
+        StoreFault, StoreFuture, StreamLog, StreamMeta,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -177,6 +178,68 @@ async fn a_checkpoint_is_still_written_as_version_1() {
         files.into_iter().map(|(name, file)| (name, text(file))).collect::<BTreeMap<_, _>>()
     };
     assert_eq!(without_ids(files(folder.path())), without_ids(golden));
+}
+
+/// A store that a program brings along: a table in place of its database.
+#[derive(Debug, Default)]
+struct Table(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl Table {
+    fn rows(&self) -> Result<MutexGuard<'_, BTreeMap<String, Vec<u8>>>, StoreError> {
+        let fault = |error: PoisonError<_>| {
+            StoreError::new(StoreFault::Refused, "locking", error.to_string())
+        };
+        self.0.lock().map_err(fault)
+    }
+}
+
+impl CheckpointStore for Table {
+    fn location(&self, name: &str) -> String {
+        format!("table:{name}")
+    }
+
+    fn create<'a>(&'a self, name: &'a str, bytes: &'a [u8]) -> StoreFuture<'a, CreateOutcome> {
+        Box::pin(async move {
+            Ok(match self.rows()?.entry(name.to_owned()) {
+                Entry::Occupied(_) => CreateOutcome::Exists,
+                Entry::Vacant(row) => {
+                    row.insert(bytes.to_vec());
+                    CreateOutcome::Created
+                }
+            })
+        })
+    }
+
+    fn read<'a>(&'a self, name: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(self.rows()?.get(name).cloned()) })
+    }
+
+    fn list<'a>(&'a self, folder: &'a str) -> StoreFuture<'a, Vec<String>> {
+        Box::pin(async move {
+            let name =
+                |name: &String| Some(name.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
+            Ok(self.rows()?.keys().filter_map(name).collect())
+        })
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            self.rows()?.remove(name);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_program_can_bring_a_store_of_its_own() {
+    let table = Arc::new(Table::default());
+    let store = || Arc::clone(&table) as Arc<dyn CheckpointStore>;
+    let (mut log, _) = StreamLog::open(store(), None, 0).await.unwrap();
+    log.log_starts(vec![start(0, 5)], ISOLATION, 1).await.unwrap();
+    let planned = log.log_plan(PlanDraft::new(plan(&[(0, 5, 9, 0)], vec![]), 2)).await.unwrap();
+    let state = CheckpointState::read(store()).await.unwrap().unwrap();
+    assert_eq!(state.pending, Some(planned.entry));
+    assert_eq!(table.rows().unwrap().len(), 5);
 }
 
 #[tokio::test]
