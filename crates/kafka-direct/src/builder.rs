@@ -13,7 +13,7 @@ use kafka_direct_worker::{Columns, DecodeOptions};
 use tokio::time::Instant;
 
 use crate::{
-    BatchEnd, EndPosition, Error, KafkaRdd, ReadOptions, RunEvent, event::Observer,
+    BatchEnd, EndPosition, Error, KafkaRdd, ReadOptions, RunEvent, TopicPattern, event::Observer,
     plan_check::check_plan, rdd::Settings,
 };
 
@@ -288,7 +288,20 @@ impl KafkaRddBuilder {
         Ok(KafkaRdd::new(self.cluster.clone(), plan, leaders, self.settings(deadline)))
     }
 
-    fn settings(&self, deadline: Option<Instant>) -> Settings {
+    /// Whether the topic is selected, also if it does not exist.
+    pub(crate) fn names_topic(&self, topic: &str) -> bool {
+        match &self.topics {
+            Topics::Named(names) => names.iter().any(|name| name == topic),
+            Topics::Pattern(pattern) => {
+                TopicPattern::new(pattern).is_ok_and(|pattern| pattern.is_match(topic))
+            }
+            Topics::Ranges(ranges) => {
+                ranges.iter().any(|range| range.topic_partition().topic() == topic)
+            }
+        }
+    }
+
+    pub(crate) fn settings(&self, deadline: Option<Instant>) -> Settings {
         Settings {
             read: ReadOptions::new()
                 .on_data_loss(self.selection.on_data_loss)

@@ -9,7 +9,7 @@ pub use kafka_direct_driver::{DriverError, Lookup, Side};
 pub use kafka_direct_wire::WireError;
 pub use kafka_direct_worker::WorkerError;
 
-use crate::checkpoint::Generation;
+use crate::checkpoint::{BatchId, Generation, StreamId};
 
 /// Any error, as a caller's closure may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -118,6 +118,19 @@ pub enum Error {
         /// What the sink returned.
         source: BoxError,
     },
+    /// A sink has committed a batch of the stream that the checkpoint does not know.
+    #[error(
+        "the sink has committed batch {sink} of stream {stream}, the checkpoint only {}; restore the checkpoint, or start a new stream with a new checkpoint and output",
+        checkpoint.map_or_else(|| "none".to_owned(), |batch| format!("batch {batch}"))
+    )]
+    SinkAhead {
+        /// The stream.
+        stream: StreamId,
+        /// The newest batch in the sink.
+        sink: BatchId,
+        /// The newest committed batch of the checkpoint.
+        checkpoint: Option<BatchId>,
+    },
     /// A key or value could not be decoded.
     #[error("{topic}-{partition} offset {offset}: the {part} is not {wanted}")]
     Poison {
@@ -170,9 +183,10 @@ impl Error {
             Self::Driver(error) => error.kind(),
             Self::Worker(error) => error.kind(),
             Self::Core(error) => error.kind(),
-            Self::Setting { .. } | Self::ForeignBatch { .. } | Self::TimeNotIndexed { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::Setting { .. }
+            | Self::ForeignBatch { .. }
+            | Self::TimeNotIndexed { .. }
+            | Self::SinkAhead { .. } => ErrorKind::Invalid,
             Self::Withheld { .. } | Self::PlanningDeadline => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } | Self::Checkpoint { kind, .. } => *kind,
             Self::Fenced { .. } => ErrorKind::Fenced,

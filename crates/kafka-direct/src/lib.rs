@@ -78,8 +78,16 @@
 //!   - `checkpoint/files.rs`: reads, checks and creates files in a store
 //!   - `checkpoint/store.rs`: `CheckpointStore`, the trait; `checkpoint/local.rs`: a local folder;
 //!     `checkpoint/memory.rs`: memory, for tests
-//!   - `checkpoint/tests.rs`, `checkpoint/simulation.rs`: tests, the second with every interleaving and
-//!     crash
+//!   - `checkpoint/tests.rs`, `checkpoint/tests/damage.rs`, `checkpoint/simulation.rs`: tests, the last
+//!     with every interleaving and crash
+//! - `stream/mod.rs`: the direct stream
+//!   - `stream/builder.rs`: `DirectStreamBuilder` selects what is followed, and how
+//!   - `stream/direct.rs`: `DirectStream` plans and logs one batch after the other
+//!   - `stream/streamed_batch.rs`: `StreamedBatch`, one batch from its plan to its end
+//!   - `stream/run.rs`: runs the batches into a sink; `stream/observe.rs`, `stream/metadata.rs`: ask
+//!     the cluster what a batch is planned from
+//!   - `stream/trigger.rs`: when batches are due; `stream/control.rs`: `StreamHandle`;
+//!     `stream/progress.rs`: what a stream reports
 //! - `fetch.rs`: the types below Arrow, for a program that decodes the fetched bytes itself
 //! - `error.rs`: `Error`, and the errors that it contains
 
@@ -97,11 +105,14 @@ mod rdd;
 mod records;
 mod runner;
 mod sink;
+pub mod stream;
 mod summary;
 mod time_check;
 mod topic_pattern;
 mod write;
 
+#[doc(inline)]
+pub use self::stream::{DirectStream, StreamHandle, Trigger};
 pub use self::{
     batch_end::{BatchEnd, EndPosition},
     batches::{Batches, ReadOptions, ReadTimes, read_range},
@@ -120,8 +131,8 @@ pub use kafka_direct_core::{
     PlannedRange, Reset, ResetCause, TopicId, TopicPartition, Watermarks, is_legal_topic_name,
 };
 pub use kafka_direct_driver::{
-    ByPartition, EndOffset, Ends, NoMatch, OffsetSpec, PlanTable, StartOffset, Starts,
-    parse_duration,
+    Backpressure, ByPartition, EndOffset, Ends, NoMatch, OffsetSpec, PidSettings, PlanTable,
+    StartOffset, Starts, StreamLimits, parse_duration,
 };
 pub use kafka_direct_wire::{
     Attempt, Cluster, ClusterConfig, Connecting, FetchMetrics, Latency, LogBounds,

@@ -156,7 +156,7 @@ impl KafkaRddBuilder {
         Ok(selection)
     }
 
-    async fn find_topics(&self) -> Result<Vec<TopicMetadata>, Error> {
+    pub(crate) async fn find_topics(&self) -> Result<Vec<TopicMetadata>, Error> {
         match &self.topics {
             Topics::Named(names) if names.is_empty() => Err(Error::Setting {
                 setting: "topics",
@@ -203,7 +203,7 @@ impl KafkaRddBuilder {
     /// Sends the driver's lookups: one batched request per leader and timestamp, one per group.
     ///
     /// `bounds` are those of the partitions.
-    async fn response(
+    pub(crate) async fn response(
         &self,
         questions: BTreeSet<Lookup>,
         bounds: &BTreeMap<TopicPartition, LogBounds>,

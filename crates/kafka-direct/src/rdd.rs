@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use arrow_array::RecordBatch;
@@ -193,7 +194,7 @@ impl KafkaRdd {
         sink: &Arc<S>,
     ) -> Result<WrittenBatch<S::Receipt>, Error> {
         let batch = BatchContext { plan: Arc::clone(&self.plan), stream: None };
-        let written = self.write_ranges(sink, &batch).await?;
+        let (written, _) = self.write_ranges(sink, &batch).await?;
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
@@ -203,12 +204,12 @@ impl KafkaRdd {
     }
 
     /// Writes every range of the batch, and commits nothing. Returns one receipt per range, in plan
-    /// order.
+    /// order, and how long the ranges waited for the sink, all of them together.
     pub(crate) async fn write_ranges<S: Sink>(
         &self,
         sink: &Arc<S>,
         batch: &BatchContext,
-    ) -> Result<Vec<Written<S::Receipt>>, Error> {
+    ) -> Result<(Vec<Written<S::Receipt>>, Duration), Error> {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
@@ -217,7 +218,8 @@ impl KafkaRdd {
         if written.is_err() {
             writer.abort_open().await;
         }
-        written
+        let in_sink = Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed));
+        Ok((written?, in_sink))
     }
 
     fn runner(&self) -> Runner<'_> {

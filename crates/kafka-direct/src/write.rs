@@ -5,12 +5,19 @@
 //! error of the sink starts another attempt. After a fault of the cluster, reading resumes inside the
 //! same attempt, or the batch ends with the error.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kafka_direct_core::PlannedRange;
 use kafka_direct_wire::Cluster;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     BatchEnd, BoxError, Error, RangeWriter as _, RunEvent, Sink, TaskReceipt, WriteTask,
@@ -45,6 +52,8 @@ pub(crate) struct BatchWriter<S> {
     pub(crate) batch: BatchContext,
     pub(crate) cluster: Cluster,
     pub(crate) settings: Settings,
+    /// How long ranges waited for the sink, all of them together, in nanoseconds.
+    pub(crate) sink_nanos: AtomicU64,
     decode_permits: Semaphore,
     /// Attempts that have begun and are neither finished nor aborted.
     open: Mutex<BTreeMap<usize, WriteTask>>,
@@ -77,6 +86,7 @@ impl<S: Sink> BatchWriter<S> {
             batch,
             cluster,
             settings,
+            sink_nanos: AtomicU64::new(0),
             decode_permits: Semaphore::new(cores()),
             open: Mutex::default(),
         }
@@ -135,15 +145,24 @@ impl<S: Sink> BatchWriter<S> {
         while batches.ready().await? {
             let _permit = self.decode_permits.acquire().await;
             while let Some(batch) = batches.next_buffered()? {
+                let began = Instant::now();
                 writer.write(batch).await.map_err(AttemptError::Sink)?;
+                self.add_sink_time(began);
             }
         }
         let range = batches.summary();
         // Many ranges may wait for the disk here, with the buffers of none.
         drop(batches);
+        let began = Instant::now();
         let receipt = writer.finish(&range).await.map_err(AttemptError::Sink)?;
+        self.add_sink_time(began);
         self.settings.add_resets(&range.resets);
         Ok(TaskReceipt::new(range, receipt))
+    }
+
+    fn add_sink_time(&self, began: Instant) {
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.sink_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// An attempt that cannot be discarded must not hide why it failed.

@@ -1,0 +1,187 @@
+//! [`DirectStreamBuilder`]: what a stream follows, how it is limited, and where its checkpoint is.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use kafka_direct_core::{DataLossPolicy, IsolationLevel};
+use kafka_direct_driver::{Pacing, Starts, StreamLimits, StreamSettings, TargetEnds};
+use kafka_direct_wire::Cluster;
+use kafka_direct_worker::{Columns, DecodeOptions};
+
+use super::{
+    control::StreamHandle,
+    direct::{DirectStream, millis_now, positions_of},
+    metadata::Metadata,
+    trigger::{Schedule, Trigger},
+};
+use crate::{
+    Error, KafkaRdd, KafkaRddBuilder, RunEvent,
+    checkpoint::{CheckpointStore, DEFAULT_RETAINED_BATCHES, MemoryCheckpoint, StreamLog},
+};
+
+/// Selects what a [`DirectStream`] follows. No request is sent before [`DirectStreamBuilder::build`].
+///
+/// The defaults follow every partition from earliest under read_committed, as soon as there is data, in
+/// batches of at most 1,000,000 offsets, and fail on lost data.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct DirectStreamBuilder {
+    selection: KafkaRddBuilder,
+    limits: StreamLimits,
+    trigger: Trigger,
+    checkpoint: Option<Arc<dyn CheckpointStore>>,
+    retained_batches: u64,
+}
+
+impl DirectStreamBuilder {
+    pub(super) fn new(cluster: &Cluster) -> Self {
+        Self {
+            selection: KafkaRdd::builder(cluster),
+            limits: StreamLimits::default(),
+            trigger: Trigger::default(),
+            checkpoint: None,
+            retained_batches: DEFAULT_RETAINED_BATCHES,
+        }
+    }
+
+    /// Follows this topic too.
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.selection = self.selection.topic(topic);
+        self
+    }
+
+    /// Follows these topics too.
+    pub fn topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.selection = self.selection.topics(topics);
+        self
+    }
+
+    /// Follows every topic whose whole name matches the regular expression, also one that is created
+    /// later; internal topics are left out. Replaces topics named before.
+    pub fn pattern(mut self, pattern: impl Into<String>) -> Self {
+        self.selection = self.selection.pattern(pattern);
+        self
+    }
+
+    /// Follows only these partition indices of each topic. Default: all, also those added later.
+    pub fn partitions(mut self, indices: impl IntoIterator<Item = i32>) -> Self {
+        self.selection = self.selection.partitions(indices);
+        self
+    }
+
+    /// Where the stream starts in topics that it does not follow yet. Default: earliest. A checkpoint
+    /// has the positions of the topics that it follows already, and partitions that are added to them
+    /// start at earliest.
+    pub fn start(mut self, starts: impl Into<Starts>) -> Self {
+        self.selection = self.selection.start(starts);
+        self
+    }
+
+    /// The isolation level. Default: read_committed.
+    pub fn isolation(mut self, isolation: IsolationLevel) -> Self {
+        self.selection = self.selection.isolation(isolation);
+        self
+    }
+
+    /// What to do about offsets, topics and partitions that do not exist any more. Default: fail.
+    pub fn on_data_loss(mut self, policy: DataLossPolicy) -> Self {
+        self.selection = self.selection.on_data_loss(policy);
+        self
+    }
+
+    /// The limits of the batches. Default: at most 1,000,000 offsets per batch.
+    pub fn limits(mut self, limits: StreamLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// When batches are planned. Default: [`Trigger::Immediate`].
+    pub const fn trigger(mut self, trigger: Trigger) -> Self {
+        self.trigger = trigger;
+        self
+    }
+
+    /// Where the stream keeps its plans and positions. Default: in memory, so that a stream that is
+    /// started again starts over.
+    pub fn checkpoint(mut self, store: impl CheckpointStore) -> Self {
+        self.checkpoint = Some(Arc::new(store));
+        self
+    }
+
+    /// How many committed batches the checkpoint keeps, at least 1. Default: 100.
+    pub const fn retained_batches(mut self, batches: u64) -> Self {
+        self.retained_batches = batches;
+        self
+    }
+
+    /// Which columns to build. Default: all but headers.
+    pub fn columns(mut self, columns: Columns) -> Self {
+        self.selection = self.selection.columns(columns);
+        self
+    }
+
+    /// Columns and sizes of the Arrow batches together.
+    pub fn decode(mut self, decode: DecodeOptions) -> Self {
+        self.selection = self.selection.decode(decode);
+        self
+    }
+
+    /// How many attempts a closure or a sink has at a range, at least 1. Default: 3. Faults of the
+    /// cluster are not attempts.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.selection = self.selection.attempts(attempts);
+        self
+    }
+
+    /// How many ranges are started at once. Default: as [`KafkaRddBuilder::concurrency`].
+    pub fn concurrency(mut self, ranges: NonZeroUsize) -> Self {
+        self.selection = self.selection.concurrency(ranges);
+        self
+    }
+
+    /// Calls `observer` with what happens while a batch runs. See [`KafkaRddBuilder::on_event`].
+    pub fn on_event(mut self, observer: impl Fn(&RunEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.selection = self.selection.on_event(observer);
+        self
+    }
+
+    /// Opens the checkpoint, or creates it: any other driver on it is fenced from then on. Reads no
+    /// record.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for limits that contradict each other, or a checkpoint of
+    /// another cluster or a newer version; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
+    /// [`Unavailable`](crate::ErrorKind::Unavailable).
+    pub async fn build(self) -> Result<DirectStream, Error> {
+        let Self { selection, mut limits, trigger, checkpoint, retained_batches } = self;
+        if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
+            limits = limits.batch_interval(interval);
+        }
+        let store = checkpoint.unwrap_or_else(|| Arc::new(MemoryCheckpoint::default()));
+        let cluster_id = selection.cluster.id();
+        let (log, state) = StreamLog::open(store, cluster_id.as_deref(), millis_now()).await?;
+        let rate = state.last.as_ref().and_then(|batch| batch.offsets.rate.clone());
+        // A rate of another build's form is learnt again.
+        let rate = rate.and_then(|rate| serde_json::from_value(rate).ok());
+        let pacing = Pacing::new(limits, rate)?;
+        let settings = StreamSettings::new()
+            .isolation(selection.selection.isolation)
+            .on_data_loss(selection.selection.on_data_loss)
+            .cluster(cluster_id);
+        let targets: Option<TargetEnds> = None;
+        Ok(DirectStream {
+            positions: positions_of(&log, None)?,
+            selection,
+            settings,
+            pacing,
+            schedule: Schedule::new(trigger),
+            trigger,
+            targets,
+            log,
+            retained_batches,
+            metadata: Metadata::default(),
+            leaders: std::collections::BTreeMap::new(),
+            handle: StreamHandle::new(),
+            began: tokio::time::Instant::now(),
+        })
+    }
+}

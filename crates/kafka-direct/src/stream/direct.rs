@@ -1,0 +1,269 @@
+//! [`DirectStream`] plans one batch after the other and logs each before it is read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use kafka_direct_core::{BatchPlan, ErrorKind};
+use kafka_direct_driver::{
+    NextBatch, Pacing, Position, Positions, StreamSettings, TargetEnds, WaitReason, next_batch,
+};
+use kafka_direct_wire::Cluster;
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    builder::DirectStreamBuilder,
+    control::{StreamHandle, Wanted},
+    metadata::Metadata,
+    observe::observe,
+    progress::StreamState,
+    streamed_batch::{Planned, StreamedBatch},
+    trigger::{Schedule, Trigger},
+};
+use crate::{
+    Error, KafkaRddBuilder,
+    checkpoint::{CommitDraft, LoggedPlan, PlanDraft, StreamLog},
+    plan_check::Leaders,
+};
+
+/// The wait after the first failure of a cluster; it doubles with each further one.
+const FIRST_OUTAGE_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// A stream of micro-batches over a cluster.
+///
+/// Hand out batches with [`DirectStream::next`], or run them all into a sink with
+/// [`DirectStream::run`]. Several streams may share a [`Cluster`], and with it connections and the
+/// memory budget.
+#[derive(Debug)]
+pub struct DirectStream {
+    pub(super) selection: KafkaRddBuilder,
+    pub(super) settings: StreamSettings,
+    pub(super) pacing: Pacing,
+    pub(super) schedule: Schedule,
+    pub(super) trigger: Trigger,
+    /// Where a stream that reads what is available now ends; set when it plans first.
+    pub(super) targets: Option<TargetEnds>,
+    pub(super) log: StreamLog,
+    pub(super) positions: Positions,
+    pub(super) retained_batches: u64,
+    pub(super) metadata: Metadata,
+    pub(super) leaders: Leaders,
+    pub(super) handle: StreamHandle,
+    pub(super) began: Instant,
+}
+
+impl DirectStream {
+    /// A builder that selects what to follow.
+    pub fn builder(cluster: &Cluster) -> DirectStreamBuilder {
+        DirectStreamBuilder::new(cluster)
+    }
+
+    /// Controls the stream and shows its progress.
+    #[must_use]
+    pub fn handle(&self) -> StreamHandle {
+        self.handle.clone()
+    }
+
+    /// The checkpoint's log: the stream's id, its positions, and the batch in hand.
+    #[must_use]
+    pub const fn log(&self) -> &StreamLog {
+        &self.log
+    }
+
+    /// The next batch, planned durably; `None` once the stream was stopped, or has read all that was
+    /// available.
+    ///
+    /// A batch that was handed out and not ended with [`StreamedBatch::done`] is handed out again. While
+    /// the cluster is unavailable this waits.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] if another driver has started on the checkpoint;
+    /// [`OffsetLost`](ErrorKind::OffsetLost) under the policy `fail`; [`Invalid`](ErrorKind::Invalid)
+    /// for a topic that does not exist or a start that cannot be resolved;
+    /// [`Unauthorized`](ErrorKind::Unauthorized); errors of the checkpoint.
+    ///
+    /// # Cancel safety
+    /// Safe: a plan that is logged meanwhile is handed out by the next call.
+    pub async fn next(&mut self) -> Result<Option<StreamedBatch<'_>>, Error> {
+        let Some(planned) = self.plan_next().await? else {
+            self.handle.set_state(StreamState::Ended);
+            return Ok(None);
+        };
+        self.handle.set_state(StreamState::Running);
+        Ok(Some(StreamedBatch::new(self, planned)))
+    }
+
+    async fn plan_next(&mut self) -> Result<Option<Planned>, Error> {
+        if let Some(pending) = self.log.pending().cloned() {
+            let began = Instant::now();
+            // Only records positions: it has nothing to run.
+            if pending.plan.is_empty_span() {
+                self.log_commit(CommitDraft::restored(vec![], vec![], millis_now())).await?;
+            } else {
+                let (planning, scheduling_delay) = (Duration::ZERO, Duration::ZERO);
+                let (entry, is_repeated, lag) = (pending, true, 0);
+                return Ok(Some(Planned {
+                    entry,
+                    is_repeated,
+                    lag,
+                    planning,
+                    began,
+                    scheduling_delay,
+                }));
+            }
+        }
+        loop {
+            if !self.wait_until_due().await {
+                return Ok(None);
+            }
+            let began = Instant::now();
+            let scheduling_delay = began.saturating_duration_since(self.schedule.due());
+            let next = self.observe_and_plan().await?;
+            let NextBatch { plan, positions, must_be_stored, wait, backlog, .. } = next;
+            if wait.is_some() && must_be_stored {
+                // The positions of new partitions, and resets, are durable before data is waited for.
+                let LoggedPlan { entry, .. } = self.log_plan(plan).await?;
+                self.positions = positions;
+                if entry.plan.is_empty_span() {
+                    self.log_commit(CommitDraft::restored(vec![], vec![], millis_now())).await?;
+                    continue;
+                }
+                // An older driver has planned this batch meanwhile.
+                let planning = began.elapsed();
+                let (is_repeated, lag) = (true, backlog);
+                return Ok(Some(Planned {
+                    entry,
+                    is_repeated,
+                    lag,
+                    planning,
+                    began,
+                    scheduling_delay,
+                }));
+            }
+            match wait {
+                None => {
+                    self.schedule.planned();
+                    let span = u64::try_from(plan.span()).unwrap_or(0);
+                    let LoggedPlan { entry, is_adopted: is_repeated, .. } =
+                        self.log_plan(plan).await?;
+                    self.positions = positions;
+                    let (lag, planning) = (backlog.saturating_sub(span), began.elapsed());
+                    return Ok(Some(Planned {
+                        entry,
+                        is_repeated,
+                        lag,
+                        planning,
+                        began,
+                        scheduling_delay,
+                    }));
+                }
+                Some(_) if self.has_reached_targets() => return Ok(None),
+                Some(WaitReason::BelowMinimum { max_wait: wait }) => {
+                    self.schedule.idle(Some(wait));
+                }
+                Some(WaitReason::RateLimited { wait }) => self.schedule.idle(Some(wait)),
+                Some(_) => self.schedule.idle(None),
+            }
+        }
+    }
+
+    /// Waits until the next batch is due and the stream is not paused; `false` if it was stopped.
+    async fn wait_until_due(&self) -> bool {
+        let mut wanted = self.handle.wanted();
+        loop {
+            let now = *wanted.borrow_and_update();
+            let paused = match now {
+                Wanted::Stop => return false,
+                Wanted::Pause => true,
+                Wanted::Run => false,
+            };
+            self.handle.set_state(if paused { StreamState::Paused } else { StreamState::Waiting });
+            tokio::select! {
+                // The handle is not dropped: this stream has it.
+                _ = wanted.changed() => {}
+                () = sleep_until(self.schedule.due()), if !paused => return true,
+            }
+        }
+    }
+
+    /// Asks the cluster and plans. Waits while the cluster is unavailable, unless it is stopped.
+    async fn observe_and_plan(&mut self) -> Result<NextBatch, Error> {
+        let mut pause = FIRST_OUTAGE_PAUSE;
+        loop {
+            let observed = observe(&self.selection, &mut self.metadata, &self.positions).await;
+            match observed {
+                Ok((observed, leaders)) => {
+                    if self.trigger == Trigger::AvailableNow && self.targets.is_none() {
+                        let isolation = self.settings.isolation;
+                        self.targets = Some(TargetEnds::snapshot(&observed.states, isolation));
+                    }
+                    self.leaders = leaders;
+                    return Ok(next_batch(
+                        &self.settings,
+                        &self.positions,
+                        observed,
+                        self.targets.as_mut(),
+                        &mut self.pacing,
+                        self.began.elapsed(),
+                    )?);
+                }
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    self.wait_out(&error, pause).await;
+                    pause = pause.saturating_mul(2).min(LONGEST_OUTAGE_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reports that the cluster is unavailable, and waits before the next attempt.
+    pub(super) async fn wait_out(&mut self, error: &Error, pause: Duration) {
+        tracing::warn!(%error, "the cluster is unavailable; the stream goes on when it is back");
+        self.handle.set_state(StreamState::Unavailable(error.to_string().into()));
+        self.metadata.forget();
+        tokio::time::sleep(pause).await;
+    }
+
+    fn has_reached_targets(&self) -> bool {
+        let unreached = self.targets.as_ref().map(|targets| targets.unreached(&self.positions));
+        unreached.is_some_and(|unreached| unreached.is_empty())
+    }
+
+    async fn log_plan(&mut self, plan: BatchPlan) -> Result<LoggedPlan, Error> {
+        let rate = self.pacing.learnt().and_then(|rate| serde_json::to_value(rate).ok());
+        let draft = PlanDraft::new(plan, millis_now()).with_rate(rate);
+        self.log.log_plan(draft).await
+    }
+
+    /// Logs the end of the batch in hand, and continues there.
+    pub(super) async fn log_commit(&mut self, draft: CommitDraft) -> Result<(), Error> {
+        self.log.log_commit(draft).await?;
+        self.positions = positions_of(&self.log, Some(&self.positions))?;
+        if let Err(error) = self.log.purge(self.retained_batches).await {
+            tracing::warn!(%error, "old entries of the checkpoint could not be removed");
+        }
+        Ok(())
+    }
+}
+
+/// The log's positions for the driver. Epochs are known only of positions of this run.
+pub(super) fn positions_of(log: &StreamLog, known: Option<&Positions>) -> Result<Positions, Error> {
+    let mut positions = Positions::new();
+    for position in log.positions() {
+        let tp = &position.topic_partition;
+        let before = known.and_then(|known| known.get(tp));
+        let leader_epoch = before
+            .filter(|before| before.topic_id == position.topic_id)
+            .and_then(|before| before.leader_epoch);
+        let (offset, topic_id) = (position.offset, position.topic_id);
+        positions.insert(tp.clone(), Position { offset, topic_id, leader_epoch })?;
+    }
+    Ok(positions)
+}
+
+/// The time now, in milliseconds since 1970-01-01 UTC: for people who read the checkpoint. Nothing is
+/// decided by it.
+#[expect(clippy::disallowed_methods, reason = "the time of an entry is for people")]
+pub(super) fn millis_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

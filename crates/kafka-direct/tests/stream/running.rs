@@ -1,0 +1,169 @@
+//! A stream that runs undisturbed: limits, triggers, its handle and its progress.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka_direct::{
+    DirectStream, ErrorKind, StartOffset, Trigger, checkpoint::MemoryCheckpoint,
+    stream::StreamState,
+};
+use kafka_direct_broker::{ApiKey, Fault};
+
+use crate::{append, available, broker, connect, memory_sink::MemorySink};
+
+fn expected(until: i64) -> Vec<String> {
+    let mut all: Vec<String> =
+        (0..2).flat_map(|p| (0..until).map(move |n| format!("{p}/{n}"))).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_available_is_read_once_in_batches_within_the_limit_and_the_stream_ends() {
+    let broker = broker().await;
+    append(&broker, 0, 25);
+    let cluster = connect(&broker).await;
+    let checkpoint = MemoryCheckpoint::default();
+    let sink = Arc::new(MemorySink::default());
+    let stream = available(&cluster, &checkpoint).build().await.unwrap();
+    let progress = stream.run(Arc::clone(&sink)).await.unwrap();
+    assert_eq!(sink.values(), expected(25));
+    assert_eq!((progress.batches, progress.records), (5, 50));
+    assert_eq!(progress.state, StreamState::Ended);
+    let last = progress.last.unwrap();
+    assert_eq!((last.span, last.records, last.lag, last.ranges), (10, 10, 0, 2));
+    // Another run continues there, and has nothing to do without new records.
+    let again = available(&cluster, &checkpoint).build().await.unwrap();
+    assert_eq!(again.run(Arc::clone(&sink)).await.unwrap().batches, 0);
+    append(&broker, 25, 27);
+    let again = available(&cluster, &checkpoint).build().await.unwrap();
+    assert_eq!(again.run(Arc::clone(&sink)).await.unwrap().records, 4);
+    assert_eq!(sink.values(), expected(27));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_arrive_are_read_until_the_stream_is_stopped() {
+    let broker = broker().await;
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let stream = DirectStream::builder(&cluster).topic("t").build().await.unwrap();
+    let handle = stream.handle();
+    let mut progress = handle.progress();
+    let running = tokio::spawn(stream.run(Arc::clone(&sink)));
+    for n in 0..5 {
+        append(&broker, n * 10, n * 10 + 10);
+        let records = u64::try_from((n + 1) * 20).unwrap();
+        progress.wait_for(|progress| progress.records == records).await.unwrap();
+    }
+    handle.pause();
+    progress.wait_for(|progress| progress.state == StreamState::Paused).await.unwrap();
+    append(&broker, 50, 51);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(sink.values(), expected(50), "a paused stream reads nothing");
+    handle.resume();
+    progress.wait_for(|progress| progress.records == 102).await.unwrap();
+    handle.stop();
+    let progress = running.await.unwrap().unwrap();
+    assert_eq!((progress.records, progress.state), (102, StreamState::Ended));
+    assert_eq!(sink.values(), expected(51));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_on_an_idle_topic_is_kept_over_a_restart() {
+    let broker = broker().await;
+    append(&broker, 0, 10);
+    let cluster = connect(&broker).await;
+    let checkpoint = MemoryCheckpoint::default();
+    let sink = Arc::new(MemorySink::default());
+    let stream = || available(&cluster, &checkpoint).start(StartOffset::Latest).build();
+    assert_eq!(stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap().batches, 0);
+    append(&broker, 10, 12);
+    let progress = stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    assert_eq!(progress.records, 4);
+    assert_eq!(sink.values(), ["0/10", "0/11", "1/10", "1/11"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_topic_of_a_pattern_is_followed() {
+    let broker = broker().await;
+    append(&broker, 0, 2);
+    let cluster = connect(&broker).await;
+    let checkpoint = MemoryCheckpoint::default();
+    let sink = Arc::new(MemorySink::default());
+    let stream = || {
+        let builder = DirectStream::builder(&cluster).pattern("t.*").checkpoint(checkpoint.clone());
+        builder.trigger(Trigger::AvailableNow).build()
+    };
+    stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    broker.create_topic("t-new", 1).unwrap();
+    broker.append("t-new", 0, [kafka_direct_broker::Record::new("new")]).unwrap();
+    stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    assert_eq!(sink.values(), ["0/0", "0/1", "1/0", "1/1", "new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_bounds_the_number_of_batches() {
+    let broker = broker().await;
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let trigger = Trigger::Interval(Duration::from_millis(200));
+    let stream = DirectStream::builder(&cluster).topic("t").trigger(trigger).build().await.unwrap();
+    let handle = stream.handle();
+    let running = tokio::spawn(stream.run(Arc::clone(&sink)));
+    for n in 0..50 {
+        append(&broker, n, n + 1);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut progress = handle.progress();
+    progress.wait_for(|progress| progress.records == 100).await.unwrap();
+    handle.stop();
+    assert!(running.await.unwrap().unwrap().batches <= 6);
+    assert_eq!(sink.values(), expected(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_does_not_exist_or_is_deleted_ends_the_stream_by_name() {
+    let broker = broker().await;
+    append(&broker, 0, 1);
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let unknown = DirectStream::builder(&cluster).topic("nope").build().await.unwrap();
+    let error = unknown.run(Arc::clone(&sink)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("nope"), "{error}");
+    let checkpoint = MemoryCheckpoint::default();
+    available(&cluster, &checkpoint).build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    broker.delete_topic("t").unwrap();
+    let stream = available(&cluster, &checkpoint).build().await.unwrap();
+    let error = stream.run(sink).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+    assert!(error.to_string().contains("t-0"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unavailable_cluster_does_not_end_a_running_stream() {
+    let broker = broker().await;
+    append(&broker, 0, 5);
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let stream = DirectStream::builder(&cluster).topic("t").build().await.unwrap();
+    let handle = stream.handle();
+    let mut progress = handle.progress();
+    let running = tokio::spawn(stream.run(Arc::clone(&sink)));
+    progress.wait_for(|progress| progress.records == 10).await.unwrap();
+    for api in [ApiKey::ListOffsets, ApiKey::Fetch] {
+        broker.faults().every(api, Fault::Cut);
+        append(
+            &broker,
+            if api == ApiKey::Fetch { 6 } else { 5 },
+            if api == ApiKey::Fetch { 7 } else { 6 },
+        );
+        let is_down = |state: &StreamState| matches!(state, StreamState::Unavailable(_));
+        progress.wait_for(|progress| is_down(&progress.state)).await.unwrap();
+        broker.faults().clear();
+        let records = if api == ApiKey::Fetch { 14 } else { 12 };
+        progress.wait_for(|progress| progress.records == records).await.unwrap();
+    }
+    handle.stop();
+    running.await.unwrap().unwrap();
+    assert_eq!(sink.values(), expected(7));
+}
