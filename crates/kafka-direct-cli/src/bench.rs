@@ -159,7 +159,7 @@ impl Bench {
         let partitions = self.args.generate.topic_partitions;
         let topic = Topic::create(&self.connection, name, partitions).await?;
         if self.args.generate.delete_after && self.embedded.is_none() {
-            signal::allow_cleanup();
+            signal::allow_cleanup(signal::CLEANUP_TIMEOUT);
         }
         Ok(topic)
     }

@@ -5,7 +5,14 @@ use std::{future::Future, time::Duration};
 use kafka_direct::{Cluster, ErrorKind};
 use tokio::time::Instant;
 
-use crate::{cli::ConnectionArgs, connect, exit::Failure};
+use crate::{
+    cli::ConnectionArgs,
+    connect,
+    exit::{self, Failure},
+};
+
+/// How long after the limit a run may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A time limit that runs since it was made.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +25,22 @@ impl Deadline {
     /// Starts a limit; `None` is none.
     pub(crate) fn start(limit: Option<Duration>) -> Self {
         Self { limit, began: Instant::now() }
+    }
+
+    /// Ends the process shortly after the limit, also while it waits for the reader of its output, which
+    /// cannot be cancelled.
+    pub(crate) fn enforce(self) {
+        let Some(limit) = self.limit else { return };
+        drop(tokio::spawn(async move {
+            tokio::time::sleep(limit.saturating_add(GRACE)).await;
+            let failure = Failure::Unmet {
+                message: format!(
+                    "the deadline of {limit:?} passed, and the output does not take what was read; raise --deadline, or check what reads the output"
+                ),
+                kind: ErrorKind::Unavailable,
+            };
+            exit::end_process(&failure);
+        }));
     }
 
     /// What is left of the limit.

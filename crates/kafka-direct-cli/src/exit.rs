@@ -284,6 +284,13 @@ pub(crate) fn report(failure: &Failure) -> ExitCode {
     ExitCode::from(failure.code())
 }
 
+/// Reports `failure` and ends the process at once, although other threads may be blocked.
+#[expect(clippy::exit, reason = "the thread that would return from `main` may be blocked")]
+pub(crate) fn end_process(failure: &Failure) -> ! {
+    report(failure);
+    std::process::exit(i32::from(failure.code()))
+}
+
 /// Prints help and version of clap on stdout, or its errors on stderr, and returns the exit code.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {

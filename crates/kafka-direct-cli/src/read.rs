@@ -67,6 +67,7 @@ async fn to_one_output(args: &ReadArgs) -> Result<u64, Failure> {
 /// Writes the records to stdout or one file as a stream and returns their number.
 async fn stream(args: &ReadArgs) -> Result<u64, Failure> {
     let deadline = Deadline::start(args.output.deadline);
+    deadline.enforce();
     let sink = Arc::new(StreamSink::open(args)?);
     let guard = sink.unfinished();
     let cluster = deadline.connect(&args.connection).await?;

@@ -1,12 +1,12 @@
 //! Handles SIGINT and SIGTERM: drops the work, which cancels it, and exits with a code per signal.
 //!
 //! Work that has to clean up on a cluster calls [`allow_cleanup`] and waits for [`stopped`] itself.
-//! It then has [`CLEANUP_TIMEOUT`] to finish; a second signal ends it earlier.
+//! It then has the time it asked for to finish; a second signal ends it earlier.
 
 use std::{
     future::Future,
     pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -16,27 +16,29 @@ use crate::exit::Failure;
 const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long the cleanup on a cluster may take after a signal.
-const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whether the work has to clean up after a signal.
-static CLEANUP_ALLOWED: AtomicBool = AtomicBool::new(false);
+/// How long the work may go on after a signal, in milliseconds; 0 if it ends at once.
+static CLEANUP_MILLIS: AtomicU64 = AtomicU64::new(0);
 
 const SIGINT: u8 = 2;
 #[cfg(unix)]
 const SIGTERM: u8 = 15;
 
-/// Gives the work time to clean up after a signal.
-pub(crate) fn allow_cleanup() {
-    CLEANUP_ALLOWED.store(true, Ordering::Relaxed);
+/// Gives the work this time to clean up, or to finish what it has in hand, after a signal.
+pub(crate) fn allow_cleanup(limit: Duration) {
+    let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    CLEANUP_MILLIS.store(millis, Ordering::Relaxed);
 }
 
 /// Waits until the time for cleanup is over or a second signal arrives.
 ///
 /// Returns at once if [`allow_cleanup`] was not called.
 async fn cleanup_over() {
-    if CLEANUP_ALLOWED.load(Ordering::Relaxed) {
+    let millis = CLEANUP_MILLIS.load(Ordering::Relaxed);
+    if millis > 0 {
         tokio::select! {
-            () = tokio::time::sleep(CLEANUP_TIMEOUT) => {}
+            () = tokio::time::sleep(Duration::from_millis(millis)) => {}
             _ = stopped() => {}
         }
     }

@@ -37,5 +37,8 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
         return if json { Ok(()) } else { output::data(&line) };
     }
     let found: Vec<String> = mismatches.iter().map(ToString::to_string).collect();
-    Err(Failure::unmet(format!("{shown} does not match its receipt: {}", found.join("; "))))
+    Err(Failure::unmet(format!(
+        "{shown} does not match its receipt: {}; `read --output DIR/ --force` reads its ranges again",
+        found.join("; ")
+    )))
 }

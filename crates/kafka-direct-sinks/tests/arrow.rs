@@ -355,3 +355,32 @@ async fn a_format_without_arrow_types_ignores_them() {
     let text = fs::read_to_string(root.path().join("receipt.json")).unwrap();
     assert!(!text.contains("arrow_types"), "{text}");
 }
+
+#[test]
+fn what_was_not_selected_is_not_in_the_bytes_that_are_written() {
+    const SECRET: &[u8] = b"a value that nobody has selected";
+    let row = |n: u8| Row {
+        topic: "t".to_owned(),
+        offset: i64::from(n),
+        timestamp: None,
+        key: Some(vec![b'k'; 30]),
+        value: Some(if n == 0 { vec![b'v'; 30] } else { SECRET.to_vec() }),
+        headers: vec![("a header that is long enough".to_owned(), Some(vec![b'h'; 30]))],
+    };
+    let columns = Columns::none().with(Column::Value).with(Column::Headers);
+    let rows: Vec<Row> = (0..50).map(row).collect();
+    // The views of the first row point into the buffers of all rows.
+    let first = batch(&rows, columns).slice(0, 1);
+    for format in FORMATS {
+        for types in TYPES {
+            let mut encoder = Encoder::new(format, columns, types).unwrap();
+            let mut out = Vec::new();
+            encoder.start(&mut out).unwrap();
+            assert_eq!(encoder.encode(&first, 0, &mut out).unwrap(), None);
+            encoder.finish(&mut out).unwrap();
+            let found = out.windows(SECRET.len()).any(|window| window == SECRET);
+            assert!(!found, "{format:?} {types:?}");
+            assert!(out.windows(30).any(|window| window == [b'v'; 30]));
+        }
+    }
+}

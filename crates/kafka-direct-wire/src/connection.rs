@@ -33,6 +33,9 @@ use crate::{
 const READ_STEP_BYTES: usize = 64 * 1024;
 /// Longest throttle that is waited for; brokers throttle for seconds.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(600);
+/// Largest response to ApiVersions: brokers send about 600 bytes. The first bytes of other protocols
+/// are larger sizes.
+const HANDSHAKE_BYTES: usize = 1 << 20;
 /// Size of the correlation id, the smallest possible frame.
 const CORRELATION_BYTES: usize = 4;
 
@@ -213,9 +216,13 @@ impl Connection {
         let read = self.stream.read_exact(&mut size).await;
         read.map_err(|source| self.broken(action, source))?;
         let (claimed, first) = (i32::from_be_bytes(size), size);
+        let most = match api {
+            ApiKey::ApiVersions => HANDSHAKE_BYTES.min(self.max_frame_bytes),
+            _ => self.max_frame_bytes,
+        };
         let size = usize::try_from(claimed)
             .ok()
-            .filter(|size| (CORRELATION_BYTES..=self.max_frame_bytes).contains(size))
+            .filter(|size| (CORRELATION_BYTES..=most).contains(size))
             .ok_or_else(|| match api {
                 // The first response on a connection.
                 ApiKey::ApiVersions => listener::wrong(&self.address, first),

@@ -18,8 +18,9 @@ use crate::{
     topology::{Leader, Refresh, TopicMetadata},
 };
 
-/// Jaro-Winkler similarity, from 0 to 1, from which a name is taken for a misspelling.
-const SIMILAR: f64 = 0.85;
+/// Similarity, from 0 to 1, from which a name is taken for a misspelling: one of three characters may
+/// differ.
+const SIMILAR: f64 = 0.66;
 
 impl Cluster {
     /// Describes the topics `names` from fresh metadata, in the order of `names`, each once.
@@ -227,7 +228,8 @@ fn check_name(name: &Arc<str>) -> Result<(), WireError> {
 /// The name that is most similar to `wanted`, if one is similar enough to be a misspelling.
 fn similar<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wanted.to_lowercase();
-    let scored = names.map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name));
+    let scored = names
+        .map(|name| (strsim::normalized_damerau_levenshtein(&lower, &name.to_lowercase()), name));
     let best = scored.filter(|(score, _)| *score >= SIMILAR).max_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(_, name)| name)
 }
@@ -247,6 +249,7 @@ mod tests {
             ("payment", Some("payments")),
             ("clicks", None),
             ("x", None),
+            ("orders-of-another-kind", None),
         ] {
             assert_eq!(similar(wanted, names.into_iter()), expected, "{wanted}");
         }

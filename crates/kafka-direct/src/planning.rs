@@ -24,13 +24,16 @@ use crate::{
 /// How often the ends of logs are requested while open transactions are waited for.
 const TRANSACTION_POLL: Duration = Duration::from_millis(250);
 
+/// The topic's id and the end of the log of each partition when a plan was first tried.
+type FirstEnds = BTreeMap<TopicPartition, (Option<TopicId>, Offset)>;
+
 impl KafkaRddBuilder {
     /// Plans again while open transactions withhold an explicit bound, for as long as allowed.
     pub(crate) async fn plan_when_settled(&self) -> Result<(BatchPlan, Leaders), Error> {
         let began = Instant::now();
         // The ends of the logs at the first attempt. Later ones are cut there: under steady traffic
         // an end that moves would always have open transactions below it.
-        let mut first_ends = BTreeMap::new();
+        let mut first_ends = FirstEnds::new();
         loop {
             let withheld = match self.plan(&mut first_ends).await {
                 Err(Error::Driver(withheld @ DriverError::Withheld { .. })) => withheld,
@@ -54,13 +57,10 @@ impl KafkaRddBuilder {
         };
         let from = watermarks.end(IsolationLevel::ReadCommitted);
         let range = OffsetRange::new(topic_partition.clone(), from, watermarks.high).ok()?;
-        first_timestamp(&self.cluster, range).await
+        first_timestamp(&self.cluster, &self.decode, range).await
     }
 
-    async fn plan(
-        &self,
-        first_ends: &mut BTreeMap<TopicPartition, Offset>,
-    ) -> Result<(BatchPlan, Leaders), Error> {
+    async fn plan(&self, first_ends: &mut FirstEnds) -> Result<(BatchPlan, Leaders), Error> {
         let earlier_cluster = self.earlier.as_ref().and_then(|end| end.cluster.as_ref());
         if let (Some(expected), Some(here)) = (earlier_cluster, self.cluster.id())
             && *expected != here
@@ -84,8 +84,15 @@ impl KafkaRddBuilder {
         let selection = self.without_lost_starts(&topics, &selected)?;
         let asked: Vec<_> = selected.keys().cloned().collect();
         let mut bounds = self.cluster.log_bounds(&asked).await?;
+        let is_first_attempt = first_ends.is_empty();
         for (tp, LogBounds { watermarks, .. }) in &mut bounds {
-            let end = *first_ends.entry(tp.clone()).or_insert(watermarks.high);
+            let id = selected.get(tp).copied().flatten();
+            let (known, end) = first_ends.entry(tp.clone()).or_insert((id, watermarks.high));
+            if *known != id {
+                // Offsets of a topic that was deleted say nothing about one of the same name.
+                (*known, *end) = (id, watermarks.high);
+            }
+            let end = *end;
             watermarks.high = watermarks.high.min(end);
             watermarks.last_stable = watermarks.last_stable.min(end);
         }
@@ -103,8 +110,13 @@ impl KafkaRddBuilder {
             let plan = plan_ranges(ranges.clone(), &selection, cluster_id, states)?;
             return Ok((plan, leaders));
         }
-        let lookups = self.response(lookups_needed(&selection, &states)?, &bounds).await?;
-        Ok((plan(&selection, cluster_id, states, &lookups)?, leaders))
+        let questions = lookups_needed(&selection, &states)?;
+        let (lookups, without_record) = self.response(questions, &bounds, is_first_attempt).await?;
+        let plan = plan(&selection, cluster_id, states, &lookups);
+        if matches!(plan, Ok(_) | Err(DriverError::NoRecordSince { .. })) {
+            time_check::check(&self.cluster, &self.decode, without_record).await?;
+        }
+        Ok((plan?, leaders))
     }
 
     /// The selection without the starts of partitions of the earlier batch that are not selected now,
@@ -202,12 +214,14 @@ impl KafkaRddBuilder {
 
     /// Sends the driver's lookups: one batched request per leader and timestamp, one per group.
     ///
-    /// `bounds` are those of the partitions.
+    /// `bounds` are those of the partitions. Also returns where a broker found no record of a time. Warns
+    /// of groups without offsets if `warns`.
     pub(crate) async fn response(
         &self,
         questions: BTreeSet<Lookup>,
         bounds: &BTreeMap<TopicPartition, LogBounds>,
-    ) -> Result<Lookups, Error> {
+        warns: bool,
+    ) -> Result<(Lookups, Vec<NoRecord>), Error> {
         let mut by_time: BTreeMap<i64, BTreeMap<TopicPartition, i64>> = BTreeMap::new();
         let mut by_group: BTreeMap<String, Vec<TopicPartition>> = BTreeMap::new();
         for question in questions {
@@ -221,7 +235,8 @@ impl KafkaRddBuilder {
             }
         }
         let mut lookups = Lookups::new();
-        let mut without_record = Vec::new();
+        // By partition, with the earliest of the times.
+        let mut without_record = BTreeMap::new();
         for (millis, partitions) in by_time {
             // Under read_committed ListOffsets by time stops at the last stable offset, so that "none"
             // may only mean "not yet". The driver compares the offset with both ends of the log.
@@ -229,22 +244,27 @@ impl KafkaRddBuilder {
             for (tp, offset) in self.cluster.offsets_for_times(&partitions, isolation).await? {
                 if let (None, Some(LogBounds { watermarks, .. })) = (offset, bounds.get(&tp)) {
                     let (topic_partition, watermarks) = (tp.clone(), *watermarks);
-                    without_record.push(NoRecord { topic_partition, millis, watermarks });
+                    without_record.entry(tp.clone()).or_insert(NoRecord {
+                        topic_partition,
+                        millis,
+                        watermarks,
+                    });
                 }
                 lookups.insert_timestamp(tp, millis, offset);
             }
         }
-        time_check::check(&self.cluster, without_record).await?;
         for (group, partitions) in by_group {
             let committed = self.cluster.committed_offsets(&group, &partitions).await?;
             let missing =
                 partitions.iter().filter(|tp| !matches!(committed.get(*tp), Some(Some(_))));
-            warn_of_fallback(&group, missing.collect::<Vec<_>>().as_slice(), partitions.len());
+            if warns {
+                warn_of_fallback(&group, missing.collect::<Vec<_>>().as_slice(), partitions.len());
+            }
             for (tp, offset) in committed {
                 lookups.insert_committed(group.clone(), tp, offset);
             }
         }
-        Ok(lookups)
+        Ok((lookups, without_record.into_values().collect()))
     }
 }
 

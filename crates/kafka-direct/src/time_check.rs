@@ -8,7 +8,7 @@
 use arrow_array::{Array as _, RecordBatch, TimestampMillisecondArray};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kafka_direct_core::{
-    IsolationLevel, Offset, OffsetRange, PlannedRange, TopicPartition, Watermarks,
+    ErrorKind, IsolationLevel, Offset, OffsetRange, PlannedRange, TopicPartition, Watermarks,
 };
 use kafka_direct_wire::Cluster;
 use kafka_direct_worker::{Column, Columns, DecodeOptions};
@@ -29,13 +29,41 @@ pub(crate) struct NoRecord {
     pub(crate) watermarks: Watermarks,
 }
 
-/// Fails for the first partition whose last batches contradict the broker.
-pub(crate) async fn check(cluster: &Cluster, reported: Vec<NoRecord>) -> Result<(), Error> {
-    let checks = stream::iter(reported).map(|one| async move { check_one(cluster, &one).await });
+/// Fails for the first partition whose last records contradict the broker. `decode` has the caller's
+/// limit on the size of a batch.
+///
+/// What cannot be read, because it is corrupt or was trimmed meanwhile, contradicts nothing: it is an
+/// error when it is read.
+pub(crate) async fn check(
+    cluster: &Cluster,
+    decode: &DecodeOptions,
+    reported: Vec<NoRecord>,
+) -> Result<(), Error> {
+    let checks = stream::iter(reported).map(|one| async move {
+        match check_one(cluster, decode, &one).await {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Unavailable | ErrorKind::Unauthorized | ErrorKind::Internal
+                ) || matches!(error, Error::TimeNotIndexed { .. }) =>
+            {
+                Err(error)
+            }
+            Err(error) => {
+                tracing::debug!(partition = %one.topic_partition, %error, "the end of the log cannot be read");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    });
     checks.buffer_unordered(AT_ONCE).try_collect().await
 }
 
-async fn check_one(cluster: &Cluster, reported: &NoRecord) -> Result<(), Error> {
+async fn check_one(
+    cluster: &Cluster,
+    decode: &DecodeOptions,
+    reported: &NoRecord,
+) -> Result<(), Error> {
     let NoRecord { topic_partition, millis, watermarks } = reported;
     let high = watermarks.high;
     let from = Offset::new(high.get().saturating_sub(TAIL_OFFSETS)).max(watermarks.log_start);
@@ -45,7 +73,7 @@ async fn check_one(cluster: &Cluster, reported: &NoRecord) -> Result<(), Error> 
     let range = OffsetRange::new(topic_partition.clone(), from, high)?;
     // As the question to the broker, which includes records of open and aborted transactions.
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
-    let mut batches = read_range(cluster, planned, &timestamps_only());
+    let mut batches = read_range(cluster, planned, &timestamps_only(decode));
     while let Some(batch) = batches.try_next().await? {
         if let Some(later) = timestamps(&batch).find(|time| time >= millis) {
             return Err(Error::TimeNotIndexed {
@@ -59,15 +87,19 @@ async fn check_one(cluster: &Cluster, reported: &NoRecord) -> Result<(), Error> 
 }
 
 /// The timestamp of the first record of a range, as read_uncommitted shows it.
-pub(crate) async fn first_timestamp(cluster: &Cluster, range: OffsetRange) -> Option<i64> {
+pub(crate) async fn first_timestamp(
+    cluster: &Cluster,
+    decode: &DecodeOptions,
+    range: OffsetRange,
+) -> Option<i64> {
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
-    let batch = read_range(cluster, planned, &timestamps_only()).try_next().await.ok()??;
+    let batch = read_range(cluster, planned, &timestamps_only(decode)).try_next().await.ok()??;
     timestamps(&batch).next()
 }
 
-fn timestamps_only() -> ReadOptions {
+fn timestamps_only(decode: &DecodeOptions) -> ReadOptions {
     let columns = Columns::none().with(Column::Timestamp);
-    ReadOptions::new().decode(DecodeOptions::default().columns(columns).max_rows(16))
+    ReadOptions::new().decode(decode.clone().columns(columns).max_rows(16))
 }
 
 fn timestamps(batch: &RecordBatch) -> impl Iterator<Item = i64> + '_ {

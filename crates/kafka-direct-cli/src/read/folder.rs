@@ -31,6 +31,7 @@ pub(super) async fn run(args: &ReadArgs, folder: &Path) -> Result<u64, Failure> 
     // They are reported at the end, together with those of ranges that an earlier run has read.
     display.note_resets = false;
     let deadline = Deadline::start(out.deadline);
+    deadline.enforce();
     let connect = async || {
         let shown = display.clone();
         let cluster = deadline.connect(&args.connection).await?;

@@ -16,6 +16,7 @@ const DEFAULT_LIMIT: u64 = 1000;
 /// Prints the table and returns the number of records in it.
 pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     let deadline = Deadline::start(args.output.deadline);
+    deadline.enforce();
     let mut target = Target::open(args.output.output.as_deref())?;
     let cluster = deadline.connect(&args.connection).await?;
     let rdd = planned(&cluster, args, deadline, |_| ()).await?;
@@ -28,11 +29,13 @@ pub(super) async fn run(args: &ReadArgs) -> Result<u64, Failure> {
     let mut more = false;
     for index in 0..rdd.partitions().len() {
         let Some(mut batches) = rdd.read_partition(index) else { break };
-        more = fill(&mut table, &mut batches, &mut left).await?;
+        // Only a table without a limit says whether there is more.
+        let stops_at_limit = args.output.limit.is_some();
+        more = fill(&mut table, &mut batches, &mut left, stops_at_limit).await?;
         if !args.output.quiet {
             note_resets(batches.resets());
         }
-        if more {
+        if more || (stops_at_limit && left == 0) {
             break;
         }
     }
@@ -69,8 +72,11 @@ async fn fill(
     table: &mut TableText,
     batches: &mut Batches,
     left: &mut u64,
+    stops_at_limit: bool,
 ) -> Result<bool, Failure> {
-    while let Some(batch) = batches.try_next().await? {
+    while !(stops_at_limit && *left == 0)
+        && let Some(batch) = batches.try_next().await?
+    {
         let room = usize::try_from(*left).unwrap_or(usize::MAX);
         let rows = batch.num_rows().min(room);
         table.push(&batch.slice(0, rows))?;

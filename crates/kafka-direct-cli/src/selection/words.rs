@@ -52,6 +52,15 @@ pub(crate) fn fit(plan: &BatchPlan, args: &SelectionArgs) -> Result<(), String> 
             "the plan reads topic {topic}, which --topic does not name; leave out --topic, or pass another plan file"
         ));
     }
+    let planned = |name: &str| {
+        plan.partitions().iter().any(|partition| partition.topic_partition.topic() == name)
+    };
+    let examined = !plan.partitions().is_empty();
+    if let Some(topic) = topics.iter().find(|topic| examined && !planned(topic)) {
+        return Err(format!(
+            "--topic names {topic}, which the plan does not have; leave out --topic, or pass another plan file"
+        ));
+    }
     let mut given = of(args).unwrap_or_default();
     given.remove("--isolation");
     let Some(kept) = plan.selected_by() else {

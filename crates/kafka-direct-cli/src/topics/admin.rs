@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use kafka_direct::{Cluster, Error, ErrorKind, TopicMetadata, is_legal_topic_name};
+use kafka_direct::{
+    Cluster, Error, ErrorKind, TopicMetadata, error::WireError, is_legal_topic_name,
+};
 use rskafka::client::{
     Client,
     error::{Error as ClientError, ProtocolError},
@@ -55,7 +57,7 @@ impl TopicAdmin {
         }
         match self.cluster.topics(&[topic.to_owned()]).await.map_err(Error::from) {
             Ok(found) => Ok(found.into_iter().next()),
-            Err(error) if error.kind() == ErrorKind::Invalid => Ok(None),
+            Err(Error::Wire(WireError::UnknownTopic { partition: None, .. })) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

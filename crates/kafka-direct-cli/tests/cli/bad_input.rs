@@ -69,6 +69,16 @@ async fn a_deadline_bounds_connecting_and_a_retry_timeout_the_first_connection()
     assert!(run(&args).await.failed(7).contains("200ms passed while connecting"));
     let args = ["topics", "-b", &address, "--connect-timeout", "100ms"];
     assert!(run(&args).await.failed(7).contains("connected, but no response"));
+    // An output that nobody reads does not hold the run longer than a second more.
+    let broker = broker("t", 1).await;
+    let records: Vec<_> =
+        (0..200).map(|_| kafka_direct_broker::Record::new(vec![b'x'; 5000])).collect();
+    broker.append("t", 0, records).unwrap();
+    let bootstrap = broker.bootstrap();
+    let args = ["read", "-b", &bootstrap, "-t", "t", "--deadline", "300ms"];
+    let mut child = crate::driven::command(&args).spawn().unwrap();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(20), child.wait()).await;
+    assert_eq!(ended.unwrap().unwrap().code(), Some(7));
     let closed = free_port().await;
     let args = ["topics", "-b", &closed, "--retry-timeout", "400ms"];
     let failed = run(&args).await.failed(7);

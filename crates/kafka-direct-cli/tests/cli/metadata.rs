@@ -200,6 +200,7 @@ async fn a_plan_file_is_made_once_then_shown_without_a_broker() {
         (&["--min-partitions", "4"], "made without --min-partitions"),
         (&["--isolation", "read_uncommitted"], "isolation level read_committed"),
         (&["-t", "u"], "reads topic t"),
+        (&["-t", "t,u"], "--topic names u, which the plan does not have"),
         (&["--topic-pattern", "t"], "made without --topic-pattern"),
     ] {
         for command in ["read", "plan"] {

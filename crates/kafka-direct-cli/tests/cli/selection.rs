@@ -252,3 +252,24 @@ async fn a_misspelt_topic_is_an_error_that_names_the_similar_one() {
         assert!(!failed.contains("there is a topic"), "{failed}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_a_limit_reads_no_further_than_the_limit() {
+    let broker = broker("t", 2).await;
+    broker.append("t", 0, ["a", "b"].map(Record::new)).unwrap();
+    broker
+        .append_raw(
+            "t",
+            1,
+            bytes::Bytes::from_static(&[7; 100]),
+            RawOffsets::Unchecked { base: 0, next: 5 },
+        )
+        .unwrap();
+    let args = ["read", "-t", "t", "--limit", "2", "--format"];
+    for format in ["jsonl", "table"] {
+        let read = at(&broker, &[&args[..], &[format]].concat()).await;
+        assert_eq!(read.code, Some(0), "{format}: {}", read.stderr);
+    }
+    let failed = at(&broker, &["read", "-t", "t", "--limit", "3", "--format", "table"]).await;
+    assert_eq!(failed.code, Some(5), "{}", failed.stderr);
+}

@@ -27,6 +27,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, DriverError> {
         let (unit, next) = tail.split_at(end);
         let millis = match unit {
             "ms" => 1,
+            // Seconds are meant only by a number alone: in `1h30` it may be minutes.
+            "" if !total.is_zero() => return Err(wrong()),
             "" | "s" => 1000,
             "m" | "min" => 60_000,
             "h" => 3_600_000,
@@ -59,6 +61,8 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
+        // Minutes or seconds?
+        assert!(parse_duration("1h30").is_err() && parse_duration("5m30").is_err());
     }
 
     proptest! {

@@ -259,7 +259,11 @@ impl fmt::Display for OffsetSpec {
             return word.fmt(f);
         }
         let default = self.default.iter().map(|word| (None, word));
-        let entries = self.entries.iter().map(|(key, word)| (Some(key), word));
+        // Text that begins with `group:` is the name of a group, so that topic is not the first.
+        let is_group = |key: &PartitionKey| key.0.as_deref() == Some("group");
+        let (groups, others): (Vec<_>, Vec<_>) =
+            self.entries.iter().partition(|(key, _)| is_group(key));
+        let entries = others.into_iter().chain(groups).map(|(key, word)| (Some(key), word));
         for (at, (key, word)) in default.chain(entries).enumerate() {
             let comma = if at == 0 { "" } else { "," };
             write!(f, "{comma}{}:{word}", ShownKey(key))?;
@@ -287,7 +291,8 @@ mod tests {
     }
 
     fn specs() -> impl Strategy<Value = OffsetSpec> {
-        let topic = proptest::option::of("[a-zA-Z0-9._-]{1,8}");
+        let names = prop_oneof!["[a-zA-Z0-9._-]{1,8}", Just("group".to_owned())];
+        let topic = proptest::option::of(names);
         let entries = proptest::collection::btree_map((topic, 0..=i32::MAX), words(), 0..5);
         (proptest::option::of(words()), entries)
             .prop_map(|(default, entries)| OffsetSpec { default, entries })

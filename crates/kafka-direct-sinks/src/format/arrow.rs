@@ -38,7 +38,7 @@ impl Ipc {
     /// A stream. With views, its topics are a dictionary that is replaced when it changes.
     pub(super) fn stream(columns: Columns, types: ArrowTypes) -> Result<Self, Error> {
         let layout = match types {
-            ArrowTypes::View => Layout::unchanged(columns),
+            ArrowTypes::View => Layout::as_built(columns),
             ArrowTypes::Plain => Layout::without_dictionary(columns, types),
         };
         let writer = StreamWriter::try_new(Vec::new(), layout.schema()).map_err(failed)?;

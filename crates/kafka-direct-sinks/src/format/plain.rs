@@ -1,4 +1,4 @@
-//! Batches with plain types: views become Binary and Utf8, a dictionary becomes its texts.
+//! The layout of Arrow batches in files and streams: plain types or views, with or without a dictionary.
 //!
 //! Contract: rows, order and nulls stay as they are. Binary and Utf8 have 32-bit offsets, so a column
 //! of a batch holds less than 2 GiB: a batch is cut into pieces of at most [`PIECE_BYTES`], or of one
@@ -31,29 +31,32 @@ const PIECE_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Layout {
     schema: SchemaRef,
-    /// `None`: batches are written as they are.
-    change: Option<Change>,
+    change: Change,
 }
 
-/// What is changed in a batch without dictionaries.
+/// What is changed in a batch.
 #[derive(Debug, Clone, Copy)]
 struct Change {
     types: ArrowTypes,
+    /// Whether a dictionary stays one: only streams may replace it later.
+    keeps_dictionary: bool,
     piece_bytes: usize,
 }
 
 impl Layout {
-    /// Batches as the engine builds them.
-    pub(super) fn unchanged(columns: Columns) -> Self {
-        Self { schema: kafka_direct::schema(columns), change: None }
+    /// Batches with the types that the engine builds: for streams, which may replace a dictionary.
+    pub(super) fn as_built(columns: Columns) -> Self {
+        let change =
+            Change { types: ArrowTypes::View, keeps_dictionary: true, piece_bytes: PIECE_BYTES };
+        Self { schema: kafka_direct::schema(columns), change }
     }
 
     /// Batches whose topics are Utf8, with text and bytes of these types.
     pub(super) fn without_dictionary(columns: Columns, types: ArrowTypes) -> Self {
-        let change = Change { types, piece_bytes: PIECE_BYTES };
+        let change = Change { types, keeps_dictionary: false, piece_bytes: PIECE_BYTES };
         let built = kafka_direct::schema(columns);
         let fields = built.fields().iter().map(|field| change.field(field));
-        Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), change: Some(change) }
+        Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), change }
     }
 
     pub(super) const fn schema(&self) -> &SchemaRef {
@@ -66,12 +69,7 @@ impl Layout {
         batch: &RecordBatch,
         from: usize,
     ) -> Result<(RecordBatch, usize), Error> {
-        let Some(change) = self.change else {
-            return Ok((
-                batch.slice(from, batch.num_rows().saturating_sub(from)),
-                batch.num_rows(),
-            ));
-        };
+        let change = self.change;
         let next = change.piece_end(batch, from)?;
         let rows = batch.slice(from, next.saturating_sub(from));
         let columns = rows.columns().iter().map(|column| change.array(column));
@@ -106,7 +104,9 @@ impl Change {
         match (built, self.types) {
             (DataType::BinaryView, ArrowTypes::Plain) => DataType::Binary,
             (DataType::Utf8View, ArrowTypes::Plain) => DataType::Utf8,
-            (DataType::Dictionary(_, values), _) => values.as_ref().clone(),
+            (DataType::Dictionary(_, values), _) if !self.keeps_dictionary => {
+                values.as_ref().clone()
+            }
             (DataType::List(item), _) => DataType::List(self.field(item)),
             (DataType::Struct(fields), _) => {
                 DataType::Struct(fields.iter().map(|field| self.field(field)).collect())
@@ -129,7 +129,7 @@ impl Change {
                 let array = array.as_string_view();
                 texts(array.iter(), array.lengths().map(u64::from).sum())
             }
-            (DataType::Dictionary(..), _) => {
+            (DataType::Dictionary(..), _) if !self.keeps_dictionary => {
                 let array = array.as_dictionary::<Int32Type>();
                 let array =
                     array.downcast_dict::<StringArray>().ok_or_else(|| Error::Internal {
@@ -166,6 +166,10 @@ impl Change {
                 );
                 array.map(|array| Arc::new(array) as ArrayRef).map_err(failed)
             }
+            // A view array shares the buffers of the response it was read from, and IPC writes them
+            // whole: with records and columns that were not selected.
+            (DataType::BinaryView, ArrowTypes::View) => Ok(Arc::new(array.as_binary_view().gc())),
+            (DataType::Utf8View, ArrowTypes::View) => Ok(Arc::new(array.as_string_view().gc())),
             _ => Ok(Arc::clone(array)),
         }
     }
@@ -221,8 +225,10 @@ mod tests {
 
     #[test]
     fn a_column_of_more_than_2_gib_is_cut_before_its_offsets_overflow() {
-        let (batch, change) =
-            (huge(), Change { types: ArrowTypes::Plain, piece_bytes: PIECE_BYTES });
+        let (batch, change) = (
+            huge(),
+            Change { types: ArrowTypes::Plain, keeps_dictionary: false, piece_bytes: PIECE_BYTES },
+        );
         for row in 0..batch.num_rows() {
             assert_eq!(change.piece_end(&batch, row).unwrap(), row + 1);
         }
@@ -230,7 +236,8 @@ mod tests {
 
     #[test]
     fn a_column_that_overflows_its_offsets_is_an_error() {
-        let change = Change { types: ArrowTypes::Plain, piece_bytes: usize::MAX };
+        let change =
+            Change { types: ArrowTypes::Plain, keeps_dictionary: false, piece_bytes: usize::MAX };
         let batch = huge();
         assert_eq!(change.piece_end(&batch, 0).unwrap(), 40);
         let error = change.array(batch.column(0)).unwrap_err();

@@ -33,6 +33,10 @@ use crate::{address::address, config::ClusterConfig, connection::Connection, err
 const IDLE_CLOSE: Duration = Duration::from_secs(60);
 /// How long a reader may be blocked on the budget, without a release, before a queue is evicted.
 const STALL: Duration = Duration::from_secs(1);
+/// After this many responses a lane that requests fewer partitions requests more again.
+const RESPONSES_BEFORE_MORE: u32 = 64;
+/// A lane that may request more partitions than this is not reduced any more.
+const MOST_REDUCED: usize = 1 << 10;
 /// The lane yields after this many queued bytes, see [`reschedule`].
 const YIELD_AFTER_BYTES: usize = 256 << 10;
 /// The first Fetch version in which the client waits out a throttle. In earlier versions the broker
@@ -112,6 +116,8 @@ pub(super) struct LaneTask {
     quota: Quota,
     /// The most partitions of a request: fewer after a response that was too large.
     most_partitions: usize,
+    /// How many responses there were since then.
+    responses_since: u32,
     /// Since when a reader is blocked on the budget and nothing was released.
     stalled: Option<Instant>,
     connection: Option<Connection>,
@@ -152,6 +158,7 @@ impl LaneTask {
             responded_at: None,
             quota: Quota::default(),
             most_partitions: usize::MAX,
+            responses_since: 0,
             stalled: None,
             connection: None,
             buffer: Vec::new(),
@@ -188,7 +195,20 @@ impl LaneTask {
                 if !self.takes_fewer(&stop, selection.listed.len()) {
                     self.stop_cursors(&selection, &stop);
                 }
+            } else {
+                self.takes_more();
             }
+        }
+    }
+
+    /// Doubles the number of partitions of later requests after [`RESPONSES_BEFORE_MORE`] responses, up
+    /// to the usual number: one response that was too large may have been an exception.
+    fn takes_more(&mut self) {
+        self.responses_since = self.responses_since.saturating_add(1);
+        if self.most_partitions < usize::MAX && self.responses_since >= RESPONSES_BEFORE_MORE {
+            self.responses_since = 0;
+            let doubled = self.most_partitions.saturating_mul(2);
+            self.most_partitions = if doubled > MOST_REDUCED { usize::MAX } else { doubled };
         }
     }
 
@@ -201,6 +221,7 @@ impl LaneTask {
         let Stop::TooLarge { bytes } = stop else { return false };
         if listed > 1 {
             self.most_partitions = listed / 2;
+            self.responses_since = 0;
             tracing::debug!(bytes, listed, "a response was too large; requesting fewer partitions");
         }
         listed > 1

@@ -132,6 +132,12 @@ impl From<WireError> for Stop {
             WireError::Connection { source, .. } => {
                 Self::Connection { address, kind: source.kind(), reason: source.to_string().into() }
             }
+            // A proxy may respond in the place of a broker for a while.
+            WireError::WrongListener { what, next, .. } => Self::Connection {
+                address,
+                kind: io::ErrorKind::InvalidData,
+                reason: format!("it is {what}; {next}").into(),
+            },
             WireError::UnsupportedVersion { api, broker, ours, .. } => {
                 Self::Version { address, api, broker, ours }
             }

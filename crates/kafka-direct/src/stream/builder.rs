@@ -11,6 +11,7 @@ use super::{
     control::StreamHandle,
     direct::{DirectStream, millis_now, positions_of},
     metadata::Metadata,
+    progress::{BatchObserver, BatchProgress},
     trigger::{Schedule, Trigger},
 };
 use crate::{
@@ -30,6 +31,7 @@ pub struct DirectStreamBuilder {
     trigger: Trigger,
     checkpoint: Option<Arc<dyn CheckpointStore>>,
     retained_batches: u64,
+    on_batch: BatchObserver,
 }
 
 impl DirectStreamBuilder {
@@ -40,6 +42,7 @@ impl DirectStreamBuilder {
             trigger: Trigger::default(),
             checkpoint: None,
             retained_batches: DEFAULT_RETAINED_BATCHES,
+            on_batch: BatchObserver::default(),
         }
     }
 
@@ -144,6 +147,12 @@ impl DirectStreamBuilder {
         self
     }
 
+    /// Calls `observer` after each batch that is done. It must return quickly. Default: none.
+    pub fn on_batch(mut self, observer: impl Fn(&BatchProgress) + Send + Sync + 'static) -> Self {
+        self.on_batch = BatchObserver::new(observer);
+        self
+    }
+
     /// Opens the checkpoint, or creates it: any other driver on it is fenced from then on. Reads no
     /// record.
     ///
@@ -152,7 +161,7 @@ impl DirectStreamBuilder {
     /// another cluster or a newer version; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn build(self) -> Result<DirectStream, Error> {
-        let Self { selection, mut limits, trigger, checkpoint, retained_batches } = self;
+        let Self { selection, mut limits, trigger, checkpoint, retained_batches, on_batch } = self;
         if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
             limits = limits.batch_interval(interval);
         }
@@ -178,6 +187,7 @@ impl DirectStreamBuilder {
             targets,
             log,
             retained_batches,
+            on_batch,
             metadata: Metadata::default(),
             leaders: std::collections::BTreeMap::new(),
             handle: StreamHandle::new(),

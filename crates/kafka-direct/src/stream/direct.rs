@@ -14,7 +14,7 @@ use super::{
     control::{StreamHandle, Wanted},
     metadata::Metadata,
     observe::observe,
-    progress::StreamState,
+    progress::{BatchObserver, StreamState},
     streamed_batch::{Planned, StreamedBatch},
     trigger::{Schedule, Trigger},
 };
@@ -45,6 +45,7 @@ pub struct DirectStream {
     pub(super) log: StreamLog,
     pub(super) positions: Positions,
     pub(super) retained_batches: u64,
+    pub(super) on_batch: BatchObserver,
     pub(super) metadata: Metadata,
     pub(super) leaders: Leaders,
     pub(super) handle: StreamHandle,

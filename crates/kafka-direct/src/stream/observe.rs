@@ -12,6 +12,7 @@ use super::metadata::Metadata;
 use crate::{
     Error, KafkaRddBuilder,
     plan_check::{Leaders, leaders},
+    time_check,
 };
 
 /// The state of the subscribed partitions, and their leaders.
@@ -60,7 +61,9 @@ pub(super) async fn observe(
         kafka_direct_driver::ResolvedStarts::default()
     } else {
         let starts = for_partitions(&selection.selection, &new);
-        let lookups = selection.response(lookups_needed(&starts, &new)?, &bounds).await?;
+        let questions = lookups_needed(&starts, &new)?;
+        let (lookups, without_record) = selection.response(questions, &bounds, true).await?;
+        time_check::check(&selection.cluster, &selection.decode, without_record).await?;
         resolve_starts(&starts, new, &lookups)?
     };
     let leaders = leaders(&topics);

@@ -1,6 +1,6 @@
 //! What a stream reports about itself: one [`BatchProgress`] per batch, and totals.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::{Serialize, Serializer};
 
@@ -45,6 +45,30 @@ pub struct BatchProgress {
 fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     // Three digits after the point: microseconds.
     serializer.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
+}
+
+type Callback = dyn Fn(&BatchProgress) + Send + Sync;
+
+/// The embedder's function for batches that are done; absent by default.
+#[derive(Clone, Default)]
+pub(super) struct BatchObserver(Option<Arc<Callback>>);
+
+impl BatchObserver {
+    pub(super) fn new(observer: impl Fn(&BatchProgress) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(observer)))
+    }
+
+    pub(super) fn report(&self, progress: &BatchProgress) {
+        if let Some(observer) = &self.0 {
+            observer(progress);
+        }
+    }
+}
+
+impl fmt::Debug for BatchObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "BatchObserver(set)" } else { "BatchObserver(none)" })
+    }
 }
 
 /// What a stream is doing.

@@ -150,6 +150,7 @@ impl<'a> StreamedBatch<'a> {
             total,
             scheduling_delay,
         };
+        stream.on_batch.report(&progress);
         let last = progress.clone();
         stream.handle.report(|stream| {
             stream.batches = stream.batches.saturating_add(1);
