@@ -38,16 +38,22 @@
 //! - `job/sink.rs`: `FolderSink`, the job folder as a sink of the engine
 //! - `job/plan_file.rs`: a plan in a file, written once
 //! - `job/folder.rs`: which job owns a folder, and which of its ranges are finished
-//! - `job/file_name.rs`: names of the files of ranges
 //! - `job/settings.rs`: what a re-run must agree with
 //! - `job/range_file.rs`: the file of one range while it is written
 //! - `job/receipt.rs`: receipts, and the check that a range's file is complete
 //! - `job/verify.rs`: `verify`, which checks a finished folder against its receipt
-//! - `job/durable.rs`: files that survive a power cut
-//! - `job/crash_point.rs`, `job/tests.rs`: a run ended at each of its steps
+//! - `job/tests.rs`: a job ended at each of its steps
+//! - `files/mod.rs`: what jobs and streams share
+//! - `files/durable.rs`: files that survive a power cut
+//! - `files/temporary_file.rs`: `TemporaryFile`, a file under a temporary name
+//! - `files/encoded_file.rs`: `EncodedFile`, batches encoded into a file off the runtime's threads
+//! - `files/content.rs`: `FileReceipt`, the size and checksum of a file
+//! - `files/file_name.rs`: names of the files of ranges
+//! - `files/crash_point.rs`: `CrashPoint`, at which a test ends a run
 
 mod atomic_file;
 mod error;
+mod files;
 pub mod format;
 pub mod job;
 

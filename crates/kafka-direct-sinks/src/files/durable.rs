@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::crash_point::CrashPoint;
+use super::CrashPoint;
 use crate::{Error, atomic_file::sync_folder};
 
 /// The suffix of every temporary name; no other program uses it.
