@@ -61,16 +61,18 @@ impl AtomicFile {
         }
         fs::rename(&self.temporary, &self.path)?;
         self.file = None;
-        sync_folder(&self.path)
+        sync_folder_of(&self.path)
     }
 }
 
 /// Syncs the folder of `path`, which makes the names in it durable.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    sync_folder(path.parent().unwrap_or_else(|| Path::new("")))
+}
+
+/// Syncs a folder, which makes the names in it durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     // Only Unix opens a folder as a file; elsewhere renames are durable without.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

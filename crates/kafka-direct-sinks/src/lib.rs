@@ -38,22 +38,41 @@
 //! - `job/sink.rs`: `FolderSink`, the job folder as a sink of the engine
 //! - `job/plan_file.rs`: a plan in a file, written once
 //! - `job/folder.rs`: which job owns a folder, and which of its ranges are finished
-//! - `job/file_name.rs`: names of the files of ranges
 //! - `job/settings.rs`: what a re-run must agree with
 //! - `job/range_file.rs`: the file of one range while it is written
 //! - `job/receipt.rs`: receipts, and the check that a range's file is complete
 //! - `job/verify.rs`: `verify`, which checks a finished folder against its receipt
-//! - `job/durable.rs`: files that survive a power cut
-//! - `job/crash_point.rs`, `job/tests.rs`: a run ended at each of its steps
+//! - `job/tests.rs`: a job ended at each of its steps
+//! - `stream_folder/mod.rs`: `StreamFolder`, a stream's files in a local folder
+//! - `stream_folder/sink.rs`: the folder as a sink of the engine, and its writers
+//! - `stream_folder/store.rs`: the commit protocol on disk
+//! - `stream_folder/manifest.rs`: the manifest of a batch
+//! - `stream_folder/claim.rs`: whether a stream may write into a folder
+//! - `stream_folder/layout.rs`: paths and temporary names
+//! - `stream_folder/crash_tests.rs`, `stream_folder/tests.rs`: crashes and drivers that meet; the rest
+//! - `stream_folder/test_driver.rs`: `Driver`, which the tests run
+//! - `null_sink.rs`: `NullSink`, which counts rows and discards them
+//! - `files/mod.rs`: what jobs and streams share
+//! - `files/durable.rs`: files that survive a power cut
+//! - `files/temporary_file.rs`: `TemporaryFile`, a file under a temporary name
+//! - `files/encoded_file.rs`: `EncodedFile`, batches encoded into a file off the runtime's threads
+//! - `files/content.rs`: `FileReceipt`, the size and checksum of a file
+//! - `files/file_name.rs`: names of the files of ranges
+//! - `files/crash_point.rs`: `CrashPoint`, at which a test ends a run
 
 mod atomic_file;
 mod error;
+mod files;
 pub mod format;
 pub mod job;
+mod null_sink;
+mod stream_folder;
 
 pub use self::{
     atomic_file::AtomicFile,
     error::Error,
     format::{ArrowTypes, Format},
     job::{BatchJob, JobOutcome},
+    null_sink::{NullSink, NullWriter},
+    stream_folder::{StagedFile, StreamFolder, StreamFolderBuilder, StreamFolderWriter},
 };

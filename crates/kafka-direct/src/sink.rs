@@ -26,6 +26,14 @@ pub struct BatchContext {
     pub stream: Option<StreamBatch>,
 }
 
+impl BatchContext {
+    /// A batch of a stream. The stream makes it; tests of sinks do so too.
+    #[must_use]
+    pub const fn of_stream(plan: Arc<BatchPlan>, batch: StreamBatch) -> Self {
+        Self { plan, stream: Some(batch) }
+    }
+}
+
 /// Which batch of which stream a sink receives. A batch that runs again has the same number and ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +44,14 @@ pub struct StreamBatch {
     pub batch: BatchId,
     /// The start of the driver that runs it. Of two drivers the one with the higher number continues.
     pub generation: Generation,
+}
+
+impl StreamBatch {
+    /// Batch `batch` of `stream`, run by the driver with this generation.
+    #[must_use]
+    pub const fn new(stream: StreamId, batch: BatchId, generation: Generation) -> Self {
+        Self { stream, batch, generation }
+    }
 }
 
 /// A batch of a stream that a sink has committed, with what the sink stored beside the records.
@@ -68,6 +84,16 @@ pub struct WriteTask {
     pub range: PlannedRange,
     /// The attempt's number, from 1. Above 1, an earlier attempt at the same records was aborted.
     pub attempt: u32,
+}
+
+impl WriteTask {
+    /// Attempt `attempt`, from 1, at the range with this index in the plan of `batch`; `None` if the
+    /// plan has no such range.
+    #[must_use]
+    pub fn new(batch: BatchContext, index: usize, attempt: u32) -> Option<Self> {
+        let range = batch.plan.ranges().get(index)?.clone();
+        Some(Self { batch, index, range, attempt })
+    }
 }
 
 /// What was read of one range, and what the sink wrote of it.

@@ -19,6 +19,8 @@ mod plain;
 mod raw;
 mod rows;
 
+use std::num::NonZeroUsize;
+
 use kafka_direct::{Column, Columns, arrow::array::RecordBatch};
 
 pub use self::{
@@ -30,6 +32,9 @@ use crate::Error;
 
 /// A buffer is full once it holds this many bytes.
 const FULL_BYTES: usize = 256 * 1024;
+
+/// How many files are written at once in a format whose files hold a row group each.
+const ROW_GROUPS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// Whether a buffer is to be handed on.
 const fn is_full(out: &[u8]) -> bool {
@@ -96,9 +101,19 @@ impl Format {
         }
     }
 
-    /// Whether an open file holds a row group in memory.
-    pub(crate) const fn holds_row_groups(self) -> bool {
-        matches!(self, Self::Parquet)
+    /// How many files should be written at once, where an open file holds a row group in memory;
+    /// `None` for formats whose open files hold little.
+    #[must_use]
+    pub const fn files_at_once(self) -> Option<NonZeroUsize> {
+        match self {
+            Self::JsonLines
+            | Self::JsonValues
+            | Self::Csv
+            | Self::Raw
+            | Self::Arrow
+            | Self::ArrowStream => None,
+            Self::Parquet => Some(ROW_GROUPS_AT_ONCE),
+        }
     }
 
     /// Whether [`ArrowTypes`] decide what is written.

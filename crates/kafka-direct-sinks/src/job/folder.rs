@@ -17,16 +17,20 @@ use std::{
 use kafka_direct::BatchPlan;
 
 use super::{
-    crash_point::CrashPoint,
-    durable, file_name, plan_file,
-    receipt::{self, RangeReceipt, Receipt},
+    plan_file,
+    receipt::{RangeReceipt, Receipt},
     settings::JobSettings,
 };
-use crate::Error;
+use crate::{
+    Error,
+    files::{CrashPoint, STATE_FOLDER, durable, file_name, names_in, to_json},
+};
 
-const STATE_FOLDER: &str = ".kafka-direct";
 /// The name of the plan in a job's folder.
 pub const PLAN_FILE: &str = "plan.json";
+
+/// The name of a job's settings in the hidden folder.
+pub(crate) const SETTINGS_FILE: &str = "settings.json";
 
 /// The name of the receipt in the folder of a finished job.
 pub const RECEIPT_FILE: &str = "receipt.json";
@@ -105,7 +109,7 @@ impl JobFolder {
         let path = self.settings_path();
         let here = plan_file::read(&self.plan_path())?;
         if here.is_none() || durable::read(&path)?.is_none() {
-            durable::replace(&path, receipt::to_json(settings).as_bytes(), &self.crash)?;
+            durable::replace(&path, to_json(settings).as_bytes(), &self.crash)?;
         }
         match here {
             Some((_, text)) => Ok(text),
@@ -114,7 +118,7 @@ impl JobFolder {
     }
 
     fn settings_path(&self) -> PathBuf {
-        self.state.join("settings.json")
+        self.state.join(SETTINGS_FILE)
     }
 
     fn plan_path(&self) -> PathBuf {
@@ -183,7 +187,7 @@ impl JobFolder {
         let path = self.range_receipt_path(&receipt.file.name);
         self.crash.step()?;
         // Not synced: a torn or lost receipt matches no file, and the range is read again.
-        fs::write(&path, receipt::to_json(receipt)).map_err(durable::failed("writing", &path))
+        fs::write(&path, to_json(receipt)).map_err(durable::failed("writing", &path))
     }
 
     /// The path of the file with this name.
@@ -193,7 +197,7 @@ impl JobFolder {
 
     /// Writes `receipt.json`, which marks the job as done.
     pub(crate) fn finish(&self, receipt: &Receipt) -> Result<(), Error> {
-        durable::replace(&self.receipt_path(), receipt::to_json(receipt).as_bytes(), &self.crash)?;
+        durable::replace(&self.receipt_path(), to_json(receipt).as_bytes(), &self.crash)?;
         self.remove_range_receipts()
     }
 
@@ -208,15 +212,4 @@ impl JobFolder {
         }
         durable::sync_parent(&self.state.join("lock"))
     }
-}
-
-/// The names in a folder that are UTF-8: no job writes others.
-pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
-    let entries = fs::read_dir(folder).map_err(durable::failed("listing", folder))?;
-    entries
-        .filter_map(|entry| match entry {
-            Ok(entry) => entry.file_name().into_string().ok().map(Ok),
-            Err(error) => Some(Err(durable::failed("listing", folder)(error))),
-        })
-        .collect()
 }

@@ -7,10 +7,7 @@
 //!
 //! **Out of scope:** schedules, other machines' jobs, how a record is formatted.
 
-mod crash_point;
-mod durable;
-mod file_name;
-mod folder;
+pub(crate) mod folder;
 pub mod plan_file;
 mod range_file;
 mod receipt;
@@ -25,14 +22,14 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use kafka_direct::{BatchPlan, Columns};
 
-use self::crash_point::CrashPoint;
 pub use self::{
     folder::{PLAN_FILE, RECEIPT_FILE},
-    receipt::{FileReceipt, RangeReceipt, Receipt, Totals},
+    receipt::{RangeReceipt, Receipt, Totals},
     run::JobOutcome,
     verify::{Mismatch, Problem, Verification, verify},
 };
-use crate::{ArrowTypes, Format};
+pub use crate::files::content::FileReceipt;
+use crate::{ArrowTypes, Format, files::CrashPoint};
 
 type PlanCheck = Arc<dyn Fn(&BatchPlan) -> Result<(), String> + Send + Sync>;
 

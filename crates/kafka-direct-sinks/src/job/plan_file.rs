@@ -7,8 +7,10 @@ use std::{future::Future, path::Path};
 
 use kafka_direct::BatchPlan;
 
-use super::{crash_point::CrashPoint, durable};
-use crate::Error;
+use crate::{
+    Error,
+    files::{CrashPoint, durable},
+};
 
 /// The plan in the file at `path`, with its text; `None` if there is no such file.
 pub(crate) fn read(path: &Path) -> Result<Option<(BatchPlan, String)>, Error> {

@@ -3,103 +3,18 @@
 //! Contract: a receipt does not depend on when, where or in how many attempts the job ran. For text
 //! formats, two runs of one plan over one log write the same receipt.
 
-use std::{fmt, fs::File, io::Read, path::Path};
+use std::{fmt, path::Path};
 
-use crc_fast::{CrcAlgorithm, Digest};
 use kafka_direct::{BatchEnd, BatchPlan, EndPosition, IsolationLevel, RangeSummary, Reset};
 use serde::{Deserialize, Serialize};
 
-use super::{durable, sink::Output, verify::Problem};
-use crate::Error;
+use crate::{
+    Error,
+    files::{Content, FileReceipt, Output, parse},
+};
 
 /// The version of the receipt's JSON.
 const RECEIPT_VERSION: u32 = 1;
-/// Bytes read at once while a file is checked.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-/// The running CRC-32 (ISO-HDLC: the one of gzip, zlib and PNG) and size of a file's content.
-#[derive(Debug, Clone)]
-pub(crate) struct Content {
-    digest: Digest,
-    bytes: u64,
-}
-
-impl Content {
-    pub(crate) fn new() -> Self {
-        Self { digest: Digest::new(CrcAlgorithm::Crc32IsoHdlc), bytes: 0 }
-    }
-
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.digest.update(bytes);
-        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    }
-
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Eight hexadecimal digits.
-    pub(crate) fn crc32(&self) -> String {
-        format!("{:08x}", self.digest.finalize())
-    }
-
-    /// Size and checksum of the file at `path`.
-    pub(crate) fn of(path: &Path) -> std::io::Result<Self> {
-        let mut file = File::open(path)?;
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut content = Self::new();
-        loop {
-            match file.read(&mut chunk)? {
-                0 => return Ok(content),
-                read => content.update(chunk.get(..read).unwrap_or_default()),
-            }
-        }
-    }
-}
-
-/// A finished file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct FileReceipt {
-    /// Its name in the folder.
-    #[serde(rename = "file")]
-    pub name: String,
-    /// Its size.
-    #[serde(rename = "file_bytes")]
-    pub bytes: u64,
-    /// CRC-32 of its content as eight hexadecimal digits: the one of gzip and zlib.
-    pub crc32: String,
-}
-
-impl FileReceipt {
-    /// Whether the file at `path` is the one this receipt was written for. This decides that a
-    /// range's file is complete.
-    ///
-    /// # Errors
-    /// [`Error::Io`] for a file that cannot be read; a missing one does not match.
-    pub(crate) fn matches(&self, path: &Path) -> Result<bool, Error> {
-        Ok(self.problem(path)?.is_none())
-    }
-
-    /// What differs between the file at `path` and the one this receipt was written for.
-    ///
-    /// # Errors
-    /// [`Error::Io`] for a file that cannot be read; a missing one is a problem.
-    pub(crate) fn problem(&self, path: &Path) -> Result<Option<Problem>, Error> {
-        let found = match Content::of(path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Some(Problem::Missing));
-            }
-            Err(error) => return Err(durable::failed("checking", path)(error)),
-        };
-        if found.bytes() != self.bytes {
-            return Ok(Some(Problem::Size { expected: self.bytes, found: found.bytes() }));
-        }
-        let (expected, found) = (self.crc32.clone(), found.crc32());
-        Ok((found != expected).then_some(Problem::Checksum { expected, found }))
-    }
-}
 
 /// What was read of one planned range, and the file it was written to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,35 +147,5 @@ impl Receipt {
     #[must_use]
     pub fn end(&self) -> BatchEnd {
         BatchEnd::restored(self.cluster.clone(), self.isolation, self.positions.clone())
-    }
-}
-
-/// A value as one JSON object, indented, ending in a line feed.
-pub(crate) fn to_json(value: &impl Serialize) -> String {
-    // Serialising plain values into memory cannot fail.
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-pub(crate) fn parse<'a, T: Deserialize<'a>>(
-    text: &'a str,
-    path: &Path,
-    wanted: &'static str,
-) -> Result<T, Error> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::invalid(format!("{} is not {wanted}: {error}", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksum_is_the_one_of_gzip_and_of_pythons_zlib() {
-        let mut content = Content::new();
-        content.update(b"1234");
-        content.update(b"56789");
-        assert_eq!((content.crc32().as_str(), content.bytes()), ("cbf43926", 9));
     }
 }

@@ -4,22 +4,22 @@
 //! pieces before second ones, so that a killed job has finished as many as it could; the receipt is
 //! written last.
 
-use std::{fmt, future::Future, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{fmt, future::Future, path::PathBuf, sync::Arc};
 
 use kafka_direct::{BatchPlan, KafkaRddBuilder, PlannedRange};
 
 use super::{
-    BatchJob, file_name,
+    BatchJob,
     folder::JobFolder,
     plan_file,
     receipt::Receipt,
     settings::{FORMAT, JobSettings, Words},
-    sink::{FolderSink, Output},
+    sink::FolderSink,
 };
-use crate::{Error, Format, format::Encoder};
-
-/// How many files are written at once in a format whose files hold a row group each.
-const ROW_GROUPS_AT_ONCE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
+use crate::{
+    Error, Format,
+    files::{Output, file_name},
+};
 
 /// A job that is done. It displays as one sentence for people.
 #[derive(Debug, Clone)]
@@ -109,7 +109,9 @@ impl BatchJob {
         Fut: Future<Output = Result<KafkaRddBuilder, E>> + Send,
     {
         // A format that cannot be written is refused before anything is made.
-        Encoder::new(self.format, self.columns, self.arrow_types)?;
+        let output =
+            Output { format: self.format, columns: self.columns, arrow_types: self.arrow_types };
+        output.encoder()?;
         let mut lazy = Lazy { connect: Some(connect), builder: None };
         let settings = self.settings();
         let given = match &self.plan_file {
@@ -130,8 +132,8 @@ impl BatchJob {
             return Ok(JobOutcome { receipt, folder: self.folder, ranges_read: 0 });
         }
         let mut builder = lazy.get::<E, Fut>().await?.columns(self.columns);
-        if self.format.holds_row_groups() {
-            builder = builder.default_concurrency(ROW_GROUPS_AT_ONCE);
+        if let Some(files) = self.format.files_at_once() {
+            builder = builder.default_concurrency(files);
         }
         // A file that cannot be written now cannot be written a moment later either.
         let builder = builder.attempts(1);
@@ -143,8 +145,6 @@ impl BatchJob {
         let files = self.files(rdd.partitions())?;
         folder.refuse_foreign_ranges(&files)?;
         let plan_text = folder.claim(&settings, rdd.plan())?;
-        let output =
-            Output { format: self.format, columns: self.columns, arrow_types: self.arrow_types };
         let sink = Arc::new(FolderSink::new(folder, files, output, plan_text));
         let written = Box::pin(rdd.write_to(&sink)).await;
         // Tasks that were stopped may still write to a file for a moment.
@@ -188,16 +188,7 @@ impl BatchJob {
     }
 
     fn files(&self, ranges: &[PlannedRange]) -> Result<Vec<String>, Error> {
-        let file = |planned: &PlannedRange| {
-            let topic = planned.topic_partition().topic();
-            // A plan from a file may hold anything, and the name becomes part of a path.
-            if !kafka_direct::is_legal_topic_name(topic) {
-                return Err(Error::invalid(format!(
-                    "the plan names a topic that Kafka does not allow: `{topic}`"
-                )));
-            }
-            Ok(file_name::range_file(planned, self.format.extension()))
-        };
-        ranges.iter().map(file).collect()
+        let extension = self.format.extension();
+        ranges.iter().map(|planned| file_name::range_file(planned, extension)).collect()
     }
 }

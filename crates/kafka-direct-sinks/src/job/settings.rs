@@ -7,8 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::receipt;
-use crate::Error;
+use crate::{Error, files::parse};
 
 /// The version of the settings' JSON.
 const SETTINGS_VERSION: u32 = 1;
@@ -35,7 +34,7 @@ impl JobSettings {
     }
 
     pub(crate) fn from_json(text: &str, path: &Path) -> Result<Self, Error> {
-        receipt::parse(text, path, "the settings of a job")
+        parse(text, path, "the settings of a job")
     }
 
     /// The first difference that makes a run with the settings `wanted` another job; `None` for a

@@ -12,10 +12,11 @@ use kafka_direct::{
 use kafka_direct_broker::{ApiKey, Broker, ErrorCode, Fault, Record};
 use tokio::task::JoinSet;
 
-use super::{
-    BatchJob, JobOutcome, Problem, crash_point::CrashPoint, plan_file, receipt::Content, verify,
+use super::{BatchJob, JobOutcome, Problem, plan_file, verify};
+use crate::{
+    Error, Format,
+    files::{Content, CrashPoint},
 };
-use crate::{Error, Format};
 
 const TOPIC: &str = "orders.v1-eu";
 const PARTITIONS: i32 = 3;
@@ -213,7 +214,7 @@ async fn a_receipt_names_every_file_with_its_size_and_checksum() {
     let run = Run::new(&broker, root.path());
     let receipt = run.run(CrashPoint::never()).await.unwrap().receipt;
     for range in &receipt.ranges {
-        let content = Content::of(&run.folder().join(&range.file.name)).unwrap();
+        let content = Content::of(&run.folder().join(&range.file.name)).unwrap().unwrap();
         assert_eq!(
             (content.bytes(), content.crc32()),
             (range.file.bytes, range.file.crc32.clone())

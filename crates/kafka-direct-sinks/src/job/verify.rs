@@ -8,11 +8,13 @@ use std::{collections::HashSet, fmt, path::Path};
 use serde::Serialize;
 
 use super::{
-    durable, file_name,
-    folder::{PLAN_FILE, RECEIPT_FILE, names_in},
-    receipt::{Content, Receipt, Totals},
+    folder::{PLAN_FILE, RECEIPT_FILE},
+    receipt::{Receipt, Totals},
 };
-use crate::Error;
+use crate::{
+    Error,
+    files::{Content, FileReceipt, durable, file_name, names_in},
+};
 
 /// What [`verify`] found.
 #[derive(Debug, Clone)]
@@ -102,7 +104,7 @@ pub fn verify(folder: &Path) -> Result<Verification, Error> {
     let receipt = Receipt::from_json(&text, &path)?;
     let mut mismatches = Vec::new();
     for range in &receipt.ranges {
-        let problem = range.file.problem(&folder.join(&range.file.name))?;
+        let problem = file_problem(&range.file, folder)?;
         mismatches.extend(problem.map(|problem| mismatch(&range.file.name, problem)));
     }
     mismatches.extend(plan_mismatch(folder, receipt.plan_crc32())?);
@@ -113,6 +115,18 @@ pub fn verify(folder: &Path) -> Result<Verification, Error> {
     others.sort();
     mismatches.extend(others.iter().map(|name| mismatch(name, Problem::Unexpected)));
     Ok(Verification { totals: receipt.totals, mismatches })
+}
+
+/// What differs between the file in `folder` and the one that `expected` was written for.
+fn file_problem(expected: &FileReceipt, folder: &Path) -> Result<Option<Problem>, Error> {
+    let Some(found) = Content::of(&folder.join(&expected.name))? else {
+        return Ok(Some(Problem::Missing));
+    };
+    if found.bytes() != expected.bytes {
+        return Ok(Some(Problem::Size { expected: expected.bytes, found: found.bytes() }));
+    }
+    let (expected, found) = (expected.crc32.clone(), found.crc32());
+    Ok((found != expected).then_some(Problem::Checksum { expected, found }))
 }
 
 fn plan_mismatch(folder: &Path, expected: &str) -> Result<Option<Mismatch>, Error> {

@@ -17,6 +17,20 @@ use crate::Error;
 pub(crate) struct CrashPoint {
     #[cfg(test)]
     steps_left: Option<Arc<AtomicU64>>,
+    #[cfg(test)]
+    observer: Option<Observer>,
+}
+
+/// What a test does before every step.
+#[cfg(test)]
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn() + Send + Sync>);
+
+#[cfg(test)]
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl CrashPoint {
@@ -44,10 +58,19 @@ impl CrashPoint {
 impl CrashPoint {
     /// Ends the run instead of taking step number `steps`, from 0.
     pub(crate) fn before_step(steps: u64) -> Self {
-        Self { steps_left: Some(Arc::new(AtomicU64::new(steps))) }
+        Self { steps_left: Some(Arc::new(AtomicU64::new(steps))), observer: None }
+    }
+
+    /// Calls `observer` before every step that is taken.
+    pub(crate) fn observed_by(mut self, observer: impl Fn() + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer(Arc::new(observer)));
+        self
     }
 
     pub(crate) fn step(&self) -> Result<(), Error> {
+        if let Some(Observer(observer)) = &self.observer {
+            observer();
+        }
         let Some(left) = &self.steps_left else { return Ok(()) };
         let one_less = |left: u64| left.checked_sub(1);
         let taken = left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);

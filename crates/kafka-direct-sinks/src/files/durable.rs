@@ -11,11 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::crash_point::CrashPoint;
-use crate::{Error, atomic_file::sync_folder};
+use super::CrashPoint;
+use crate::{Error, atomic_file};
 
 /// The suffix of every temporary name; no other program uses it.
-const TEMPORARY_SUFFIX: &str = ".kafka-direct-tmp";
+pub(crate) const TEMPORARY_SUFFIX: &str = ".kafka-direct-tmp";
 
 /// The temporary name beside `path`: hidden, and with `tag` if several processes may write at once.
 pub(crate) fn temporary(path: &Path, tag: &str) -> PathBuf {
@@ -111,7 +111,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
 
 /// Syncs the folder of `path`, which makes the names in it durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), Error> {
-    sync_folder(path).map_err(failed("syncing the folder of", path))
+    atomic_file::sync_folder_of(path).map_err(failed("syncing the folder of", path))
+}
+
+/// Syncs a folder, which makes the names in it durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
+    atomic_file::sync_folder(folder).map_err(failed("syncing the folder", folder))
 }
 
 /// The error of `action` on `path`.

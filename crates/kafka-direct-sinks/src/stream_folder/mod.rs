@@ -1,0 +1,133 @@
+//! A local folder that a stream writes into: one file per range and batch, each record once.
+//!
+//! **Promises:** a file has its final name only if its batch is committed, and it is complete and
+//! durable then; a batch is committed at one moment, when its manifest exists; a batch that is
+//! committed twice, by one driver or by two, has one set of files; a final file is never replaced.
+//! After a crash at any moment, recovery finishes a committed batch without Kafka.
+//!
+//! **Out of scope:** object stores, and folders of file systems without hard links.
+
+mod claim;
+#[cfg(test)]
+mod crash_tests;
+mod layout;
+mod manifest;
+mod sink;
+mod store;
+#[cfg(test)]
+mod test_driver;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use kafka_direct::Columns;
+
+use self::store::Store;
+pub use self::{manifest::StagedFile, sink::StreamFolderWriter};
+use crate::{
+    ArrowTypes, Error, Format,
+    files::{CrashPoint, FileWork, Output},
+};
+
+/// A committing sink: a stream's records as files in a local folder.
+///
+/// Every range of a batch that has records gets one file. Names begin with `batch-` and the batch's
+/// number, so that they sort in the order of the batches. Uncommitted files are in the hidden folder
+/// `.kafka-direct`, and so is one manifest per batch, of which the newest 100 are kept.
+///
+/// Several drivers may write into one folder: of the files of a batch, those of the driver that
+/// commits first remain.
+///
+/// Its methods need a tokio runtime. File work runs on the runtime's threads for blocking work. It
+/// continues when a method's future is dropped, and every method may be called again then.
+///
+/// # Errors
+/// The methods of the trait return [`Error`]: [`Error::Invalid`] for a folder that is refused, for a
+/// record that the format cannot carry, or for a batch that belongs to no stream; [`Error::Io`].
+#[derive(Debug)]
+pub struct StreamFolder {
+    output: Output,
+    store: Arc<Store>,
+    work: Arc<FileWork>,
+}
+
+impl StreamFolder {
+    /// A sink that writes into `folder`, which is created when the stream starts.
+    pub fn builder(folder: impl Into<PathBuf>, format: Format) -> StreamFolderBuilder {
+        StreamFolderBuilder {
+            folder: folder.into(),
+            format,
+            columns: format.default_columns(),
+            arrow_types: ArrowTypes::Plain,
+            append: false,
+            crash: CrashPoint::never(),
+        }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.store.root
+    }
+
+    /// The columns that it writes: the stream must read these.
+    #[must_use]
+    pub const fn columns(&self) -> Columns {
+        self.output.columns
+    }
+}
+
+/// Sets up a [`StreamFolder`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct StreamFolderBuilder {
+    folder: PathBuf,
+    format: Format,
+    columns: Columns,
+    arrow_types: ArrowTypes,
+    append: bool,
+    crash: CrashPoint,
+}
+
+impl StreamFolderBuilder {
+    /// The columns to write. Default: those of [`Format::default_columns`].
+    pub const fn columns(mut self, columns: Columns) -> Self {
+        self.columns = columns;
+        self
+    }
+
+    /// The types of text and bytes in Arrow files; other formats ignore it. Default:
+    /// [`ArrowTypes::Plain`].
+    pub const fn arrow_types(mut self, types: ArrowTypes) -> Self {
+        self.arrow_types = types;
+        self
+    }
+
+    /// Accepts a folder that holds files of another stream or of a batch job. Default: it is refused.
+    /// A stream's own folder is always accepted.
+    pub const fn append(mut self) -> Self {
+        self.append = true;
+        self
+    }
+
+    /// Checks the settings, and that no batch job has written into the folder. It asks the file system
+    /// for a few names on the calling thread, and writes nothing. Files of another stream are found when
+    /// the stream starts, before it reads anything.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a format that this build leaves out, for columns that it cannot carry, for a
+    /// path that is no folder, and for the folder of a batch job. [`Error::Io`] if the folder cannot be
+    /// listed.
+    pub fn build(self) -> Result<StreamFolder, Error> {
+        let Self { folder, format, columns, arrow_types, append, crash } = self;
+        let output = Output { format, columns, arrow_types };
+        output.encoder()?;
+        claim::refuse_job(&folder, append)?;
+        let store = Arc::new(Store::new(folder, append, crash));
+        Ok(StreamFolder { output, store, work: Arc::new(FileWork::new()) })
+    }
+}
