@@ -7,6 +7,7 @@ mod bench;
 mod connection;
 mod read;
 mod selection;
+mod stream;
 mod topics;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -18,6 +19,7 @@ pub(crate) use self::{
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},
+    stream::{BatchArgs, StreamArgs, StreamOutputArgs},
     topics::{CreateTopicArgs, OffsetsArgs, TopicsArgs, TopicsCommand},
 };
 
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Read(Box<ReadArgs>),
     /// Check the files of a finished `read --output DIR/` against its receipt; needs no broker
     Verify(VerifyArgs),
+    /// Follow topics in micro-batches, with a checkpoint, into files that have every record once
+    Stream(Box<StreamArgs>),
     /// Show which offsets `read` would read with the same flags; reads no record
     Plan(Box<PlanArgs>),
     /// Show the offset bounds of partitions, and the committed offsets of a group

@@ -19,6 +19,8 @@
 //!   `--output DIR/`
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
+//! - `stream.rs`: runs `stream`; `cli/stream.rs`: its flags; `stream/spec.rs`: parses its sink and
+//!   trigger; `stream/console.rs`: the sink `console`; `stream/report.rs`: reports on its batches
 //! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
 //!   of the same names; `topics/admin.rs`: creates and deletes topics, also those of `bench`
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum
@@ -60,6 +62,7 @@ mod selection;
 mod shell;
 mod signal;
 mod size;
+mod stream;
 mod topics;
 mod verify;
 
@@ -96,6 +99,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(args).await,
         Command::Read(args) => read::run(*args).await,
         Command::Verify(args) => verify::run(args).await,
+        Command::Stream(args) => Box::pin(stream::run(*args)).await,
         Command::Plan(args) => plan::run(*args).await,
         Command::Offsets(args) => offsets::run(args).await,
         Command::Topics(args) => topics::run(args).await,

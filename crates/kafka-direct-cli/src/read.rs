@@ -11,6 +11,7 @@ use std::{path::Path, sync::Arc};
 
 use kafka_direct::KafkaRdd;
 
+pub(crate) use self::table_text::{Fit, TableText};
 use self::{
     planned::{Display, planned},
     sink::StreamSink,

@@ -91,7 +91,7 @@ pub(crate) fn names_topics(args: &SelectionArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, Failure> {
+pub(crate) fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, Failure> {
     let starts =
         spec.starts(only_topic(args).as_deref(), args.on_no_match.into(), Utc::now().into());
     starts.map_err(|error| Failure::usage(format!("--from {error}")))

@@ -25,6 +25,18 @@ The readable end is the last stable offset, or the high watermark with read_unco
 A time is converted to an offset. Records after that offset may be older. It may also be the offset
 of a transaction marker. If open transactions withhold --from or --to, the exit code is 7.";
 
+/// Help text on the syntax of S in `--from S` of a stream.
+pub(crate) const STARTS_HELP: &str = "\
+Starts (S):
+  earliest, latest         the first existing offset; the readable end
+  1500, -1500              an offset; this many offsets before the readable end of each partition
+  @2025-01-01T00:00:00Z    the first offset whose record has this time or a later one; also a date
+                           (2025-01-01) or a time before now (@-1h)
+  group:NAME               the committed offset of a consumer group; earliest where there is none
+  0:100,1:earliest,*:-10   by partition; `*` is for all other partitions
+
+A start is used once: from then on the checkpoint has the positions.";
+
 /// Flags that select topics, offsets and visible records, and that split ranges.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selection")]

@@ -66,6 +66,21 @@ impl TableText {
         Ok(())
     }
 
+    /// How many rows the table has.
+    pub(crate) const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds rows of another table with the same columns.
+    pub(crate) fn extend(&mut self, rows: impl IntoIterator<Item = Vec<String>>) {
+        self.rows.extend(rows);
+    }
+
+    /// The rows.
+    pub(crate) fn into_rows(self) -> Vec<Vec<String>> {
+        self.rows
+    }
+
     /// Returns the text of the table, which ends in a line feed.
     pub(crate) fn finish(mut self) -> String {
         let mut table = Table::new();

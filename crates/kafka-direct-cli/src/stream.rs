@@ -1,0 +1,155 @@
+//! `stream`: follows topics in micro-batches, into a sink, with a checkpoint.
+
+mod console;
+mod report;
+mod spec;
+
+use std::{future::Future, sync::Arc};
+
+use kafka_direct::{
+    Backpressure, Columns, DirectStream, Sink, StreamLimits, Trigger,
+    checkpoint::LocalCheckpoint,
+    stream::{DirectStreamBuilder, StreamProgress},
+};
+
+use kafka_direct_sinks::{NullSink, StreamFolder};
+
+pub(crate) use self::spec::{SinkSpec, TriggerSpec};
+use self::{console::ConsoleSink, report::Report};
+use crate::{
+    cli::{BatchArgs, StreamArgs},
+    connect,
+    exit::Failure,
+    list::List,
+    output, selection, signal,
+};
+
+/// Runs `stream`.
+pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
+    let selected = args.source.selection();
+    selection::names_topics(&selected)?;
+    let sink = &args.output.sink;
+    if sink.is_files() && args.output.checkpoint.is_none() {
+        return Err(Failure::usage(format!(
+            "--sink {sink} needs a checkpoint, so that a stream that is started again continues: pass --checkpoint DIR"
+        )));
+    }
+    match sink {
+        SinkSpec::Null => into(&args, || Ok(NullSink::new())).await,
+        SinkSpec::Console => {
+            let columns = columns(&args);
+            into(&args, || Ok(ConsoleSink::new(columns))).await
+        }
+        SinkSpec::Files { format, folder } => {
+            let mut folder = StreamFolder::builder(folder, *format).columns(columns(&args));
+            if args.output.append {
+                folder = folder.append();
+            }
+            into(&args, || Ok(folder.build()?)).await
+        }
+    }
+}
+
+fn columns(args: &StreamArgs) -> Columns {
+    if args.output.columns.is_empty() {
+        return args.output.sink.default_columns();
+    }
+    List::flat(&args.output.columns).into_iter().collect()
+}
+
+/// Runs the stream into a sink, until it ends or a signal stops it.
+async fn into<S: Sink>(
+    args: &StreamArgs,
+    sink: impl FnOnce() -> Result<S, Failure>,
+) -> Result<(), Failure> {
+    let sink = Arc::new(sink()?);
+    let cluster = connect::connect(&args.connection).await?;
+    let report = Arc::new(Report::open(&args.output)?);
+    let shown = Arc::clone(&report);
+    let builder = builder(args, DirectStream::builder(&cluster))?;
+    let stream = builder.on_batch(move |batch| shown.batch(batch)).build().await?;
+    if args.source.from.is_some() && stream.log().positions().next().is_some() {
+        output::note(
+            "the checkpoint has positions: --from is used only for topics that it does not have",
+        );
+    }
+    let handle = stream.handle();
+    report.watch(handle.progress());
+    signal::allow_cleanup(args.batches.shutdown_timeout);
+    let stopped = async {
+        signal::stopped().await;
+        handle.stop();
+        std::future::pending::<()>().await;
+    };
+    let ended = until_stopped(stream.run(sink), stopped).await;
+    report.end();
+    let progress = ended?;
+    if !args.output.quiet {
+        output::note(&format!("{} batches, {} records", progress.batches, progress.records));
+    }
+    report.failure()
+}
+
+async fn until_stopped(
+    run: impl Future<Output = Result<StreamProgress, kafka_direct::Error>>,
+    stopped: impl Future<Output = ()>,
+) -> Result<StreamProgress, Failure> {
+    let run = std::pin::pin!(run);
+    tokio::select! {
+        ended = run => Ok(ended?),
+        // It never ends: it only asks the stream to stop.
+        () = stopped => Err(Failure::unmet("the stream was stopped")),
+    }
+}
+
+fn builder(
+    args: &StreamArgs,
+    mut builder: DirectStreamBuilder,
+) -> Result<DirectStreamBuilder, Failure> {
+    let source = args.source.selection();
+    builder = match &source.topic_pattern {
+        Some(pattern) => builder.pattern(pattern),
+        None => builder.topics(source.topics()),
+    };
+    if let Some(spec) = &source.from {
+        builder = builder.start(selection::starts(spec, &source)?);
+    }
+    if let Some(list) = &source.partitions {
+        builder = builder.partitions(list.indices());
+    }
+    if let Some(isolation) = source.isolation {
+        builder = builder.isolation(isolation.into());
+    }
+    if let Some(path) = &args.output.checkpoint {
+        builder = builder.checkpoint(LocalCheckpoint::at(path));
+    }
+    let decode = connect::decode_options(&args.connection)?.columns(columns(args));
+    let is_files = args.output.sink.is_files();
+    Ok(builder
+        .on_data_loss(source.on_data_loss.into())
+        .trigger(args.batches.trigger.map_or_else(|| default_trigger(is_files), |t| t.0))
+        .limits(limits(&args.batches))
+        .decode(decode))
+}
+
+/// Many small files cost every reader, so that files are written less often.
+const fn default_trigger(is_files: bool) -> Trigger {
+    if is_files {
+        Trigger::Interval(std::time::Duration::from_secs(10))
+    } else {
+        Trigger::Immediate
+    }
+}
+
+fn limits(args: &BatchArgs) -> StreamLimits {
+    let mut limits = StreamLimits::new()
+        .max_records_per_batch(args.max_records_per_batch)
+        .max_records_per_second_per_partition(args.max_records_per_second_per_partition)
+        .min_records_per_batch(args.min_records_per_batch)
+        .min_partitions(args.min_partitions)
+        .backpressure(args.backpressure.map(|_| Backpressure::pid()));
+    if let Some(delay) = args.max_delay {
+        limits = limits.max_delay(delay);
+    }
+    limits
+}

@@ -1,0 +1,132 @@
+//! Parses SINK of `--sink SINK` and WHEN of `--trigger WHEN`.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use kafka_direct::{Column, Columns, Trigger};
+use kafka_direct_sinks::Format;
+
+use crate::size;
+
+/// Where the records of a stream go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SinkSpec {
+    Console,
+    Null,
+    Files { format: Format, folder: PathBuf },
+}
+
+impl SinkSpec {
+    /// Whether it writes files.
+    pub(crate) const fn is_files(&self) -> bool {
+        matches!(self, Self::Files { .. })
+    }
+
+    /// The columns to read if `--columns` is not given.
+    pub(crate) fn default_columns(&self) -> Columns {
+        match self {
+            Self::Console => Columns::default().without(Column::TimestampType),
+            // What a benchmark of the reading needs.
+            Self::Null => Columns::default(),
+            Self::Files { format, .. } => format.default_columns(),
+        }
+    }
+}
+
+impl FromStr for SinkSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "invalid sink `{text}`; write console, null, jsonl:DIR, csv:DIR, raw:DIR, arrow:DIR or parquet:DIR"
+            )
+        };
+        match text {
+            "console" => return Ok(Self::Console),
+            "null" => return Ok(Self::Null),
+            _ => {}
+        }
+        let (format, folder) = text.split_once(':').ok_or_else(wrong)?;
+        let format = match format {
+            "jsonl" => Format::JsonLines,
+            "csv" => Format::Csv,
+            "raw" => Format::Raw,
+            "arrow" => Format::Arrow,
+            "parquet" => Format::Parquet,
+            _ => return Err(wrong()),
+        };
+        if folder.is_empty() {
+            return Err(format!("`{text}` names no folder"));
+        }
+        if !format.is_available() {
+            return Err(format!(
+                "{} is not in this build; install it with `cargo install --path crates/kafka-direct-cli --features full`",
+                format.extension()
+            ));
+        }
+        Ok(Self::Files { format, folder: PathBuf::from(folder) })
+    }
+}
+
+impl fmt::Display for SinkSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Console => f.write_str("console"),
+            Self::Null => f.write_str("null"),
+            Self::Files { format, folder } => {
+                write!(f, "{}:{}", format.extension(), folder.display())
+            }
+        }
+    }
+}
+
+/// When batches run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TriggerSpec(pub(crate) Trigger);
+
+impl FromStr for TriggerSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(match text {
+            "immediate" => Trigger::Immediate,
+            "available-now" => Trigger::AvailableNow,
+            interval => match size::duration(interval) {
+                Ok(interval) if !interval.is_zero() => Trigger::Interval(interval),
+                _ => {
+                    return Err(format!(
+                        "invalid trigger `{text}`; write immediate, available-now, or an interval such as 10s"
+                    ));
+                }
+            },
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn sinks_read_back_from_their_text_and_others_are_refused() {
+        for text in ["console", "null", "jsonl:out", "csv:/a/b", "raw:x:y"] {
+            assert_eq!(text.parse::<SinkSpec>().unwrap().to_string(), text);
+        }
+        for text in ["", "json", "jsonl", "jsonl:", "xml:out", "Console"] {
+            assert!(text.parse::<SinkSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn triggers_are_words_or_intervals() {
+        let trigger = |text: &str| text.parse::<TriggerSpec>().map(|spec| spec.0);
+        assert_eq!(trigger("immediate"), Ok(Trigger::Immediate));
+        assert_eq!(trigger("available-now"), Ok(Trigger::AvailableNow));
+        assert_eq!(trigger("500ms"), Ok(Trigger::Interval(Duration::from_millis(500))));
+        for text in ["", "0s", "once", "now", "-1s"] {
+            assert!(trigger(text).is_err(), "{text}");
+        }
+    }
+}
