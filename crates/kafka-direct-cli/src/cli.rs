@@ -134,8 +134,9 @@ pub(crate) struct VerifyArgs {
 A plain line is a value. With --key-separator it is a key and a value; a line without the separator
 has no key. With --json each line is an object as `read` prints it: `key` and `value` (strings or
 null), or `key_base64` and `value_base64`, and `headers`, `timestamp`, `partition`. Only
-the value is required, which may be null. Unknown fields are an error, and so is a header whose value
-is null: the producer cannot write it. With --json-values too, a `value` that is an object, an array,
+the value is required, which may be null. Unknown fields are an error. So is a header whose value is
+null or whose name occurs twice: the producer cannot write it, and writes headers in the order of their
+names. With --json-values too, a `value` that is an object, an array,
 a number or a boolean is written as its JSON text, unchanged; a string is written without its quotes.")]
 pub(crate) struct ProduceArgs {
     #[command(flatten)]

@@ -22,7 +22,7 @@ pub(crate) const CODES: [(&str, &str, &str); 9] = [
     ),
     (
         "2",
-        "wrong flags or addresses, an unknown topic, a folder, plan or batch of another job or cluster",
+        "wrong flags, a port that is no Kafka listener, an unknown topic, a folder or plan of another job or cluster",
         "alert an operator",
     ),
     (
@@ -83,6 +83,14 @@ pub(crate) enum Failure {
         /// The error of the producing client.
         source: rskafka::client::error::Error,
     },
+    /// Writing records failed after a part of them was written.
+    #[error("writing to {target} failed")]
+    HalfProduced {
+        /// Topic and partition.
+        target: String,
+        /// The error of the producing client.
+        source: rskafka::client::error::Error,
+    },
     /// The reader of stdout has closed it; nothing is reported.
     #[error("stdout was closed")]
     ClosedPipe,
@@ -120,6 +128,7 @@ impl Failure {
             Self::Io { .. } => 1,
             Self::Unmet { kind, .. } => code(*kind),
             Self::Produce { source, .. } => code(crate::produce::kind(source)),
+            Self::HalfProduced { .. } => 1,
             Self::ClosedPipe => CLOSED_PIPE,
             Self::Signalled { signal } => signal.saturating_add(128),
         }
@@ -129,8 +138,15 @@ impl Failure {
         let kind = match self {
             Self::Read(error) => return hint_for(error),
             Self::Produce { source, .. } => crate::produce::kind(source),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Io { action, source }
+                if source.kind() == io::ErrorKind::StorageFull && action != output::TO_STDOUT =>
+            {
                 return Some("free space and run the command again; no incomplete file is left");
+            }
+            Self::HalfProduced { .. } => {
+                return Some(
+                    "the same command would write the first records again; read the topic to see which are there",
+                );
             }
             // Their messages say what to do, or there is nothing to do.
             Self::Usage { .. }
@@ -259,7 +275,9 @@ fn in_flags(error: &Error) -> Option<Failure> {
         }) => (setting, format!("{value} {problem}")),
         _ => return None,
     };
-    let reason = reason.replace("data-loss policy `resume`", "`--on-data-loss resume`");
+    let policy = "data-loss policy `resume`";
+    let reason = reason.replace(&format!("the {policy}"), "`--on-data-loss resume`");
+    let reason = reason.replace(policy, "`--on-data-loss resume`");
     Some(Failure::usage(format!("{}: {reason}", flag(setting)?)))
 }
 

@@ -20,6 +20,9 @@ static BARS: OnceLock<MultiProgress> = OnceLock::new();
 /// If wrapping leaves fewer columns than this for names, numbers are wrapped too.
 const MIN_NAME_WIDTH: u16 = 12;
 
+/// The action of a failure to write to stdout.
+pub(crate) const TO_STDOUT: &str = "writing to stdout";
+
 /// Writes `text` to stdout and flushes it.
 pub(crate) fn data(text: &str) -> Result<(), Failure> {
     block(text.as_bytes())
@@ -32,7 +35,7 @@ pub(crate) fn block(block: &[u8]) -> Result<(), Failure> {
 }
 
 fn failed(source: io::Error) -> Failure {
-    Failure::io("writing to stdout", source)
+    Failure::io(TO_STDOUT, source)
 }
 
 /// Writes a remark, one line that is not an error, to stderr.

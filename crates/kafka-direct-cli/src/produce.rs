@@ -9,7 +9,7 @@ mod line;
 mod partitioner;
 mod stdin;
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use kafka_direct::{Error, ErrorKind};
 use rskafka::{
@@ -35,6 +35,9 @@ const LINGER: Duration = Duration::from_millis(50);
 /// Default of `--retry-timeout` for the producing client.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Reports only once that headers are put in order.
+static HEADER_ORDER: Once = Once::new();
+
 /// Runs `produce`.
 pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
     let form = LineForm::new(&args)?;
@@ -52,12 +55,24 @@ pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
         Err(failure) => {
             // What was buffered is not sent; what was sent may be confirmed still.
             let written = batches.stop().await;
-            output::note(&format!("{written} records were written to {} before", args.topic));
-            return Err(failure);
+            output::note(&format!("{} to {} before", written_records(written), args.topic));
+            return Err(if written > 0 { half_written(failure) } else { failure });
         }
     };
-    output::note(&format!("{written} records written to {}", args.topic));
+    output::note(&format!("{} to {}", written_records(written), args.topic));
     Ok(())
+}
+
+fn written_records(count: usize) -> String {
+    format!("{count} {} written", if count == 1 { "record" } else { "records" })
+}
+
+/// A failure after which the same command must not run again, since a part of its input is written.
+fn half_written(failure: Failure) -> Failure {
+    match failure {
+        Failure::Produce { target, source } => Failure::HalfProduced { target, source },
+        other => other,
+    }
 }
 
 /// Reads stdin to its end and adds its lines to the batches.
@@ -112,6 +127,13 @@ async fn take(
     for text in block {
         *number = number.saturating_add(1);
         if let Some(line) = form.parse(text, *number)? {
+            if line.reorders_headers {
+                HEADER_ORDER.call_once(|| {
+                    output::note(&format!(
+                        "line {number}: headers are written in the order of their names, not as given"
+                    ));
+                });
+            }
             batches.add(line.record, args.partition.or(line.partition), *number).await?;
         }
     }

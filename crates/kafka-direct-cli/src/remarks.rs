@@ -53,6 +53,12 @@ pub(crate) fn note_resets(resets: &[Reset]) {
             _ => "do not exist",
         };
         let Reset { topic_partition, from, to, .. } = reset;
+        if reset.cause == ResetCause::Recreated && from == to {
+            output::note(&format!(
+                "{topic_partition}: the topic was re-created and is read from offset {from}"
+            ));
+            continue;
+        }
         output::note(&format!("{topic_partition}: offsets [{from}, {to}) {why} and are skipped"));
     }
 }

@@ -7,14 +7,14 @@ pub(crate) mod words;
 
 use std::path::Path;
 
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use kafka_direct::{
     BatchEnd, Cluster, Ends, IsolationLevel, KafkaRdd, KafkaRddBuilder, OffsetSpec, Starts,
 };
 use kafka_direct_sinks::job::{RECEIPT_FILE, Receipt};
 
 pub(crate) use self::partition_list::PartitionList;
-use crate::{cli::SelectionArgs, exit::Failure};
+use crate::{cli::SelectionArgs, exit::Failure, output};
 
 /// Returns a builder for the ranges that the flags select.
 pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRddBuilder, Failure> {
@@ -30,6 +30,7 @@ pub(crate) fn builder(cluster: &Cluster, args: &SelectionArgs) -> Result<KafkaRd
         builder = builder.after(&earlier_end(receipt, args)?);
     }
     if let Some(spec) = &args.to {
+        note_future(spec);
         builder = builder.end(ends(spec, args)?);
     }
     if let Some(list) = &args.partitions {
@@ -95,6 +96,18 @@ pub(crate) fn starts(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Starts, 
     let starts =
         spec.starts(only_topic(args).as_deref(), args.on_no_match.into(), Utc::now().into());
     starts.map_err(|error| Failure::usage(format!("--from {error}")))
+}
+
+/// Prints a remark if an end is in the future: the records up to it do not exist yet.
+fn note_future(spec: &OffsetSpec) {
+    let now = Utc::now();
+    let end = spec.latest_time(now.into()).and_then(DateTime::from_timestamp_millis);
+    if let Some(end) = end.filter(|end| *end > now) {
+        let end = end.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        output::note(&format!(
+            "--to: {end} is in the future; only what exists now is read, and a folder or plan is not filled later"
+        ));
+    }
 }
 
 fn ends(spec: &OffsetSpec, args: &SelectionArgs) -> Result<Ends, Failure> {

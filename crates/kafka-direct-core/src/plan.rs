@@ -51,7 +51,9 @@ pub struct BatchPlan {
     selected_by: Option<BTreeMap<String, String>>,
 }
 
+/// Other fields are refused: a document with ranges and more, such as a receipt, is no plan.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct BatchPlanText {
     version: u32,
     cluster: Option<String>,
@@ -294,6 +296,14 @@ mod tests {
             let error = plan(vec![planned(0, 0, until, 0), planned(0, from, 9, 1)]).unwrap_err();
             assert!(matches!(error, CoreError::PlanInconsistent { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn another_document_with_ranges_is_no_plan() {
+        let text = r#"{"version":1,"cluster":null,"isolation":"read_committed","totals":{},
+            "ranges":[{"topic":"t","partition":0,"from":0,"until":4}]}"#;
+        let error = BatchPlan::from_json(text).unwrap_err();
+        assert!(matches!(&error, CoreError::PlanText { reason } if reason.contains("totals")));
     }
 
     #[test]

@@ -106,6 +106,12 @@ pub(crate) fn resolve(
     {
         return Err(backwards());
     }
+    if let (StartOffset::Timestamp { millis: from, .. }, EndOffset::Timestamp { millis: until }) =
+        (start, end)
+        && from > until
+    {
+        return Err(backwards());
+    }
     for bound in withheld {
         check_not_withheld(selection, state, bounds, bound)?;
     }

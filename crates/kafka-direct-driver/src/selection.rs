@@ -48,7 +48,9 @@ impl<O> ByPartition<O> {
         self.by_partition.retain(|topic_partition, _| keep(topic_partition));
     }
 
-    pub(crate) fn of(&self, topic_partition: &TopicPartition) -> Option<&O> {
+    /// The value of a partition: its own entry, or else the default.
+    #[must_use]
+    pub fn of(&self, topic_partition: &TopicPartition) -> Option<&O> {
         self.by_partition.get(topic_partition).or(self.default.as_ref())
     }
 

@@ -9,7 +9,8 @@ use kafka_direct_core::{
     BatchPlan, DataLossPolicy, IsolationLevel, Offset, OffsetRange, TopicId, TopicPartition,
 };
 use kafka_direct_driver::{
-    DriverError, Lookup, Lookups, PartitionState, Selection, lookups_needed, plan, plan_ranges,
+    DriverError, Lookup, Lookups, PartitionState, Selection, StartOffset, lookups_needed, plan,
+    plan_ranges,
 };
 use kafka_direct_wire::{LogBounds, TopicMetadata};
 use tokio::time::Instant;
@@ -258,7 +259,12 @@ impl KafkaRddBuilder {
             let missing =
                 partitions.iter().filter(|tp| !matches!(committed.get(*tp), Some(Some(_))));
             if warns {
-                warn_of_fallback(&group, missing.collect::<Vec<_>>().as_slice(), partitions.len());
+                warn_of_fallback(
+                    &self.selection,
+                    &group,
+                    missing.collect::<Vec<_>>().as_slice(),
+                    partitions.len(),
+                );
             }
             for (tp, offset) in committed {
                 lookups.insert_committed(group.clone(), tp, offset);
@@ -269,10 +275,14 @@ impl KafkaRddBuilder {
 }
 
 /// Names the partitions of which a group has committed no offset: they start elsewhere than asked.
-fn warn_of_fallback(group: &str, missing: &[&TopicPartition], asked: usize) {
+fn warn_of_fallback(selection: &Selection, group: &str, missing: &[&TopicPartition], asked: usize) {
     if let Some(first) = missing.first() {
+        let fallback = match selection.starts.of(first) {
+            Some(StartOffset::GroupCommitted { fallback, .. }) => fallback.to_string(),
+            _ => "their fallback".to_owned(),
+        };
         tracing::warn!(
-            "group `{group}` has committed no offset for {} of {asked} partitions, such as {first}; they start at the fallback",
+            "group `{group}` has committed no offset for {} of {asked} partitions, such as {first}; they start at {fallback}",
             missing.len()
         );
     }

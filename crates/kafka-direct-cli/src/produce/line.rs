@@ -34,6 +34,8 @@ pub(super) enum LineForm {
 pub(super) struct Line {
     pub(super) record: Record,
     pub(super) partition: Option<i32>,
+    /// Whether its headers are in another order than that of their names, in which they are written.
+    pub(super) reorders_headers: bool,
 }
 
 /// The fields of a line of `read` that can be written.
@@ -129,7 +131,7 @@ impl LineForm {
         let plain = |key: Option<Vec<u8>>, value: Vec<u8>| {
             let timestamp = Utc::now();
             let record = Record { key, value: Some(value), headers: BTreeMap::new(), timestamp };
-            Ok(Some(Line { record, partition: None }))
+            Ok(Some(Line { record, partition: None, reorders_headers: false }))
         };
         match self {
             Self::Value => plain(None, text),
@@ -171,6 +173,7 @@ fn json(text: &[u8], ignore_unknown: bool, json_values: bool) -> Result<Line, St
             .map(|(key, value)| JsonHeader { key, value, value_base64: None })
             .collect(),
     };
+    let reorders_headers = !list.is_sorted_by(|a, b| a.key <= b.key);
     let mut headers = BTreeMap::new();
     for JsonHeader { key, value, value_base64 } in list {
         let value = bytes("header value", value, value_base64)?.ok_or_else(|| {
@@ -193,7 +196,7 @@ fn json(text: &[u8], ignore_unknown: bool, json_values: bool) -> Result<Line, St
         headers,
         timestamp,
     };
-    Ok(Line { record, partition: line.partition })
+    Ok(Line { record, partition: line.partition, reorders_headers })
 }
 
 /// Returns the content of a string; the text of other JSON, if that is allowed.
@@ -260,6 +263,8 @@ mod tests {
     fn headers_may_be_an_object_and_unknown_fields_are_ignored_on_request() {
         let text = r#"{"value":"v","headers":{"b":"2","a":"1"},"note":[1]}"#;
         let form = LineForm::Json { ignore_unknown: true, json_values: false };
+        let line = form.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap();
+        assert!(line.reorders_headers);
         let headers = record(&form, text).headers;
         assert_eq!((&headers["a"][..], &headers["b"][..]), (&b"1"[..], &b"2"[..]));
         assert!(JSON.parse(text.as_bytes().to_vec(), 1).is_err());

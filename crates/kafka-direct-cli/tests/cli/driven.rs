@@ -34,7 +34,7 @@ impl Outcome {
     /// Checks that `produce` succeeded and reported how much it wrote.
     pub(crate) fn wrote(self) {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
-        assert!(self.stderr.contains(" records written to "), "{}", self.stderr);
+        assert!(self.stderr.contains(" written to "), "{}", self.stderr);
     }
 
     /// Returns the JSON of a successful `bench`, whose rounds are too short in these tests.

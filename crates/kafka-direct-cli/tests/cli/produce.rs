@@ -76,7 +76,7 @@ async fn a_misspelt_value_is_an_error_and_no_tombstone() {
     let input = b"{\"key\":\"a\",\"value\":null}\n{\"key\":\"b\",\"payload\":\"v\"}\n";
     let failed = fed(&broker, &["produce", "-t", "t", "--json"], input).await.failed(2);
     assert!(failed.contains("line 2") && failed.contains("`payload`"), "{failed}");
-    assert!(failed.contains("records were written to t before"), "{failed}");
+    assert!(failed.contains("records written to t before"), "{failed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

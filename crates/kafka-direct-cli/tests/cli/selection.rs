@@ -273,3 +273,20 @@ async fn a_table_with_a_limit_reads_no_further_than_the_limit() {
     let failed = at(&broker, &["read", "-t", "t", "--limit", "3", "--format", "table"]).await;
     assert_eq!(failed.code, Some(5), "{}", failed.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_in_the_future_is_remarked_on_and_swapped_times_are_refused() {
+    let broker = broker("t", 1).await;
+    fill(&broker, "t", 1, 5);
+    let read = at(&broker, &["read", "-t", "t", "-f", "raw", "--to", "2999-01-01"]).await;
+    assert_eq!((read.code, read.stdout.len()), (Some(0), 5 * 4));
+    assert!(read.stderr.contains("--to: 2999-01-01T00:00:00Z is in the future"), "{}", read.stderr);
+    for flags in [
+        &["--from", "@1003", "--to", "@1001"][..],
+        &["--from", "@5003", "--to", "@5001", "--on-no-match", "latest"],
+        &["--from", "@3", "--to", "@1"],
+    ] {
+        let failed = at(&broker, &[&["plan", "-t", "t"], flags].concat()).await.failed(2);
+        assert!(failed.contains("is after the end"), "{flags:?}: {failed}");
+    }
+}

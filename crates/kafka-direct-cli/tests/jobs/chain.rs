@@ -161,3 +161,46 @@ async fn an_uncommitted_batch_is_continued_under_its_own_level() {
     assert!(receipt.contains("\"isolation\": \"read_uncommitted\""), "{receipt}");
     assert_eq!(records(root, "two"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_no_plan_and_force_keeps_it_until_the_cluster_was_asked() {
+    let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
+    let root = root.path();
+    code(&broker, root, &["-t", "orders", "--output", "one/"], 0).await;
+    let said = code(&broker, root, &["--plan", "one/receipt.json", "--output", "two/"], 2).await;
+    assert!(
+        said.contains("is the receipt of a job, not a plan") && said.contains("--after"),
+        "{said}"
+    );
+    let receipt = std::fs::read(root.join("one/receipt.json")).unwrap();
+    broker.delete_topic("orders").unwrap();
+    broker.create_topic("orders", 1).unwrap();
+    append(&broker, 0, 0..3);
+    code(&broker, root, &["--output", "one/", "--force"], 3).await;
+    assert_eq!(std::fs::read(root.join("one/receipt.json")).unwrap(), receipt);
+    let resumed = ["--after", "one/", "--on-data-loss", "resume", "--output", "next/"];
+    let said = code(&broker, root, &resumed, 0).await;
+    assert!(
+        said.contains("orders-0: the topic was re-created and is read from offset 0"),
+        "{said}"
+    );
+    assert_eq!(records(root, "next"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_other_file_that_a_pattern_would_read_is_a_mismatch() {
+    let (broker, root) = (orders(1, 10).await, tempfile::tempdir().unwrap());
+    let root = root.path();
+    code(&broker, root, &["-t", "orders", "--output", "one/"], 0).await;
+    let verify = || async {
+        let verify = Command::new(BINARY).args(["verify", "one/"]).current_dir(root).output();
+        let verify = verify.await.unwrap();
+        (verify.status.code(), String::from_utf8(verify.stderr).unwrap())
+    };
+    std::fs::write(root.join("one/notes.txt"), "mine").unwrap();
+    assert_eq!(verify().await.0, Some(0));
+    std::fs::write(root.join("one/orders-0-extra.jsonl"), "{}").unwrap();
+    let (code, said) = verify().await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("orders-0-extra.jsonl is not in the receipt"), "{said}");
+}

@@ -17,6 +17,9 @@ use super::parse_duration;
 /// date without dashes.
 const AMBIGUOUS: std::ops::Range<i64> = 10_000_000..100_000_000_000;
 
+/// From here on, in the year 5138, a number is not in milliseconds.
+const TOO_LATE: i64 = 100_000_000_000_000;
+
 /// A time as it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Time {
@@ -44,6 +47,7 @@ impl Time {
         if has_at && digits {
             return Some(match rest.parse() {
                 Ok(millis) if AMBIGUOUS.contains(&millis) => Err(two_readings(millis)),
+                Ok(millis) if millis >= TOO_LATE => Err(finer_than_millis(millis)),
                 Ok(millis) => Ok(Self::At(millis)),
                 Err(_) => Err(format!("time `{text}` is too large")),
             });
@@ -114,6 +118,17 @@ pub(crate) fn shown(millis: i64) -> String {
     )
 }
 
+fn finer_than_millis(number: i64) -> String {
+    let (unit, millis) = match number {
+        ..100_000_000_000_000_000 => ("microseconds", number / 1000),
+        _ => ("nanoseconds", number / 1_000_000),
+    };
+    format!(
+        "`@{number}` is no time in milliseconds; it may be {} in {unit}: then write @{millis}",
+        shown(millis)
+    )
+}
+
 fn two_readings(number: i64) -> String {
     let as_seconds = number.saturating_mul(1000);
     format!(
@@ -178,6 +193,13 @@ mod tests {
         let error = parsed("@1796000535").unwrap_err();
         for word in ["1970-01-21T18:53:20.535Z", "2026-11-30T01:02:15Z", "@1796000535000"] {
             assert!(error.contains(word), "{word} in {error}");
+        }
+        for (text, words) in [
+            ("@1796000535000000", ["2026-11-30T01:02:15Z in microseconds", "@1796000535000"]),
+            ("@1796000535000000000", ["2026-11-30T01:02:15Z in nanoseconds", "@1796000535000"]),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
         for text in ["@0", "@9999999", "@100000000000"] {
             assert!(parsed(text).is_ok(), "{text}");

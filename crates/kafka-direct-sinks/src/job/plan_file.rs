@@ -7,6 +7,7 @@ use std::{future::Future, path::Path};
 
 use kafka_direct::BatchPlan;
 
+use super::receipt::Receipt;
 use crate::{
     Error,
     files::{CrashPoint, durable},
@@ -16,6 +17,12 @@ use crate::{
 pub(crate) fn read(path: &Path) -> Result<Option<(BatchPlan, String)>, Error> {
     let Some(text) = durable::read(path)? else { return Ok(None) };
     let plan = BatchPlan::from_json(&text).map_err(|error| {
+        if Receipt::from_json(&text, path).is_ok() {
+            return Error::invalid(format!(
+                "{} is the receipt of a job, not a plan; to continue after that job start at its receipt (--after)",
+                path.display()
+            ));
+        }
         Error::invalid(format!("{}: {error}; name another file, or remove it", path.display()))
     })?;
     durable::sweep_temporaries_of(path);

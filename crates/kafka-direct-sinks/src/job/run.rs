@@ -124,10 +124,7 @@ impl BatchJob {
         if let (Some(plan), Some(check)) = (&known, &self.check) {
             check(plan).map_err(Error::invalid)?;
         }
-        if self.force {
-            folder.forget()?;
-        }
-        if let Some(receipt) = folder.receipt()? {
+        if let Some(receipt) = folder.receipt()?.filter(|_| !self.force) {
             folder.remove_range_receipts()?;
             return Ok(JobOutcome { receipt, folder: self.folder, ranges_read: 0 });
         }
@@ -144,6 +141,10 @@ impl BatchJob {
         let rdd = rdd.map_err(Error::from)?;
         let files = self.files(rdd.partitions())?;
         folder.refuse_foreign_ranges(&files)?;
+        if self.force {
+            // Only now: the receipt is where a later job continues, until this one can replace it.
+            folder.forget()?;
+        }
         let plan_text = folder.claim(&settings, rdd.plan())?;
         let sink = Arc::new(FolderSink::new(folder, files, output, plan_text));
         let written = Box::pin(rdd.write_to(&sink)).await;

@@ -59,7 +59,8 @@ pub enum Problem {
         /// The CRC-32 of the file.
         found: String,
     },
-    /// It is named like the file of a range, and the receipt does not name it.
+    /// It is named like the file of a range, or has the extension of one, and the receipt does not name
+    /// it: who reads the folder by a pattern would read it too.
     Unexpected,
 }
 
@@ -82,8 +83,8 @@ impl fmt::Display for Mismatch {
 /// Checks that the files of the finished job in `folder` are those of its receipt.
 ///
 /// Every file of the receipt must exist with the recorded size and CRC-32, and `plan.json` with its
-/// CRC-32. There must be no other file that is named like the file of a range. Files that differ
-/// are in the result and are no error. Files with other names are ignored.
+/// CRC-32. There must be no other file that is named like the file of a range or has the extension of
+/// one. Files that differ are in the result and are no error. Files with other names are ignored.
 ///
 /// The files are read on the calling thread, one after the other.
 ///
@@ -111,7 +112,18 @@ pub fn verify(folder: &Path) -> Result<Verification, Error> {
     let named: HashSet<&str> =
         receipt.ranges.iter().map(|range| range.file.name.as_str()).collect();
     let mut others = names_in(folder)?;
-    others.retain(|name| file_name::is_range_file(name) && !named.contains(name.as_str()));
+    let extension = |name: &str| name.rsplit_once('.').map(|(_, extension)| extension.to_owned());
+    let extensions: HashSet<String> = named.iter().filter_map(|name| extension(name)).collect();
+    let is_ours = |name: &str| {
+        file_name::is_range_file(name)
+            || extension(name).is_some_and(|extension| extensions.contains(&extension))
+    };
+    others.retain(|name| {
+        !name.starts_with('.')
+            && ![PLAN_FILE, RECEIPT_FILE].contains(&name.as_str())
+            && is_ours(name)
+            && !named.contains(name.as_str())
+    });
     others.sort();
     mismatches.extend(others.iter().map(|name| mismatch(name, Problem::Unexpected)));
     Ok(Verification { totals: receipt.totals, mismatches })
