@@ -3,7 +3,7 @@
 use std::{error::Error as _, io, process::ExitCode};
 
 use kafka_direct::{
-    Error, ErrorKind,
+    BoxError, Error, ErrorKind,
     error::{DriverError, WireError},
 };
 
@@ -167,13 +167,26 @@ impl From<Error> for Failure {
                 Ok(own) => *own,
                 Err(source) => Self::Read(Error::Closure { range, attempts, source }),
             },
-            Error::Sink { range, attempts, source } => match source.downcast::<Self>() {
-                Ok(own) => *own,
+            Error::Sink { range, attempts, source } => match own(source) {
+                Ok(own) => own,
                 Err(source) => Self::Read(Error::Sink { range, attempts, source }),
+            },
+            Error::Commit { source } => match own(source) {
+                Ok(own) => own,
+                Err(source) => Self::Read(Error::Commit { source }),
             },
             other => in_flags(&other).unwrap_or(Self::Read(other)),
         }
     }
+}
+
+/// The failure that a sink of this program, or of the sinks' crate, returned.
+fn own(source: BoxError) -> Result<Failure, BoxError> {
+    let source = match source.downcast::<Failure>() {
+        Ok(own) => return Ok(*own),
+        Err(source) => source,
+    };
+    Ok((*source.downcast::<kafka_direct_sinks::Error>()?).into())
 }
 
 impl From<kafka_direct_sinks::Error> for Failure {

@@ -35,17 +35,17 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
         )));
     }
     match sink {
-        SinkSpec::Null => into(&args, || Ok(NullSink::new())).await,
+        SinkSpec::Null => Box::pin(into(&args, || Ok(NullSink::new()))).await,
         SinkSpec::Console => {
             let columns = columns(&args);
-            into(&args, || Ok(ConsoleSink::new(columns))).await
+            Box::pin(into(&args, || Ok(ConsoleSink::new(columns)))).await
         }
         SinkSpec::Files { format, folder } => {
             let mut folder = StreamFolder::builder(folder, *format).columns(columns(&args));
             if args.output.append {
                 folder = folder.append();
             }
-            into(&args, || Ok(folder.build()?)).await
+            Box::pin(into(&args, || Ok(folder.build()?))).await
         }
     }
 }
@@ -85,7 +85,12 @@ async fn into<S: Sink>(
     report.end();
     let progress = ended?;
     if !args.output.quiet {
-        output::note(&format!("{} batches, {} records", progress.batches, progress.records));
+        let (batches, records) = (progress.batches, progress.records);
+        let batches =
+            if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") };
+        let records =
+            if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
+        output::note(&format!("{batches}, {records}"));
     }
     report.failure()
 }

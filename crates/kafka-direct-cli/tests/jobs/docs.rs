@@ -1,4 +1,4 @@
-//! Runs the commands of docs/jobs.md and compares their output; runs the commands of docs/bench.md.
+//! Runs the commands of docs/jobs.md and docs/streaming.md and compares their output; runs the commands of docs/bench.md.
 
 use std::{
     fs,
@@ -85,10 +85,16 @@ impl Machine {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_print_what_the_page_shows() {
-    let broker = orders(2, 5).await;
-    let machine = Machine::new(&broker);
-    for block in blocks("console") {
+async fn the_commands_print_what_the_pages_show() {
+    for page in ["jobs.md", "streaming.md"] {
+        let broker = orders(2, 5).await;
+        let machine = Machine::new(&broker);
+        prints_what_the_page_shows(&machine, page).await;
+    }
+}
+
+async fn prints_what_the_page_shows(machine: &Machine, page: &str) {
+    for block in blocks_of(page, "console") {
         for step in format!("\n{block}").split("\n$ ").skip(1) {
             let (command, expected) = step.split_once('\n').unwrap_or((step, ""));
             let output = machine.run(command).await;

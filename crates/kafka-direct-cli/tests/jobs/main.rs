@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod full_disk;
 mod kill;
+mod stream;
 
 use std::{
     collections::BTreeMap,
