@@ -129,6 +129,11 @@ fn builder(
         builder = builder.checkpoint(LocalCheckpoint::at(path));
     }
     let decode = connect::decode_options(&args.connection)?.columns(columns(args));
+    if let SinkSpec::Files { format, .. } = &args.output.sink
+        && let Some(files) = format.files_at_once()
+    {
+        builder = builder.concurrency(files);
+    }
     let is_files = args.output.sink.is_files();
     Ok(builder
         .on_data_loss(source.on_data_loss.into())

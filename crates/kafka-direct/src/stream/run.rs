@@ -98,7 +98,23 @@ async fn write_batch<S: Sink>(
     batch.stream.log.check_generation().await?;
     let committed = sink.commit(&context, &receipts).await;
     committed.map_err(|source| Error::Commit { source })?;
+    let summaries = committed_by_another(&batch, sink).await?.unwrap_or(summaries);
     batch.finish(&summaries, times).await
+}
+
+/// What was read of the batch if an older driver may have committed it first: its ends are those of the
+/// records in the sink.
+async fn committed_by_another<S: Sink>(
+    batch: &StreamedBatch<'_>,
+    sink: &Arc<S>,
+) -> Result<Option<Vec<RangeSummary>>, Error> {
+    let log = &batch.stream.log;
+    if log.generation().get() == 1 {
+        return Ok(None);
+    }
+    let committed = sink.last_committed(log.stream_id()).await;
+    let committed = committed.map_err(|source| Error::Commit { source })?;
+    Ok(committed.filter(|commit| commit.batch == batch.id()).map(|commit| commit.ranges))
 }
 
 const fn is_of_sink(error: &Error) -> bool {
