@@ -10,6 +10,10 @@
 //! renaming them: either the newer driver finds them no more, or the commit fails before its manifest
 //! exists.
 //!
+//! Manifests are purged long after the temporary files of their batches were removed. So a driver that
+//! sleeps in a commit until its batch was purged creates a manifest whose files are missing: it changes
+//! nothing, and is purged itself.
+//!
 //! All functions block.
 
 use std::{
@@ -115,16 +119,7 @@ impl Store {
             return Ok(());
         }
         self.create_manifest(&layout, Manifest::new(batch, receipts))?;
-        // A driver that slept here while another one committed this batch and many more finds that the
-        // batch's manifest was purged, and creates it a second time.
-        match claim::batches(&layout.manifests)?.pop() {
-            Some(newest) if newest > id => {
-                self.crash.step()?;
-                durable::remove(&layout.manifest(id))?;
-                self.settle(stream, &layout, newest)
-            }
-            _ => self.settle(stream, &layout, id),
-        }
+        self.settle(stream, &layout, id)
     }
 
     /// Creates a manifest, after the names of its files are durable. Does nothing if the batch has one.
