@@ -42,6 +42,10 @@ use crate::{
 /// Several drivers may write into one folder: of the files of a batch, those of the driver that
 /// commits first remain.
 ///
+/// Readers may move or remove final files: these do not return. There is one exception. If a reader
+/// removes a file at once and the driver is killed before its commit ends, recovery may bring the file
+/// back.
+///
 /// Its methods need a tokio runtime. File work runs on the runtime's threads for blocking work.
 ///
 /// # Errors

@@ -93,7 +93,7 @@ impl Store {
             let Some(newest) = claim::batches(&layout.manifests)?.pop() else { return Ok(None) };
             let path = layout.manifest(newest);
             // A process that commits at the same time may have purged it.
-            let Some(manifest) = Manifest::read(&path)? else { continue };
+            let Some(manifest) = Manifest::read(&path, stream, newest)? else { continue };
             self.carry_out(&layout, &manifest)?;
             self.settled(stream, &layout, newest)?;
             return Ok(Some(manifest.commit));
@@ -167,7 +167,8 @@ impl Store {
         let settled = self.claimed.lock().get(&stream).and_then(|claimed| claimed.settled);
         if settled.is_none_or(|settled| settled < batch) {
             // Without a manifest it was purged, hence carried out by another process.
-            if let Some(manifest) = Manifest::read(&layout.manifest(batch))? {
+            let path = layout.manifest(batch);
+            if let Some(manifest) = Manifest::read(&path, stream, batch)? {
                 self.carry_out(layout, &manifest)?;
             }
         }
