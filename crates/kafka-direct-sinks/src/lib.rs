@@ -1,9 +1,10 @@
-//! Writes offset ranges of Kafka topics to files: output formats, and batch jobs that can be killed
-//! and run again.
+//! Writes offset ranges of Kafka topics to files: output formats, batch jobs that can be killed and run
+//! again, and folders that streams write into exactly once.
 //!
 //! **Promises:** a file appears under its name only when it is complete and durable; a job that is
 //! killed at any moment and run again leaves one complete file per planned range, each record once;
-//! a job that is done reads nothing and asks no broker.
+//! a job that is done reads nothing and asks no broker; a reader of a stream's folder finds the records
+//! of committed batches, each once, at any moment.
 //!
 //! **Out of scope:** terminals, flags, schedules.
 //!

@@ -12,13 +12,14 @@ use kafka_direct::{BoxError, checkpoint::StreamId};
 use tokio::runtime::Handle;
 
 use super::{
+    StreamFolder,
     store::RETAINED_MANIFESTS,
     test_driver::{
-        Driver, EMPTY_PARTITION, assert_no_duplicates, below, check_finished, lines_up_to, ranges,
-        run_all, temporaries, visible, visible_files,
+        Driver, EMPTY_PARTITION, Receipts, assert_no_duplicates, below, check_finished, columns,
+        lines_up_to, ranges, run_all, temporaries, visible, visible_files,
     },
 };
-use crate::files::CrashPoint;
+use crate::{Format, files::CrashPoint};
 
 fn killed(error: &BoxError) -> bool {
     error.to_string().contains("killed by a test")
@@ -58,7 +59,9 @@ async fn a_recovery_killed_at_any_step_is_finished_by_the_next() {
         let stream = StreamId::random();
         let driver = Driver::new(root, stream, 1);
         driver.run(0, &ranges(0)).await.unwrap();
-        kill_once_committed(root, stream, 1).await;
+        let receipts = Driver::new(root, stream, 2).stage(1, &ranges(1)).await.unwrap();
+        let start = |crash| Driver::crashing(root, stream, 2, crash);
+        kill_once_exists(&manifest(), &receipts, start).await;
         assert_eq!(visible(root), lines_up_to(Some(0)));
         let crash = CrashPoint::before_step(step);
         let recovered = Driver::crashing(root, stream, 3, crash).last().await;
@@ -79,19 +82,24 @@ async fn a_recovery_killed_at_any_step_is_finished_by_the_next() {
     }
 }
 
-/// Runs `batch` with generation 2 and kills it when its manifest exists and no file has its name.
-async fn kill_once_committed(root: &Path, stream: StreamId, batch: u64) {
-    let driver = Driver::new(root, stream, 2);
-    let receipts = driver.stage(batch, &ranges(batch)).await.unwrap();
+/// Commits batch 1 with drivers that `start` starts. The last one is killed as soon as there is a file
+/// whose name ends in `until`.
+async fn kill_once_exists(until: &str, receipts: &Receipts, start: impl Fn(CrashPoint) -> Driver) {
     for step in 0.. {
-        let crashing = Driver::crashing(root, stream, 2, CrashPoint::before_step(step));
-        let committed = crashing.commit(batch, &ranges(batch), &receipts).await;
-        assert!(committed.is_err());
-        let manifest = format!("{batch:020}.json");
-        if below(root).iter().any(|path| path.ends_with(&manifest)) {
+        let driver = start(CrashPoint::before_step(step));
+        if below(driver.sink.folder()).iter().any(|path| path.to_string_lossy().ends_with(until)) {
+            return;
+        }
+        // It succeeds where another driver has committed the batch.
+        if driver.commit(1, &ranges(1), receipts).await.is_ok() {
             return;
         }
     }
+}
+
+/// The name of the manifest of batch 1.
+fn manifest() -> String {
+    format!("{:020}.json", 1)
 }
 
 /// Calls `interrupt` before step `step` of a driver, in the middle of its commit.
@@ -114,6 +122,10 @@ fn interrupting(
 enum Meeting {
     /// It has staged before the older one, and commits.
     Commits,
+    /// It has staged before the older one, and is killed once its manifest exists.
+    CommitsAndIsKilled,
+    /// The same, killed once one of its files has the final name.
+    LinksAndIsKilled,
     /// It stages, which removes what the older one left, and commits.
     StagesAndCommits,
     /// It stages, and commits after the older one.
@@ -124,9 +136,14 @@ enum Meeting {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_drivers_that_commit_one_batch_leave_one_set_of_files() {
-    for meeting in
-        [Meeting::Commits, Meeting::StagesAndCommits, Meeting::Stages, Meeting::Overtakes]
-    {
+    for meeting in [
+        Meeting::Commits,
+        Meeting::CommitsAndIsKilled,
+        Meeting::LinksAndIsKilled,
+        Meeting::StagesAndCommits,
+        Meeting::Stages,
+        Meeting::Overtakes,
+    ] {
         for step in 0.. {
             if meet(meeting, step).await {
                 assert!(step >= 8, "{meeting:?} {step}");
@@ -136,16 +153,25 @@ async fn two_drivers_that_commit_one_batch_leave_one_set_of_files() {
     }
 }
 
+/// The newer driver. It has another format, so that its files have other names.
+fn csv(root: &Path, stream: StreamId, crash: CrashPoint) -> Driver {
+    let mut builder = StreamFolder::builder(root, Format::Csv).columns(columns());
+    builder.crash = crash;
+    Driver::with(builder, stream, 2)
+}
+
 /// Returns whether the older driver had fewer steps.
 async fn meet(meeting: Meeting, step: u64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let stream = StreamId::random();
     Driver::new(root, stream, 1).run(0, &ranges(0)).await.unwrap();
-    let newer = Arc::new(Driver::new(root, stream, 2));
+    let newer = Arc::new(csv(root, stream, CrashPoint::never()));
     assert_eq!(newer.last().await.unwrap(), Some(0));
     let staged = match meeting {
-        Meeting::Commits => Some(newer.stage(1, &ranges(1)).await.unwrap()),
+        Meeting::Commits | Meeting::CommitsAndIsKilled => {
+            Some(newer.stage(1, &ranges(1)).await.unwrap())
+        }
         _ => None,
     };
     let staged = Arc::new(parking_lot::Mutex::new(staged));
@@ -158,7 +184,13 @@ async fn meet(meeting: Meeting, step: u64) -> bool {
                 Some(mine) => mine,
                 None => other.stage(1, &ranges(1)).await.unwrap(),
             };
-            if !matches!(meeting, Meeting::Stages) {
+            let start = |crash| csv(other.sink.folder(), stream, crash);
+            if matches!(meeting, Meeting::CommitsAndIsKilled) {
+                kill_once_exists(&manifest(), &mine, start).await;
+            } else if matches!(meeting, Meeting::LinksAndIsKilled) {
+                kill_once_exists(&manifest(), &mine, start).await;
+                kill_once_exists(".csv", &mine, start).await;
+            } else if !matches!(meeting, Meeting::Stages) {
                 other.commit(1, &ranges(1), &mine).await.unwrap();
             }
             if matches!(meeting, Meeting::Overtakes) {
@@ -176,6 +208,9 @@ async fn meet(meeting: Meeting, step: u64) -> bool {
     let older = Driver::crashing(root, stream, 1, crash);
     // It may fail, if its files were removed before it took possession of them.
     let committed = older.commit(1, &ranges(1), &receipts).await;
+    if !matches!(meeting, Meeting::StagesAndCommits | Meeting::Stages | Meeting::Overtakes) {
+        committed.as_ref().unwrap();
+    }
     let is_last = steps.load(Ordering::Acquire) <= step;
     let context = format!("{meeting:?}, step {step}, {committed:?}");
     assert_no_duplicates(root);
@@ -190,16 +225,16 @@ async fn meet(meeting: Meeting, step: u64) -> bool {
         // The older driver repeats what may have failed.
         drop(older.commit(1, &ranges(1), &receipts).await);
     }
-    assert_eq!(visible(root), lines_up_to(Some(1)), "{context}");
-    assert_eq!(visible_files(root, "jsonl").len(), 4, "{context}");
+    match (visible_files(root, "jsonl").len(), visible_files(root, "csv").len()) {
+        (4, 0) => assert_eq!(visible(root), lines_up_to(Some(1)), "{context}"),
+        (2, 2) => assert_eq!(visible(root), lines_up_to(Some(0)), "{context}"),
+        other => panic!("{other:?} files: {context}"),
+    }
     assert_eq!(temporaries(root), [""; 0].map(Path::new), "{context}");
     let manifests = visible_files(root, "json");
     assert!(manifests.len() <= RETAINED_MANIFESTS, "{context}");
     if matches!(meeting, Meeting::Overtakes) && !is_last {
-        assert!(
-            !manifests.iter().any(|path| path.ends_with(format!("{:020}.json", 1))),
-            "{context}"
-        );
+        assert!(!manifests.iter().any(|path| path.ends_with(manifest())), "{context}");
     }
     is_last
 }

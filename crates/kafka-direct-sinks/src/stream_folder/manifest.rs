@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kafka_direct::{
     SinkCommit, StreamBatch, TaskReceipt,
-    checkpoint::{Generation, StreamId},
+    checkpoint::{BatchId, Generation, StreamId},
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +66,16 @@ impl Manifest {
         Ok(text + "\n")
     }
 
-    /// The manifest at `path`; `None` if there is none.
+    /// The manifest of `batch` at `path`; `None` if there is none.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a file that is no manifest, or one of a newer version; [`Error::Io`].
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, Error> {
+    /// [`Error::Invalid`] for a file that is no manifest, one of a newer version, or one of another batch;
+    /// [`Error::Io`].
+    pub(super) fn read(
+        path: &Path,
+        stream: StreamId,
+        batch: BatchId,
+    ) -> Result<Option<Self>, Error> {
         let Some(text) = durable::read(path)? else { return Ok(None) };
         let manifest: Self = parse(&text, path, "the manifest of a batch")?;
         if manifest.version > MANIFEST_VERSION {
@@ -78,6 +83,14 @@ impl Manifest {
                 "{} has version {}, newer than {MANIFEST_VERSION}; write into its folder with a newer kafka-direct",
                 path.display(),
                 manifest.version
+            )));
+        }
+        if (manifest.stream, manifest.commit.batch) != (stream, batch) {
+            return Err(Error::invalid(format!(
+                "{} is the manifest of batch {} of stream {}: it was moved or changed",
+                path.display(),
+                manifest.commit.batch,
+                manifest.stream
             )));
         }
         Ok(Some(manifest))

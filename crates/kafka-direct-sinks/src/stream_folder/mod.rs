@@ -42,12 +42,21 @@ use crate::{
 /// Several drivers may write into one folder: of the files of a batch, those of the driver that
 /// commits first remain.
 ///
-/// Its methods need a tokio runtime. File work runs on the runtime's threads for blocking work. It
-/// continues when a method's future is dropped, and every method may be called again then.
+/// Readers may move or remove final files: these do not return. There is one exception. If a reader
+/// removes a file at once and the driver is killed before its commit ends, recovery may bring the file
+/// back.
+///
+/// Its methods need a tokio runtime. File work runs on the runtime's threads for blocking work.
 ///
 /// # Errors
-/// The methods of the trait return [`Error`]: [`Error::Invalid`] for a folder that is refused, for a
-/// record that the format cannot carry, or for a batch that belongs to no stream; [`Error::Io`].
+/// The methods of the trait [`Sink`](kafka_direct::Sink) return [`Error`]: [`Error::Invalid`] for a
+/// folder that is refused, for a record that the format cannot carry, for a manifest that was changed, for
+/// a final name that another program's file has, and for a batch that belongs to no stream;
+/// [`Error::Io`] if the file system fails. Nothing of a batch is visible then unless it is committed.
+///
+/// # Cancel safety
+/// When the future of a method is dropped, file work that has begun ends first. A commit may have
+/// happened then or not; call it again. A dropped writer removes its file.
 #[derive(Debug)]
 pub struct StreamFolder {
     output: Output,

@@ -10,6 +10,10 @@
 //! renaming them: either the newer driver finds them no more, or the commit fails before its manifest
 //! exists.
 //!
+//! Manifests are purged long after the temporary files of their batches were removed. So a driver that
+//! sleeps in a commit until its batch was purged creates a manifest whose files are missing: it changes
+//! nothing, and is purged itself.
+//!
 //! All functions block.
 
 use std::{
@@ -89,7 +93,7 @@ impl Store {
             let Some(newest) = claim::batches(&layout.manifests)?.pop() else { return Ok(None) };
             let path = layout.manifest(newest);
             // A process that commits at the same time may have purged it.
-            let Some(manifest) = Manifest::read(&path)? else { continue };
+            let Some(manifest) = Manifest::read(&path, stream, newest)? else { continue };
             self.carry_out(&layout, &manifest)?;
             self.settled(stream, &layout, newest)?;
             return Ok(Some(manifest.commit));
@@ -115,16 +119,7 @@ impl Store {
             return Ok(());
         }
         self.create_manifest(&layout, Manifest::new(batch, receipts))?;
-        // A driver that slept here while another one committed this batch and many more finds that the
-        // batch's manifest was purged, and creates it a second time.
-        match claim::batches(&layout.manifests)?.pop() {
-            Some(newest) if newest > id => {
-                self.crash.step()?;
-                durable::remove(&layout.manifest(id))?;
-                self.settle(stream, &layout, newest)
-            }
-            _ => self.settle(stream, &layout, id),
-        }
+        self.settle(stream, &layout, id)
     }
 
     /// Creates a manifest, after the names of its files are durable. Does nothing if the batch has one.
@@ -172,7 +167,8 @@ impl Store {
         let settled = self.claimed.lock().get(&stream).and_then(|claimed| claimed.settled);
         if settled.is_none_or(|settled| settled < batch) {
             // Without a manifest it was purged, hence carried out by another process.
-            if let Some(manifest) = Manifest::read(&layout.manifest(batch))? {
+            let path = layout.manifest(batch);
+            if let Some(manifest) = Manifest::read(&path, stream, batch)? {
                 self.carry_out(layout, &manifest)?;
             }
         }

@@ -257,6 +257,8 @@ async fn a_manifest_that_was_changed_is_refused() {
     for (changed, named) in [
         (text.replace("\"version\":1", "\"version\":2"), "newer"),
         (text.replace("\"file\":\"batch", "\"file\":\"../batch"), "was changed"),
+        (text.replace("\"batch\":0", "\"batch\":3"), "of batch 3"),
+        (text.replace(&stream.to_string(), &StreamId::random().to_string()), "of stream"),
         (text[..text.len() / 2].to_owned(), "is not the manifest"),
     ] {
         fs::write(path, changed).unwrap();
