@@ -15,7 +15,7 @@ const CASES: [(&str, &str); 7] = [
     ("kafka-direct bench --gen", "--generate"),
     ("kafka-direct help off", "offsets"),
     ("kafka-direct topics del", "delete"),
-    ("kafka-direct topics create --part", "--partitions"),
+    ("kafka-direct topics create --repl", "--replicas"),
 ];
 
 async fn script(shell: &str, folder: &Path) -> String {

@@ -246,7 +246,7 @@ async fn a_misspelt_topic_is_an_error_that_names_the_similar_one() {
     let broker = broker("orders", 1).await;
     broker.create_topic("payments", 1).unwrap();
     for command in ["read", "plan", "offsets"] {
-        let failed = at(&broker, &[command, "-t", "oders"]).await.failed(2);
+        let failed = at(&broker, &[command, "-t", "order"]).await.failed(2);
         assert!(failed.contains("there is a topic `orders`"), "{failed}");
         let failed = at(&broker, &[command, "-t", "clicks"]).await.failed(2);
         assert!(!failed.contains("there is a topic"), "{failed}");
