@@ -123,6 +123,8 @@ impl Failure {
     /// The process's exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
+            // A folder that cannot be written, as for other files.
+            Self::Read(Error::Checkpoint { kind: ErrorKind::Unavailable, .. }) => 1,
             Self::Read(error) => code(error.kind()),
             Self::Usage { .. } => 2,
             Self::Io { .. } => 1,
@@ -230,6 +232,11 @@ fn hint_for(error: &Error) -> Option<&'static str> {
         Error::Driver(DriverError::Recreated { .. }) => {
             Some("`--on-data-loss resume` reads the new topic from its start and reports it")
         }
+        Error::OtherSink { .. } => {
+            Some("`--allow-other-sink` goes on here, without the batches that are done")
+        }
+        // Their messages say what to check.
+        Error::Checkpoint { .. } => None,
         // Their messages say which time limit passed.
         Error::PlanningDeadline | Error::Wire(WireError::Deadline { .. }) => None,
         other => hint(other.kind()),

@@ -4,7 +4,11 @@ mod console;
 mod report;
 mod spec;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use kafka_direct::{
     Backpressure, Columns, DirectStream, Sink, StreamLimits, Trigger,
@@ -33,6 +37,17 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format!(
             "--sink {sink} needs a checkpoint, so that a stream that is started again continues: pass --checkpoint DIR"
         )));
+    }
+    if let (SinkSpec::Files { folder, .. }, Some(checkpoint)) = (sink, &args.output.checkpoint)
+        && absolute(folder) == absolute(checkpoint)
+    {
+        return Err(Failure::usage("--sink and --checkpoint name the same folder; name two"));
+    }
+    let prints_json = args.output.progress_json.as_deref() == Some(Path::new("-"));
+    if prints_json && *sink == SinkSpec::Console {
+        return Err(Failure::usage(
+            "--progress-json - and the sink console both write to stdout; name a file, or another --sink",
+        ));
     }
     match sink {
         SinkSpec::Null => Box::pin(into(&args, || Ok(NullSink::new()))).await,
@@ -128,6 +143,10 @@ fn builder(
     if let Some(path) = &args.output.checkpoint {
         builder = builder.checkpoint(LocalCheckpoint::at(path));
     }
+    builder = builder.sink_name(sink_name(&args.output.sink));
+    if args.output.allow_other_sink {
+        builder = builder.allow_other_sink();
+    }
     let decode = connect::decode_options(&args.connection)?.columns(columns(args));
     if let SinkSpec::Files { format, .. } = &args.output.sink
         && let Some(files) = format.files_at_once()
@@ -140,6 +159,20 @@ fn builder(
         .trigger(args.batches.trigger.map_or_else(|| default_trigger(is_files), |t| t.0))
         .limits(limits(&args.batches))
         .decode(decode))
+}
+
+/// The sink as the checkpoint keeps it. The format of files may change.
+fn sink_name(sink: &SinkSpec) -> String {
+    match sink {
+        SinkSpec::Files { folder, .. } => format!("folder {}", absolute(folder).display()),
+        other => other.to_string(),
+    }
+}
+
+fn absolute(folder: &Path) -> PathBuf {
+    // A path that cannot be made absolute, because the working folder is gone, stays as it is.
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    path.components().collect()
 }
 
 /// Many small files cost every reader, so that files are written less often.

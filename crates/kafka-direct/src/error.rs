@@ -131,6 +131,16 @@ pub enum Error {
         /// The newest committed batch of the checkpoint.
         checkpoint: Option<BatchId>,
     },
+    /// The checkpoint is of a stream into another sink.
+    #[error(
+        "the checkpoint is of a stream into {before}, and this one goes into {now}: batches that are done are not there; use another checkpoint, or allow the other sink"
+    )]
+    OtherSink {
+        /// Where the records of the last batch went.
+        before: String,
+        /// Where they are to go now.
+        now: String,
+    },
     /// A key or value could not be decoded.
     #[error("{topic}-{partition} offset {offset}: the {part} is not {wanted}")]
     Poison {
@@ -186,6 +196,7 @@ impl Error {
             Self::Setting { .. }
             | Self::ForeignBatch { .. }
             | Self::TimeNotIndexed { .. }
+            | Self::OtherSink { .. }
             | Self::SinkAhead { .. } => ErrorKind::Invalid,
             Self::Withheld { .. } | Self::PlanningDeadline => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } | Self::Checkpoint { kind, .. } => *kind,

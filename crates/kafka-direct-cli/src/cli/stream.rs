@@ -56,7 +56,8 @@ pub(crate) struct SourceArgs {
     /// Topics to follow
     #[arg(short, long = "topic", value_name = "T[,T2..]", conflicts_with = "topic_pattern")]
     pub(crate) topics: Vec<List<String>>,
-    /// Follow every topic whose full name matches this regular expression, also one created later
+    /// Follow every topic whose full name matches this regular expression, also those created later; at
+    /// least one must exist
     #[arg(long, value_name = "RE")]
     pub(crate) topic_pattern: Option<String>,
     /// Where to start in topics that the checkpoint does not know, inclusive; see below [default:
@@ -131,6 +132,9 @@ pub(crate) struct StreamOutputArgs {
     /// Write into a folder that has files of another stream or job
     #[arg(long)]
     pub(crate) append: bool,
+    /// Use a checkpoint that was made for another sink; batches that are done are not in this one
+    #[arg(long)]
+    pub(crate) allow_other_sink: bool,
     /// Columns: key, value, topic, partition, offset, timestamp, timestamp_type, headers [default: what
     /// the sink needs]
     #[arg(long, value_name = "C[,C2..]")]

@@ -12,6 +12,7 @@ use kafka_direct::stream::{BatchProgress, StreamProgress, StreamState};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
+use super::SinkSpec;
 use crate::{cli::StreamOutputArgs, exit::Failure, output};
 
 /// Interval between redraws of the live line.
@@ -47,7 +48,9 @@ impl Report {
                 Some(Json::File(Mutex::new(file.map_err(failed)?)))
             }
         };
-        let draws = !args.quiet && output::stderr_is_terminal();
+        // A table on the same terminal would be mixed with the live line.
+        let is_shown = args.sink == SinkSpec::Console && output::stdout_is_terminal();
+        let draws = !args.quiet && !is_shown && output::stderr_is_terminal();
         let line = draws.then(|| {
             let line = output::bars().add(ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {

@@ -135,6 +135,17 @@ async fn wrong_settings_and_folders_of_others_are_refused() {
     let (code, _, said) = run(&other).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--append"), "{said}");
+    // Another folder or sink on the same checkpoint would miss what is done.
+    for sink in ["jsonl:elsewhere", "null"] {
+        let args = [&["--sink", sink, "--checkpoint", "checkpoint"][..], &now].concat();
+        let (code, _, said) = run(&args).await;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("--allow-other-sink"), "{said}");
+    }
+    let (code, _, said) = run(&["--sink", "jsonl:x", "--checkpoint", "./x/"]).await;
+    assert!(code == Some(2) && said.contains("same folder"), "{said}");
+    let (code, _, said) = run(&["--progress-json", "-"]).await;
+    assert!(code == Some(2) && said.contains("stdout"), "{said}");
     // A start that is not used is named.
     let from = [&first[..], &["--from", "5"]].concat();
     let (code, _, said) = run(&from).await;

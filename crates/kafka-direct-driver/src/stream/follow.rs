@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kafka_direct_core::{DataLossPolicy, Offset, Reset, ResetCause, TopicPartition};
+use kafka_direct_core::{DataLossPolicy, Offset, Reset, ResetCause, TopicId, TopicPartition};
 
 use crate::{
     DriverError, Observed, PartitionState, Position, Positions, ResolvedStarts, Side,
@@ -29,7 +29,7 @@ pub(crate) struct Followed {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) resets: Vec<Reset>,
     /// The target ends that a reset shortens.
-    pub(crate) shortened: Vec<(TopicPartition, Offset)>,
+    pub(crate) shortened: Vec<(TopicPartition, Option<TopicId>, Offset)>,
     pub(crate) new_partitions: Vec<TopicPartition>,
     pub(crate) missing: Vec<TopicPartition>,
     pub(crate) leaderless: Vec<TopicPartition>,
@@ -155,13 +155,16 @@ impl Followed {
         let position = policy.continued(&state, &stored, &mut self.resets)?;
         let mut end = state.watermarks.end(policy.isolation);
         if let Some(target) = targets.and_then(|targets| targets.get(&tp)) {
-            let is_other_topic = self.resets.iter().skip(resets_before).any(is_recreated);
-            let target = if is_other_topic {
+            let was_recreated = self.resets.iter().skip(resets_before).any(is_recreated);
+            // Re-created before the snapshot, the topic has a target of its own.
+            let of_other = targets.and_then(|t| t.is_of_other_topic(&tp, state.topic_id));
+            let target = if of_other.unwrap_or(was_recreated) {
                 position.offset
             } else {
-                policy.reachable_target(&state, &stored, target, &mut self.resets)?
+                let from = if was_recreated { &position } else { &stored };
+                policy.reachable_target(&state, from, target, &mut self.resets)?
             };
-            self.shortened.push((tp.clone(), target));
+            self.shortened.push((tp.clone(), state.topic_id, target));
             end = end.min(target);
         }
         self.positions.set(tp, position);

@@ -188,8 +188,8 @@ pub fn next_batch(
         pacing.planned(now, planned);
     }
     if let Some(targets) = targets {
-        for (topic_partition, end) in &followed.shortened {
-            targets.shorten(topic_partition, *end);
+        for (topic_partition, topic_id, end) in &followed.shortened {
+            targets.shorten(topic_partition, *topic_id, *end);
         }
         followed.missing.iter().for_each(|topic_partition| targets.remove(topic_partition));
     }

@@ -61,10 +61,14 @@ impl FileWork {
         // The permit leaves with the result, so that it is released after the result is dropped: files
         // and the folder's lock may be in it.
         let done = tokio::task::spawn_blocking(move || (work(), permit)).await;
-        let (result, _permit) = done.map_err(|_| Error::Internal {
-            message: "a thread that writes files panicked".to_owned(),
-        })?;
-        Ok(result)
+        match done {
+            Ok((result, _permit)) => Ok(result),
+            // The runtime is shut down, and this future is about to be dropped.
+            Err(stopped) if stopped.is_cancelled() => std::future::pending().await,
+            Err(_) => {
+                Err(Error::Internal { message: "a thread that writes files panicked".to_owned() })
+            }
+        }
     }
 
     /// The same for work that opens a file for long or syncs it: few run at once.

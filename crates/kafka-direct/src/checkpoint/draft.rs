@@ -19,19 +19,28 @@ pub struct PlanDraft {
     pub time_millis: i64,
     /// What the stream has learnt about the rate of its sink, in its own words.
     pub rate: Option<serde_json::Value>,
+    /// Where the records go, in the words of who runs the stream.
+    pub sink: Option<String>,
 }
 
 impl PlanDraft {
     /// A draft of `plan`, without a learnt rate.
     #[must_use]
     pub const fn new(plan: BatchPlan, time_millis: i64) -> Self {
-        Self { plan, time_millis, rate: None }
+        Self { plan, time_millis, rate: None, sink: None }
     }
 
     /// Adds what the stream has learnt about the rate of its sink.
     #[must_use]
     pub fn with_rate(mut self, rate: Option<serde_json::Value>) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// Adds where the records go.
+    #[must_use]
+    pub fn with_sink(mut self, sink: Option<String>) -> Self {
+        self.sink = sink;
         self
     }
 }

@@ -68,6 +68,9 @@ pub struct OffsetsEntry {
     /// What the stream has learnt about the rate of its sink, in its own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<serde_json::Value>,
+    /// Where the records go, in the words of who runs the stream; `None` if they were not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
 }
 
 /// `commits/N`: batch N is done, and where its partitions ended.

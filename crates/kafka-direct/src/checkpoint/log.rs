@@ -117,6 +117,7 @@ impl StreamLog {
             plan: draft.plan,
             positions: positions.into_values().collect(),
             rate: draft.rate,
+            sink: draft.sink,
         };
         let stored = self.files.create(&name, &entry, Some(self.meta.stream_id)).await?;
         if let Some(stored) = &stored {

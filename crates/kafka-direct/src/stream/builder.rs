@@ -32,6 +32,8 @@ pub struct DirectStreamBuilder {
     checkpoint: Option<Arc<dyn CheckpointStore>>,
     retained_batches: u64,
     on_batch: BatchObserver,
+    sink_name: Option<String>,
+    allows_other_sink: bool,
 }
 
 impl DirectStreamBuilder {
@@ -43,6 +45,8 @@ impl DirectStreamBuilder {
             checkpoint: None,
             retained_batches: DEFAULT_RETAINED_BATCHES,
             on_batch: BatchObserver::default(),
+            sink_name: None,
+            allows_other_sink: false,
         }
     }
 
@@ -147,6 +151,19 @@ impl DirectStreamBuilder {
         self
     }
 
+    /// Keeps in the checkpoint where the records go. A stream whose checkpoint names another sink is
+    /// refused: batches that one sink got are missing in the other. Default: not kept.
+    pub fn sink_name(mut self, name: impl Into<String>) -> Self {
+        self.sink_name = Some(name.into());
+        self
+    }
+
+    /// Accepts a checkpoint that names another sink. Batches that were done before stay where they are.
+    pub const fn allow_other_sink(mut self) -> Self {
+        self.allows_other_sink = true;
+        self
+    }
+
     /// Calls `observer` after each batch that is done. It must return quickly. Default: none.
     pub fn on_batch(mut self, observer: impl Fn(&BatchProgress) + Send + Sync + 'static) -> Self {
         self.on_batch = BatchObserver::new(observer);
@@ -161,13 +178,30 @@ impl DirectStreamBuilder {
     /// another cluster or a newer version; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn build(self) -> Result<DirectStream, Error> {
-        let Self { selection, mut limits, trigger, checkpoint, retained_batches, on_batch } = self;
+        let Self {
+            selection,
+            mut limits,
+            trigger,
+            checkpoint,
+            retained_batches,
+            on_batch,
+            sink_name,
+            allows_other_sink,
+        } = self;
         if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
             limits = limits.batch_interval(interval);
         }
         let store = checkpoint.unwrap_or_else(|| Arc::new(MemoryCheckpoint::default()));
         let cluster_id = selection.cluster.id();
         let (log, state) = StreamLog::open(store, cluster_id.as_deref(), millis_now()).await?;
+        let newest = state.pending.as_ref();
+        let newest = newest.or_else(|| state.last.as_ref().map(|batch| &batch.offsets));
+        let before = newest.and_then(|entry| entry.sink.as_ref());
+        if let (Some(before), Some(now), false) = (before, &sink_name, allows_other_sink)
+            && before != now
+        {
+            return Err(Error::OtherSink { before: before.clone(), now: now.clone() });
+        }
         let rate = state.last.as_ref().and_then(|batch| batch.offsets.rate.clone());
         // A rate of another build's form is learnt again.
         let rate = rate.and_then(|rate| serde_json::from_value(rate).ok());
@@ -188,6 +222,7 @@ impl DirectStreamBuilder {
             log,
             retained_batches,
             on_batch,
+            sink_name,
             metadata: Metadata::default(),
             leaders: std::collections::BTreeMap::new(),
             handle: StreamHandle::new(),

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kafka_direct_core::{BatchPlan, ErrorKind};
+use kafka_direct_core::{BatchPlan, ErrorKind, Reset};
 use kafka_direct_driver::{
     NextBatch, Pacing, Position, Positions, StreamSettings, TargetEnds, WaitReason, next_batch,
 };
-use kafka_direct_wire::Cluster;
+use kafka_direct_wire::{Cluster, WireError};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -27,6 +27,8 @@ use crate::{
 /// The wait after the first failure of a cluster; it doubles with each further one.
 const FIRST_OUTAGE_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
+/// How often a topic that is gone is asked for before it is an error.
+const MAX_TRIES: u32 = 10;
 
 /// A stream of micro-batches over a cluster.
 ///
@@ -46,6 +48,7 @@ pub struct DirectStream {
     pub(super) positions: Positions,
     pub(super) retained_batches: u64,
     pub(super) on_batch: BatchObserver,
+    pub(super) sink_name: Option<String>,
     pub(super) metadata: Metadata,
     pub(super) leaders: Leaders,
     pub(super) handle: StreamHandle,
@@ -188,7 +191,7 @@ impl DirectStream {
 
     /// Asks the cluster and plans. Waits while the cluster is unavailable, unless it is stopped.
     async fn observe_and_plan(&mut self) -> Result<NextBatch, Error> {
-        let mut pause = FIRST_OUTAGE_PAUSE;
+        let (mut pause, mut tries) = (FIRST_OUTAGE_PAUSE, 0_u32);
         loop {
             let observed = observe(&self.selection, &mut self.metadata, &self.positions).await;
             match observed {
@@ -198,14 +201,24 @@ impl DirectStream {
                         self.targets = Some(TargetEnds::snapshot(&observed.states, isolation));
                     }
                     self.leaders = leaders;
-                    return Ok(next_batch(
+                    let next = next_batch(
                         &self.settings,
                         &self.positions,
                         observed,
                         self.targets.as_mut(),
                         &mut self.pacing,
                         self.began.elapsed(),
-                    )?);
+                    )?;
+                    warn_of(&next);
+                    return Ok(next);
+                }
+                // Deleted since it was described: described again, it is missing, as the policy says.
+                Err(Error::Wire(WireError::UnknownTopic { topic, .. }))
+                    if self.positions.follows_topic(&topic) && tries < MAX_TRIES =>
+                {
+                    tries = tries.saturating_add(1);
+                    self.metadata.forget();
+                    tokio::time::sleep(FIRST_OUTAGE_PAUSE).await;
                 }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     self.wait_out(&error, pause).await;
@@ -231,7 +244,8 @@ impl DirectStream {
 
     async fn log_plan(&mut self, plan: BatchPlan) -> Result<LoggedPlan, Error> {
         let rate = self.pacing.learnt().and_then(|rate| serde_json::to_value(rate).ok());
-        let draft = PlanDraft::new(plan, millis_now()).with_rate(rate);
+        let sink = self.sink_name.clone();
+        let draft = PlanDraft::new(plan, millis_now()).with_rate(rate).with_sink(sink);
         self.log.log_plan(draft).await
     }
 
@@ -243,6 +257,17 @@ impl DirectStream {
             tracing::warn!(%error, "old entries of the checkpoint could not be removed");
         }
         Ok(())
+    }
+}
+
+/// Names what a plan skips or leaves out.
+fn warn_of(next: &NextBatch) {
+    for Reset { topic_partition, cause, from, to, .. } in next.plan.resets() {
+        tracing::warn!(partition = %topic_partition, ?cause, %from, %to, "offsets are skipped");
+    }
+    if let Some(first) = next.missing.first() {
+        let count = next.missing.len();
+        tracing::warn!(partition = %first, count, "partitions do not exist any more, and are left out");
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_direct_core::{TopicId, TopicPartition};
 use kafka_direct_driver::{
-    Observed, PartitionState, Positions, Selection, lookups_needed, needs_start, resolve_starts,
+    DriverError, Observed, PartitionState, Positions, Selection, lookups_needed, needs_start,
+    resolve_starts,
 };
 use kafka_direct_wire::LogBounds;
 
@@ -41,6 +42,13 @@ pub(super) async fn observe(
             } else {
                 leaderless.insert(tp);
             }
+        }
+    }
+    if let Some(wanted) = wanted.filter(|_| positions.iter().next().is_none()) {
+        let exists = |index: &i32| led.keys().chain(&leaderless).any(|tp| tp.partition() == *index);
+        let indices: Vec<i32> = wanted.iter().copied().filter(|index| !exists(index)).collect();
+        if !indices.is_empty() {
+            return Err(DriverError::NoSuchIndex { indices }.into());
         }
     }
     let asked: Vec<TopicPartition> = led.keys().cloned().collect();

@@ -126,3 +126,21 @@ async fn a_deleted_checkpoint_does_not_skip_what_the_sink_has() {
     assert!(matches!(error, Error::SinkAhead { .. }), "{error}");
     assert_eq!((error.kind(), sink.values()), (ErrorKind::Invalid, expected(15)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_a_stream_into_another_sink_is_refused() {
+    let broker = broker().await;
+    append(&broker, 0, 5);
+    let cluster = connect(&broker).await;
+    let checkpoint = MemoryCheckpoint::default();
+    let into = |name: &str| available(&cluster, &checkpoint).sink_name(name);
+    let sink = Arc::new(MemorySink::default());
+    into("one").build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    let error = into("two").build().await.unwrap_err();
+    assert!(matches!(error, Error::OtherSink { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    append(&broker, 5, 7);
+    into("two").allow_other_sink().build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    assert!(matches!(into("one").build().await, Err(Error::OtherSink { .. })));
+    into("two").build().await.unwrap();
+}

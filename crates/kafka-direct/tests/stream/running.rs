@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kafka_direct::{
-    DirectStream, ErrorKind, StartOffset, Trigger, checkpoint::MemoryCheckpoint,
+    DataLossPolicy, DirectStream, ErrorKind, StartOffset, Trigger, checkpoint::MemoryCheckpoint,
     stream::StreamState,
 };
 use kafka_direct_broker::{ApiKey, Fault};
@@ -166,4 +166,63 @@ async fn an_unavailable_cluster_does_not_end_a_running_stream() {
     handle.stop();
     running.await.unwrap().unwrap();
     assert_eq!(sink.values(), expected(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_re_created_before_the_start_is_read_whole_under_resume() {
+    for count in [3, 10, 25] {
+        let broker = broker().await;
+        append(&broker, 0, 10);
+        let cluster = connect(&broker).await;
+        let checkpoint = MemoryCheckpoint::default();
+        let sink = Arc::new(MemorySink::default());
+        available(&cluster, &checkpoint).build().await.unwrap().run(sink).await.unwrap();
+        broker.delete_topic("t").unwrap();
+        broker.create_topic("t", 2).unwrap();
+        append(&broker, 0, count);
+        let sink = Arc::new(MemorySink::default());
+        let stream = available(&cluster, &checkpoint).build().await.unwrap();
+        let error = stream.run(Arc::clone(&sink)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+        let resume = available(&cluster, &checkpoint).on_data_loss(DataLossPolicy::Resume);
+        resume.build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+        assert_eq!(sink.values(), expected(count), "{count}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_while_a_stream_runs_follows_the_policy() {
+    for policy in [DataLossPolicy::Fail, DataLossPolicy::Resume] {
+        let broker = broker().await;
+        append(&broker, 0, 5);
+        broker.create_topic("t-other", 1).unwrap();
+        let cluster = connect(&broker).await;
+        let sink = Arc::new(MemorySink::default());
+        let stream = DirectStream::builder(&cluster).pattern("t.*").on_data_loss(policy);
+        let stream = stream.build().await.unwrap();
+        let handle = stream.handle();
+        let mut progress = handle.progress();
+        let running = tokio::spawn(stream.run(Arc::clone(&sink)));
+        progress.wait_for(|progress| progress.records == 10).await.unwrap();
+        broker.delete_topic("t").unwrap();
+        if policy == DataLossPolicy::Fail {
+            let error = running.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+            continue;
+        }
+        broker.append("t-other", 0, [kafka_direct_broker::Record::new("other")]).unwrap();
+        progress.wait_for(|progress| progress.records == 11).await.unwrap();
+        handle.stop();
+        running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_do_not_exist_are_an_error_at_the_first_start() {
+    let broker = broker().await;
+    let cluster = connect(&broker).await;
+    let stream = DirectStream::builder(&cluster).topic("t").partitions([1, 9]).build();
+    let error = stream.await.unwrap().run(Arc::new(MemorySink::default())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("partition 9"), "{error}");
 }
