@@ -23,6 +23,8 @@ use rskafka::{
 
 pub(crate) use self::batches::Batches;
 use self::line::LineForm;
+use tokio::time::Instant;
+
 use crate::{
     cli::{Codec, ConnectionArgs, ProduceArgs},
     connect,
@@ -83,20 +85,23 @@ async fn write_lines(
 ) -> Result<(), Failure> {
     let mut lines = stdin::lines();
     let mut number: u64 = 0;
+    // Since the first line that may still be buffered, so that lines that trickle in are not held back.
+    let mut send_at = Instant::now() + LINGER;
     loop {
-        let next = tokio::time::timeout(LINGER, lines.recv());
+        let next = tokio::time::timeout_at(send_at, lines.recv());
         let Ok(next) = next.await else {
             batches.send_all().await?;
             // The buffers are empty until the next line.
-            match lines.recv().await {
-                Some(block) => take(block?, &mut number, form, args, batches).await?,
-                None => return Ok(()),
-            }
+            let Some(block) = lines.recv().await else { return Ok(()) };
+            send_at = Instant::now() + LINGER;
+            take(block?, &mut number, form, args, batches).await?;
             continue;
         };
-        match next {
-            Some(block) => take(block?, &mut number, form, args, batches).await?,
-            None => return Ok(()),
+        let Some(block) = next else { return Ok(()) };
+        take(block?, &mut number, form, args, batches).await?;
+        if Instant::now() >= send_at {
+            batches.send_all().await?;
+            send_at = Instant::now() + LINGER;
         }
     }
 }

@@ -116,3 +116,24 @@ async fn a_broker_that_does_not_listen_is_unavailable() {
     let failed = crate::driven::run(&args).await.failed(7);
     assert!(failed.contains("127.0.0.1:1"), "{failed}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_trickle_in_are_written_while_they_do() {
+    use tokio::io::AsyncWriteExt as _;
+
+    let broker = broker("t", 2).await;
+    let bootstrap = broker.bootstrap();
+    let mut command = crate::driven::command(&["produce", "-b", &bootstrap, "-t", "t"]);
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let written = || (0..2).map(|p| broker.watermarks("t", p).unwrap().high.get()).sum::<i64>();
+    let began = tokio::time::Instant::now();
+    // A line every few milliseconds, and never a pause.
+    while written() < 20 {
+        stdin.write_all(b"line\n").await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "nothing is written");
+    }
+    drop(stdin);
+    crate::driven::outcome(child).await.wrote();
+}
