@@ -72,25 +72,65 @@ fn read_prints_what_the_java_consumer_reads() {
             let errors = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{name}: {errors}");
             let text = String::from_utf8(output.stdout).unwrap();
-            let rows = text.lines().map(|line| {
-                let line: Line = serde_json::from_str(line).unwrap();
-                Row {
-                    topic: line.topic,
-                    partition: line.partition,
-                    offset: line.offset,
-                    timestamp: line.timestamp,
-                    timestamp_type: line.timestamp_type,
-                    key: bytes(line.key, line.key_base64),
-                    value: bytes(line.value, line.value_base64),
-                    headers: line
-                        .headers
-                        .into_iter()
-                        .map(|h| (h.key, bytes(h.value, h.value_base64)))
-                        .collect(),
-                }
-            });
-            assert_same(name, rows.collect(), &dumps[topic]);
+            assert_same(name, text.lines().map(row).collect(), &dumps[topic]);
         }
+    }
+}
+
+/// Batches are small and the kills random, so that most of them happen inside a batch.
+#[test]
+fn a_stream_that_is_killed_again_and_again_writes_what_the_java_consumer_reads() {
+    let binary = binary();
+    let topics: Vec<&str> = FIXTURES.values().map(String::as_str).collect();
+    let dumps = dump(IsolationLevel::ReadCommitted, &topics);
+    let mut kills = 0;
+    for (name, topic) in FIXTURES.iter() {
+        let root = tempfile::tempdir().unwrap();
+        let stream = |trigger: &str| {
+            let mut command = Command::new(&binary);
+            command
+                .args(["stream", "-b", &bootstrap(), "-t", topic, "--quiet"])
+                .args(["--sink", "jsonl:out", "--checkpoint", "checkpoint", "--trigger", trigger])
+                .args(["--max-records-per-batch", "97"])
+                .current_dir(root.path());
+            command
+        };
+        for kill in 0..12_u64 {
+            let mut running = stream("immediate").spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(15 + kill * 11));
+            running.kill().unwrap();
+            running.wait().unwrap();
+            kills += 1;
+        }
+        assert!(stream("available-now").status().unwrap().success(), "{name}");
+        let mut rows = Vec::new();
+        for entry in std::fs::read_dir(root.path().join("out")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
+                rows.extend(std::fs::read_to_string(path).unwrap().lines().map(row));
+            }
+        }
+        assert_same(name, rows, &dumps[topic]);
+    }
+    assert!(kills >= 150, "{kills}");
+}
+
+/// The records of a line that `read` or `stream` wrote.
+fn row(line: &str) -> Row {
+    let line: Line = serde_json::from_str(line).unwrap();
+    Row {
+        topic: line.topic,
+        partition: line.partition,
+        offset: line.offset,
+        timestamp: line.timestamp,
+        timestamp_type: line.timestamp_type,
+        key: bytes(line.key, line.key_base64),
+        value: bytes(line.value, line.value_base64),
+        headers: line
+            .headers
+            .into_iter()
+            .map(|h| (h.key, bytes(h.value, h.value_base64)))
+            .collect(),
     }
 }
 
