@@ -4,6 +4,7 @@
 //! or shared groups of flags have a module below this one.
 
 mod bench;
+mod checkpoint;
 mod connection;
 mod read;
 mod selection;
@@ -16,6 +17,7 @@ use crate::exit;
 
 pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
+    checkpoint::{CheckpointArgs, CheckpointCommand, ShowArgs},
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},
@@ -52,6 +54,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Follow topics in micro-batches, with a checkpoint, into files that have every record once
     Stream(Box<StreamArgs>),
+    /// Show the checkpoint of a stream; needs no broker
+    Checkpoint(CheckpointArgs),
     /// Show which offsets `read` would read with the same flags; reads no record
     Plan(Box<PlanArgs>),
     /// Show the offset bounds of partitions, and the committed offsets of a group

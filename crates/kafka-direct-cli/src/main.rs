@@ -19,6 +19,7 @@
 //!   `--output DIR/`
 //! - `read/sink.rs`: stdout or one file as a sink; `read/writer.rs`: the thread that writes it
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
+//! - `checkpoint.rs`: runs `checkpoint`; `cli/checkpoint.rs`: its flags
 //! - `stream.rs`: runs `stream`; `cli/stream.rs`: its flags; `stream/spec.rs`: parses its sink and
 //!   trigger; `stream/console.rs`: the sink `console`; `stream/report.rs`: reports on its batches
 //! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
@@ -43,6 +44,7 @@
 
 mod bench;
 mod broker;
+mod checkpoint;
 mod cli;
 mod completions;
 mod connect;
@@ -100,6 +102,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Read(args) => read::run(*args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Stream(args) => Box::pin(stream::run(*args)).await,
+        Command::Checkpoint(args) => checkpoint::run(args).await,
         Command::Plan(args) => plan::run(*args).await,
         Command::Offsets(args) => offsets::run(args).await,
         Command::Topics(args) => topics::run(args).await,

@@ -1,11 +1,12 @@
-//! `offsets`: shows the offset bounds of partitions and the committed offsets of a group.
+//! `offsets`: shows the offset bounds of partitions, and how far a group or a stream is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kafka_direct::{Error, Offset, TopicPartition, Watermarks};
+use kafka_direct::{EndPosition, Error, Offset, TopicPartition, Watermarks};
 use serde::Serialize;
 
 use crate::{
+    checkpoint,
     cli::OffsetsArgs,
     connect,
     exit::Failure,
@@ -16,7 +17,8 @@ use crate::{
 
 /// One partition as JSON; its end offsets are exclusive.
 ///
-/// With `--group` it has `committed` and `lag`, null where the group has no committed offset.
+/// With `--group` it has `committed` and `lag`, null where the group has no committed offset. With
+/// `--checkpoint` they are where the stream continues, and null where it has no position.
 #[derive(Debug, Serialize)]
 struct OffsetsLine {
     topic: String,
@@ -30,7 +32,7 @@ struct OffsetsLine {
     group: Option<GroupPosition>,
 }
 
-/// The committed offset of a group, and its lag to the high watermark.
+/// The committed offset of a group, or where a stream continues, and its lag to the high watermark.
 #[derive(Debug, Serialize)]
 struct GroupPosition {
     committed: Option<i64>,
@@ -71,8 +73,19 @@ impl OffsetsLine {
 
 /// Runs `offsets`.
 pub(crate) async fn run(args: OffsetsArgs) -> Result<(), Failure> {
+    let positions = match &args.checkpoint {
+        Some(folder) => Some(checkpoint::read(folder).await?.positions()),
+        None => None,
+    };
+    let mut names = List::flat(&args.topics);
+    if let (Some(positions), true, None) = (&positions, names.is_empty(), &args.topic_pattern) {
+        let topics = positions.iter().map(|position| position.topic_partition.topic().to_owned());
+        names = topics.collect::<BTreeSet<_>>().into_iter().collect();
+        if names.is_empty() {
+            return Err(Failure::usage("the checkpoint follows no topic yet; pass --topic"));
+        }
+    }
     let cluster = connect::connect(&args.connection).await?;
-    let names = List::flat(&args.topics);
     let topics = topics::selected(&cluster, &names, args.topic_pattern.as_deref(), false).await?;
     let partitions = topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|partition| {
@@ -84,8 +97,18 @@ pub(crate) async fn run(args: OffsetsArgs) -> Result<(), Failure> {
     let led: Vec<TopicPartition> =
         partitions.iter().filter(|(_, led)| **led).map(|(tp, _)| tp.clone()).collect();
     let marks = cluster.watermarks(&led).await.map_err(Error::from)?;
-    let committed = match &args.group {
-        None => None,
+    let of_stream = positions.map(|positions| {
+        let position = |at: EndPosition| {
+            // A position in a topic that was re-created since says nothing about this one.
+            let now = topics.iter().find(|topic| *topic.name == *at.topic_partition.topic());
+            let ids = at.topic_id.zip(now.and_then(|topic| topic.id));
+            let offset = ids.is_none_or(|(then, now)| then == now).then_some(at.offset);
+            (at.topic_partition, offset)
+        };
+        positions.into_iter().map(position).collect()
+    });
+    let committed: Option<BTreeMap<TopicPartition, Option<Offset>>> = match &args.group {
+        None => of_stream,
         Some(group) => {
             let all: Vec<TopicPartition> = partitions.keys().cloned().collect();
             Some(cluster.committed_offsets(group, &all).await.map_err(Error::from)?)
@@ -103,7 +126,8 @@ pub(crate) async fn run(args: OffsetsArgs) -> Result<(), Failure> {
     }
     let mut heads = vec!["topic", "partition", "log start", "last stable", "high", "withheld"];
     if committed.is_some() {
-        heads.extend(["committed", "lag"]);
+        let head = if args.checkpoint.is_some() { "continues at" } else { "committed" };
+        heads.extend([head, "lag"]);
     }
     let mut table = Columns::new(&heads);
     for line in &lines {

@@ -1,5 +1,7 @@
 //! Flags of `topics` and `offsets`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::ConnectionArgs;
@@ -10,7 +12,8 @@ use crate::list::List;
 pub(crate) struct OffsetsArgs {
     /// Topics to show
     #[arg(short, long = "topic", value_name = "T[,T2..]")]
-    #[arg(required_unless_present = "topic_pattern", conflicts_with = "topic_pattern")]
+    #[arg(required_unless_present_any = ["topic_pattern", "checkpoint"])]
+    #[arg(conflicts_with = "topic_pattern")]
     pub(crate) topics: Vec<List<String>>,
     /// Show every topic whose full name matches this regular expression; no internal topics
     #[arg(long, value_name = "RE")]
@@ -18,6 +21,10 @@ pub(crate) struct OffsetsArgs {
     /// Also show the committed offsets of this consumer group and its lag to the high watermark
     #[arg(short = 'G', long)]
     pub(crate) group: Option<String>,
+    /// Also show where the stream of this checkpoint continues, and its lag; without --topic, of its
+    /// topics
+    #[arg(long, value_name = "DIR", conflicts_with = "group")]
+    pub(crate) checkpoint: Option<PathBuf>,
     /// Print one JSON array instead of a table
     #[arg(long)]
     pub(crate) json: bool,

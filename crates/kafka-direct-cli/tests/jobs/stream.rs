@@ -155,3 +155,38 @@ async fn wrong_settings_and_folders_of_others_are_refused() {
     assert_eq!(code, Some(0));
     assert!(shown.starts_with("batch 0: 2 records\n") && shown.contains("order 9"), "{shown}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_shown_without_a_broker_and_its_lag_with_one() {
+    let broker = orders(2, 10).await;
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let now = ["--trigger", "available-now", "-q"];
+    assert_eq!(ended(files_of(&broker, root, &now)).await.0, Some(0));
+    append(&broker, 1, 10..14);
+    let show = async |args: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.args(args).env_remove("KAFKA_DIRECT_CONFIG").current_dir(root);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        ended(command.spawn().unwrap()).await
+    };
+    let (code, shown, said) = show(&["checkpoint", "show", "checkpoint"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        shown.contains("last batch  0, done ") && shown.contains("sink        folder /"),
+        "{shown}"
+    );
+    assert!(shown.contains("orders          1            10"), "{shown}");
+    let (_, shown, _) = show(&["checkpoint", "show", "checkpoint", "--json"]).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["batch"], &shown["positions"][0]["offset"]), (&0.into(), &10.into()));
+    let (code, _, said) = show(&["checkpoint", "show", "nothing-here"]).await;
+    assert!(code == Some(2) && said.contains("has no checkpoint"), "{said}");
+    let bootstrap = broker.bootstrap();
+    let args = ["offsets", "-b", &bootstrap, "--checkpoint", "checkpoint", "--json"];
+    let (code, shown, said) = show(&args).await;
+    assert_eq!(code, Some(0), "{said}");
+    let lines: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&lines[0]["lag"], &lines[1]["lag"]), (&0.into(), &4.into()), "{shown}");
+    assert_eq!(lines[1]["committed"], 10);
+}

@@ -1,0 +1,92 @@
+//! `checkpoint show`: what a stream's checkpoint says, without a broker.
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, SecondsFormat};
+use kafka_direct::{
+    EndPosition,
+    checkpoint::{CheckpointState, LocalCheckpoint, OffsetsEntry},
+};
+use serde::Serialize;
+
+use crate::{
+    cli::{CheckpointArgs, CheckpointCommand, ShowArgs},
+    exit::Failure,
+    output::{self, Columns},
+};
+
+/// A checkpoint as JSON.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    stream_id: String,
+    cluster: Option<&'a str>,
+    sink: Option<&'a str>,
+    /// The last batch that is done, and when.
+    batch: Option<u64>,
+    time: Option<String>,
+    /// The batch that runs again at the next start.
+    pending: Option<u64>,
+    positions: Vec<EndPosition>,
+}
+
+/// Runs `checkpoint`.
+pub(crate) async fn run(args: CheckpointArgs) -> Result<(), Failure> {
+    match args.command {
+        CheckpointCommand::Show(args) => show(&args).await,
+    }
+}
+
+/// Reads the checkpoint in `folder`.
+pub(crate) async fn read(folder: &Path) -> Result<CheckpointState, Failure> {
+    let none = || Failure::usage(format!("{} has no checkpoint of a stream", folder.display()));
+    if !folder.is_dir() {
+        return Err(none());
+    }
+    CheckpointState::read(Arc::new(LocalCheckpoint::at(folder))).await?.ok_or_else(none)
+}
+
+async fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let state = read(&args.folder).await?;
+    let newest = state.pending.as_ref();
+    let newest = newest.or_else(|| state.last.as_ref().map(|batch| &batch.offsets));
+    let time = state.last.as_ref().and_then(|last| {
+        let time = DateTime::from_timestamp_millis(last.commit.time_millis)?;
+        Some(time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    });
+    let shown = Shown {
+        stream_id: state.meta.stream_id.to_string(),
+        cluster: state.meta.cluster.as_deref(),
+        sink: newest.and_then(|entry: &OffsetsEntry| entry.sink.as_deref()),
+        batch: state.last.as_ref().map(|last| last.batch().get()),
+        time,
+        pending: state.pending.as_ref().map(|pending| pending.batch.get()),
+        positions: state.positions(),
+    };
+    if args.json {
+        return output::json(&shown);
+    }
+    let dash = || "-".to_owned();
+    let number = |number: Option<u64>| number.map_or_else(dash, |number| number.to_string());
+    let mut text = format!(
+        "stream      {}\ncluster     {}\nsink        {}\nlast batch  {}",
+        shown.stream_id,
+        shown.cluster.unwrap_or("-"),
+        shown.sink.unwrap_or("-"),
+        number(shown.batch),
+    );
+    if let Some(time) = &shown.time {
+        text.push_str(&format!(", done {time}"));
+    }
+    if let Some(pending) = shown.pending {
+        text.push_str(&format!(
+            "\nunfinished  batch {pending}, which runs again at the next start"
+        ));
+    }
+    text.push_str("\n\n");
+    let mut table = Columns::new(&["topic", "partition", "continues at"]);
+    for EndPosition { topic_partition: tp, offset, .. } in &shown.positions {
+        table.row([tp.topic().to_owned(), tp.partition().to_string(), offset.to_string()]);
+    }
+    text.push_str(&table.finish());
+    output::data(&text)
+}
