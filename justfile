@@ -23,6 +23,10 @@ fix:
 test-kafka:
     .ci/run kafka
 
+# Run `seeds` simulations of streams under faults; a failure prints its seed
+sim seeds="5000":
+    SEEDS={{ seeds }} cargo test --release -p kafka-direct-integration-tests --test stream_simulation
+
 # Write and read a million records in this process
 demo *args:
     cargo run --release -- demo {{ args }}

@@ -60,7 +60,11 @@ impl DirectStream {
         }
         match self.log.last_committed() {
             Some(last) if commit.batch <= last => Ok(()),
-            last => Err(Error::SinkAhead { stream, sink: commit.batch, checkpoint: last }),
+            last => {
+                // A newer driver's batches in the sink are the same sight from an older one.
+                self.log.check_generation().await?;
+                Err(Error::SinkAhead { stream, sink: commit.batch, checkpoint: last })
+            }
         }
     }
 }
