@@ -3,11 +3,10 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
 use chrono::DateTime;
-use kafka_direct::{Cluster, ClusterConfig, TopicPartition};
+use kafka_direct::{Cluster, ClusterConfig};
 use rskafka::{
     client::{
         Client, ClientBuilder,
@@ -15,52 +14,11 @@ use rskafka::{
     },
     record::Record,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 /// A cluster a test may write to.
 pub trait TestCluster: Sync {
     /// `host:port` of a broker.
     fn bootstrap(&self) -> Vec<String>;
-}
-
-/// Commits `offset` for `group` without being its member, as tools do (OffsetCommit version 2).
-pub async fn commit(cluster: &impl TestCluster, group: &str, topic: &str, p: i32, offset: i64) {
-    // This request makes the broker create the topic that stores committed offsets.
-    let partition = [TopicPartition::new(topic, p)];
-    connect(cluster).await.committed_offsets(group, &partition).await.unwrap();
-    let string = |text: &str| [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat();
-    let body = [
-        &[0, 8, 0, 2, 0, 0, 0, 1][..],
-        &string("tests"),
-        &string(group),
-        &(-1i32).to_be_bytes(),
-        &string(""),
-        &(-1i64).to_be_bytes(),
-        &1i32.to_be_bytes(),
-        &string(topic),
-        &1i32.to_be_bytes(),
-        &p.to_be_bytes(),
-        &offset.to_be_bytes(),
-        &(-1i16).to_be_bytes(),
-    ]
-    .concat();
-    let frame = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
-    loop {
-        let mut stream = TcpStream::connect(&cluster.bootstrap()[0]).await.unwrap();
-        stream.write_all(&frame).await.unwrap();
-        let size = stream.read_u32().await.unwrap();
-        let mut response = vec![0; size as usize];
-        stream.read_exact(&mut response).await.unwrap();
-        match *response.last_chunk::<2>().unwrap() {
-            [0, 0] => return,
-            // The coordinator is loading, not available or not this broker.
-            [0, 14..=16] => tokio::time::sleep(Duration::from_millis(50)).await,
-            code => panic!("OffsetCommit failed with error code {code:?}"),
-        }
-    }
 }
 
 /// Connects with default settings. The first bootstrap server is unreachable on purpose.

@@ -45,6 +45,7 @@ macro_rules! guarantees {
             starts::unknown_topics_and_partitions_are_named_and_not_created,
             plans::a_plan_of_another_cluster_is_refused,
             plans::a_plan_of_a_recreated_topic_is_refused,
+            streams::a_stream_publishes_where_it_ended_to_a_group,
             tasks::a_closure_that_fails_is_run_again_from_the_start,
             tasks::a_closure_that_panics_ends_the_batch,
             tasks::at_most_the_set_number_of_ranges_run_at_once,

@@ -144,6 +144,9 @@ fn builder(
         builder = builder.checkpoint(LocalCheckpoint::at(path));
     }
     builder = builder.sink_name(sink_name(&args.output.sink));
+    if let Some(group) = &args.output.publish_to_group {
+        builder = builder.publish_to_group(group);
+    }
     if args.output.allow_other_sink {
         builder = builder.allow_other_sink();
     }

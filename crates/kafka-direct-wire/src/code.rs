@@ -51,9 +51,16 @@ pub(crate) const fn is_passing(code: i16) -> bool {
     )
 }
 
+/// Whether a commit failed because the group has members: illegal generation, unknown member,
+/// rebalance in progress.
+const fn is_of_members(code: i16) -> bool {
+    matches!(code, 22 | 25 | 27)
+}
+
 /// The next step after the error `code`, as the end of an error message.
 pub(crate) const fn next_step(code: i16) -> &'static str {
     match kind(code) {
+        _ if is_of_members(code) => "; the group has consumers: name a group that none uses",
         ErrorKind::Unauthorized => "; grant the operation to this user, or use other credentials",
         ErrorKind::Unavailable => "; retry later",
         ErrorKind::Corrupt => {

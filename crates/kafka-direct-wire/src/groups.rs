@@ -1,6 +1,6 @@
-//! Reads the committed offsets of a consumer group from its coordinator.
+//! Reads and commits the offsets of a consumer group at its coordinator.
 //!
-//! Needs no membership in the group. Offsets in an unfinished transaction are retried until the
+//! Needs no membership in the group. For reading, offsets in an unfinished transaction are retried until the
 //! transaction ends, so a start from a group includes all that the group committed.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -8,8 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use kafka_direct_core::{Offset, TopicPartition};
 use kafka_protocol::{
     messages::{
-        ApiKey, FindCoordinatorRequest, FindCoordinatorResponse, GroupId, OffsetFetchRequest,
-        OffsetFetchResponse, TopicName,
+        ApiKey, FindCoordinatorRequest, FindCoordinatorResponse, GroupId, OffsetCommitRequest,
+        OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, TopicName,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::{
             OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
         },
@@ -41,18 +42,73 @@ impl Cluster {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Option<Offset>>, WireError> {
-        if group.is_empty() || i16::try_from(group.len()).is_err() {
-            return Err(WireError::Config {
-                setting: "group",
-                reason: "the name of a group must have 1 to 32767 bytes".to_owned(),
-            });
-        }
+        check_name(group)?;
         if partitions.is_empty() {
             return Ok(BTreeMap::new());
         }
         let operation = format!("requesting the committed offsets of group `{group}`");
         let policy = self.inner().config.get_retry_policy();
         policy.run(operation, |_| self.committed_once(group, partitions)).await
+    }
+
+    /// Commits offsets to `group`, as the next that a consumer of the group would read.
+    ///
+    /// This is for tools that show the lag of groups: nothing here reads from what is committed. Kafka
+    /// refuses it while consumers are members of the group.
+    ///
+    /// Returns the partitions that the coordinator does not know, of which nothing is stored. All others
+    /// are stored.
+    ///
+    /// # Errors
+    /// Some of the offsets may be stored then.
+    /// - `Invalid` if `group` is empty, or has consumers as members.
+    /// - `Unauthorized` if this user may not read the group or a topic.
+    /// - `Unavailable` if passing faults (a coordinator that loads or moves) last longer than the
+    ///   retry timeout.
+    ///
+    /// # Cancel safety
+    /// Safe: the offsets may be stored or not.
+    pub async fn commit_offsets(
+        &self,
+        group: &str,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<Vec<TopicPartition>, WireError> {
+        check_name(group)?;
+        if offsets.is_empty() {
+            return Ok(vec![]);
+        }
+        let operation = format!("committing the offsets of group `{group}`");
+        let policy = self.inner().config.get_retry_policy();
+        policy.run(operation, |_| self.commit_once(group, offsets)).await
+    }
+
+    async fn commit_once(
+        &self,
+        group: &str,
+        offsets: &BTreeMap<TopicPartition, Offset>,
+    ) -> Result<Vec<TopicPartition>, WireError> {
+        let coordinator = self.coordinator(group).await?;
+        let at = (&*coordinator.host, coordinator.port);
+        let request = |_| offset_commit(group, offsets);
+        let response: BrokerResponse<OffsetCommitResponse> =
+            self.inner().pool.call(&self.inner().config, at, ApiKey::OffsetCommit, request).await?;
+        let topics = response.body.topics.iter();
+        let codes: BTreeMap<(&str, i32), i16> = topics
+            .flat_map(|topic| {
+                let partitions = topic.partitions.iter();
+                partitions.map(|p| ((topic.name.as_str(), p.partition_index), p.error_code))
+            })
+            .collect();
+        let mut unknown = Vec::new();
+        for tp in offsets.keys() {
+            match codes.get(&(tp.topic(), tp.partition())) {
+                Some(&code::NONE) => {}
+                Some(&code::UNKNOWN_TOPIC_OR_PARTITION) => unknown.push(tp.clone()),
+                Some(&code) => return Err(response.error(code).about(tp)),
+                None => return Err(response.invalid(format!("{tp} is missing in it"))),
+            }
+        }
+        Ok(unknown)
     }
 
     async fn committed_once(
@@ -117,6 +173,38 @@ impl Cluster {
             .map_err(|_| response.invalid(format!("the coordinator's port {port} is invalid")))?;
         Ok(Broker { host: Arc::from(host.as_str()), port })
     }
+}
+
+fn check_name(group: &str) -> Result<(), WireError> {
+    if group.is_empty() || i16::try_from(group.len()).is_err() {
+        return Err(WireError::Config {
+            setting: "group",
+            reason: "the name of a group must have 1 to 32767 bytes".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// A commit of no member: its generation is -1 and its member id is empty.
+fn offset_commit(group: &str, offsets: &BTreeMap<TopicPartition, Offset>) -> OffsetCommitRequest {
+    let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+    for (tp, offset) in offsets {
+        topics.entry(tp.topic()).or_default().push(
+            OffsetCommitRequestPartition::default()
+                .with_partition_index(tp.partition())
+                .with_committed_offset(offset.get())
+                .with_committed_metadata(Some(StrBytes::default())),
+        );
+    }
+    let topics = topics.into_iter().map(|(topic, partitions)| {
+        OffsetCommitRequestTopic::default()
+            .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+            .with_partitions(partitions)
+    });
+    OffsetCommitRequest::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(topics.collect())
 }
 
 fn offset_fetch(

@@ -130,6 +130,14 @@ const OFFSET_FETCH: Schema = Schema {
     ],
 };
 
+const OFFSET_COMMIT: Schema = Schema {
+    flexible_since: 8,
+    fields: &[
+        since(3, I32),
+        always(Structs(&[always(Text), always(Structs(&[always(I32), always(I16)]))])),
+    ],
+};
+
 const OFFSET_FOR_LEADER_EPOCH: Schema = Schema {
     flexible_since: 4,
     fields: &[
@@ -148,6 +156,7 @@ const fn schema(api: ApiKey) -> Option<&'static Schema> {
         ApiKey::ListOffsets => Some(&LIST_OFFSETS),
         ApiKey::FindCoordinator => Some(&FIND_COORDINATOR),
         ApiKey::OffsetFetch => Some(&OFFSET_FETCH),
+        ApiKey::OffsetCommit => Some(&OFFSET_COMMIT),
         ApiKey::OffsetForLeaderEpoch => Some(&OFFSET_FOR_LEADER_EPOCH),
         _ => None,
     }

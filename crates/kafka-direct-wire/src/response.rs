@@ -2,8 +2,8 @@
 
 use kafka_protocol::{
     messages::{
-        FindCoordinatorResponse, ListOffsetsResponse, MetadataResponse, OffsetFetchResponse,
-        OffsetForLeaderEpochResponse,
+        FindCoordinatorResponse, ListOffsetsResponse, MetadataResponse, OffsetCommitResponse,
+        OffsetFetchResponse, OffsetForLeaderEpochResponse,
     },
     protocol::Decodable,
 };
@@ -28,6 +28,7 @@ responses!(
     FindCoordinatorResponse,
     ListOffsetsResponse,
     MetadataResponse,
+    OffsetCommitResponse,
     OffsetFetchResponse,
     OffsetForLeaderEpochResponse,
 );

@@ -18,6 +18,8 @@ pub(crate) const fn ours(api: ApiKey) -> VersionRange {
         // 2: an error code for the whole response; 10 identifies topics only by id
         ApiKey::OffsetFetch => VersionRange { min: 2, max: 9 },
         ApiKey::FindCoordinator => VersionRange { min: 1, max: 6 },
+        // 2: the oldest that Apache Kafka 4 serves; 10 identifies topics only by id
+        ApiKey::OffsetCommit => VersionRange { min: 2, max: 9 },
         ApiKey::ApiVersions => VersionRange { min: 0, max: 4 },
         // 2: the leader's epoch is checked
         ApiKey::OffsetForLeaderEpoch => VersionRange { min: 2, max: 4 },
@@ -33,6 +35,7 @@ pub(crate) const fn name(api: ApiKey) -> &'static str {
         ApiKey::Metadata => "Metadata",
         ApiKey::OffsetFetch => "OffsetFetch",
         ApiKey::FindCoordinator => "FindCoordinator",
+        ApiKey::OffsetCommit => "OffsetCommit",
         ApiKey::ApiVersions => "ApiVersions",
         ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
         _ => "request",
@@ -83,6 +86,7 @@ mod tests {
             ApiKey::Metadata,
             ApiKey::OffsetFetch,
             ApiKey::FindCoordinator,
+            ApiKey::OffsetCommit,
             ApiKey::ApiVersions,
             ApiKey::OffsetForLeaderEpoch,
         ] {

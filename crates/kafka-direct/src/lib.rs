@@ -87,6 +87,7 @@
 //!   - `stream/run.rs`: runs the batches into a sink; `stream/observe.rs`, `stream/metadata.rs`: ask
 //!     the cluster what a batch is planned from
 //!   - `stream/trigger.rs`: when batches are due; `stream/control.rs`: `StreamHandle`;
+//!     `stream/publish.rs`: the positions in a consumer group, for lag tools
 //!     `stream/progress.rs`: what a stream reports
 //! - `fetch.rs`: the types below Arrow, for a program that decodes the fetched bytes itself
 //! - `error.rs`: `Error`, and the errors that it contains

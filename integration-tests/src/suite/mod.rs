@@ -5,6 +5,7 @@ pub mod plans;
 pub mod reading;
 pub mod sinks;
 pub mod starts;
+pub mod streams;
 pub mod tasks;
 
 use kafka_direct::{Cluster, Columns, KafkaRdd, KafkaRddBuilder};

@@ -1,12 +1,14 @@
 //! Start and end offsets: how they resolve, and the errors when they cannot.
 
+use std::collections::BTreeMap;
+
 use kafka_direct::{
     DataLossPolicy, EndOffset, ErrorKind, KafkaRdd, NoMatch, Offset, OffsetRange, ResetCause,
     StartOffset, Starts, TopicPartition,
 };
 
 use super::{all_columns, offsets, read};
-use crate::cluster::{TestCluster, Writer, commit, connect, unique};
+use crate::cluster::{TestCluster, Writer, connect, unique};
 
 pub async fn starts_and_ends_resolve_to_offsets(cluster: &impl TestCluster) {
     let (writer, topic) = (Writer::new(cluster).await, unique("bounds"));
@@ -45,9 +47,11 @@ pub async fn a_group_start_reads_from_its_commit(cluster: &impl TestCluster) {
     for partition in 0..2 {
         writer.write_numbered(&topic, partition, 0..10, 3).await;
     }
-    commit(cluster, &group, &topic, 1, 6).await;
+    let connection = connect(cluster).await;
+    let commit = BTreeMap::from([(TopicPartition::new(topic.as_str(), 1), Offset::new(6))]);
+    assert!(connection.commit_offsets(&group, &commit).await.unwrap().is_empty());
     let start = StartOffset::GroupCommitted { group, fallback: Box::new(StartOffset::FromEnd(1)) };
-    let builder = all_columns(&connect(cluster).await, &topic).start(start);
+    let builder = all_columns(&connection, &topic).start(start);
     let rows = read(&builder.build().await.unwrap()).await;
     assert_eq!(offsets(&rows), [9, 6, 7, 8, 9]);
 }

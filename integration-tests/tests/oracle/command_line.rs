@@ -17,7 +17,7 @@ use kafka_direct_integration_tests::{
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{FIXTURES, bootstrap, dump};
+use super::{FIXTURES, bootstrap, dump, oracle};
 
 /// Builds the command line program in this test's target folder, and returns its path.
 fn binary() -> PathBuf {
@@ -78,8 +78,8 @@ fn read_prints_what_the_java_consumer_reads() {
 }
 
 /// Batches are small and the kills random, so that most of them happen inside a batch.
-#[test]
-fn a_stream_that_is_killed_again_and_again_writes_what_the_java_consumer_reads() {
+#[tokio::test]
+async fn a_stream_that_is_killed_again_and_again_writes_what_the_java_consumer_reads() {
     let binary = binary();
     let topics: Vec<&str> = FIXTURES.values().map(String::as_str).collect();
     let dumps = dump(IsolationLevel::ReadCommitted, &topics);
@@ -97,7 +97,7 @@ fn a_stream_that_is_killed_again_and_again_writes_what_the_java_consumer_reads()
         };
         for kill in 0..12_u64 {
             let mut running = stream("immediate").spawn().unwrap();
-            std::thread::sleep(Duration::from_millis(15 + kill * 11));
+            sleep(Duration::from_millis(15 + kill * 11)).await;
             running.kill().unwrap();
             running.wait().unwrap();
             kills += 1;
@@ -113,6 +113,31 @@ fn a_stream_that_is_killed_again_and_again_writes_what_the_java_consumer_reads()
         assert_same(name, rows, &dumps[topic]);
     }
     assert!(kills >= 150, "{kills}");
+}
+
+/// Kafka's own tool for consumer groups shows where a stream is, and how far it is behind.
+#[test]
+fn the_group_tool_of_kafka_shows_the_lag_of_a_stream() {
+    let (binary, root) = (binary(), tempfile::tempdir().unwrap());
+    // It ends with aborted records and control records.
+    let topic = &FIXTURES["tx-tail"];
+    let group = format!("lag-of-{topic}");
+    let stream = Command::new(&binary)
+        .args(["stream", "-b", &bootstrap(), "-t", topic, "--quiet", "--trigger", "available-now"])
+        .args(["--sink", "null", "--checkpoint", "checkpoint", "--publish-to-group", &group])
+        .current_dir(root.path())
+        .status();
+    assert!(stream.unwrap().success());
+    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let bootstrap = bootstrap();
+    let shown = oracle(&[tool, "--bootstrap-server", &bootstrap, "--describe", "--group", &group]);
+    let rows = shown.lines().filter(|line| line.starts_with(&group));
+    let rows: Vec<Vec<&str>> = rows.map(|line| line.split_whitespace().collect()).collect();
+    assert!(!rows.is_empty(), "{shown}");
+    for row in rows {
+        // Group, topic, partition, current offset, log end offset, lag.
+        assert_eq!((row[1], row[3], row[5]), (&**topic, row[4], "0"), "{shown}");
+    }
 }
 
 /// The records of a line that `read` or `stream` wrote.

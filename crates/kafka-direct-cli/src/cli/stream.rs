@@ -132,6 +132,9 @@ pub(crate) struct StreamOutputArgs {
     /// Write into a folder that has files of another stream or job
     #[arg(long)]
     pub(crate) append: bool,
+    /// Commit the positions to this consumer group too, for tools that show the lag of groups
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) publish_to_group: Option<String>,
     /// Use a checkpoint that was made for another sink; batches that are done are not in this one
     #[arg(long)]
     pub(crate) allow_other_sink: bool,

@@ -14,6 +14,8 @@ use futures::future::join_all;
 use kafka_direct_core::{ErrorKind, IsolationLevel, Offset, TopicPartition};
 use kafka_protocol::messages::{
     ApiKey, FindCoordinatorResponse, ListOffsetsRequest, MetadataRequest, MetadataResponse,
+    OffsetCommitRequest, OffsetCommitResponse,
+    offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
 };
 use tokio::time::Instant;
 
@@ -378,6 +380,48 @@ async fn committed_offsets_are_read_in_every_version_of_both_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn offsets_are_committed_without_membership_in_every_version_and_unknown_partitions_named() {
+    for highest in 2..=9 {
+        let peer = Peer::cluster(3, 2);
+        peer.change(|world| {
+            world.highest.insert(ApiKey::OffsetCommit as i16, highest);
+        });
+        // The coordinator moves once.
+        let tries = AtomicUsize::new(0);
+        peer.script(move |received, _| {
+            if received.api != ApiKey::OffsetCommit {
+                return None;
+            }
+            let moved = tries.fetch_add(1, Ordering::SeqCst) == 0;
+            let request: OffsetCommitRequest = received.decode();
+            assert_eq!(request.generation_id_or_member_epoch, -1);
+            assert!(request.member_id.is_empty() && request.group_id.as_str() == "g");
+            let topics = request.topics.into_iter().map(|topic| {
+                let partitions = topic.partitions.into_iter().map(|p| {
+                    let index = p.partition_index;
+                    assert_eq!(p.committed_offset, i64::from(17 + index));
+                    let code = if moved { 16 } else { i16::try_from(3 * index).unwrap() };
+                    OffsetCommitResponsePartition::default()
+                        .with_partition_index(index)
+                        .with_error_code(code)
+                });
+                OffsetCommitResponseTopic::default()
+                    .with_partitions(partitions.collect())
+                    .with_name(topic.name)
+            });
+            let response = OffsetCommitResponse::default().with_topics(topics.collect());
+            Some(body(&response, received.version))
+        });
+        let cluster = peer.connect().await;
+        let offsets = BTreeMap::from([(tp(0), Offset::new(17)), (tp(1), Offset::new(18))]);
+        assert_eq!(cluster.commit_offsets("g", &offsets).await.unwrap(), [tp(1)]);
+        let received = peer.requests(ApiKey::OffsetCommit);
+        assert_eq!((received.len(), received[0].version), (2, highest));
+        assert_eq!(&*received[0].address, "b3:9092");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_coordinator_that_loads_is_retried() {
     for code in [14, 15, 16] {
         let peer = Peer::cluster(1, 1);
@@ -396,6 +440,8 @@ async fn a_coordinator_that_loads_is_retried() {
 async fn an_empty_group_name_is_invalid() {
     let cluster = Peer::cluster(1, 1).connect().await;
     let error = cluster.committed_offsets("", &tps(1)).await.unwrap_err();
+    assert!(matches!(error, WireError::Config { setting: "group", .. }));
+    let error = cluster.commit_offsets("", &BTreeMap::new()).await.unwrap_err();
     assert!(matches!(error, WireError::Config { setting: "group", .. }));
 }
 

@@ -1,6 +1,6 @@
 //! [`DirectStreamBuilder`]: what a stream follows, how it is limited, and where its checkpoint is.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
 
 use kafka_direct_core::{DataLossPolicy, IsolationLevel};
 use kafka_direct_driver::{Pacing, Starts, StreamLimits, StreamSettings, TargetEnds};
@@ -12,6 +12,7 @@ use super::{
     direct::{DirectStream, millis_now, positions_of},
     metadata::Metadata,
     progress::{BatchObserver, BatchProgress},
+    publish::GroupPublisher,
     trigger::{Schedule, Trigger},
 };
 use crate::{
@@ -34,6 +35,7 @@ pub struct DirectStreamBuilder {
     on_batch: BatchObserver,
     sink_name: Option<String>,
     allows_other_sink: bool,
+    publish_to: Option<String>,
 }
 
 impl DirectStreamBuilder {
@@ -47,6 +49,7 @@ impl DirectStreamBuilder {
             on_batch: BatchObserver::default(),
             sink_name: None,
             allows_other_sink: false,
+            publish_to: None,
         }
     }
 
@@ -164,6 +167,16 @@ impl DirectStreamBuilder {
         self
     }
 
+    /// Commits the stream's positions to this consumer group, for tools that show the lag of groups.
+    /// Default: none.
+    ///
+    /// At most once a second, and after the last batch. The stream itself never reads them, and a
+    /// refusal is a warning. Kafka refuses a group that has consumers as members.
+    pub fn publish_to_group(mut self, group: impl Into<String>) -> Self {
+        self.publish_to = Some(group.into());
+        self
+    }
+
     /// Calls `observer` after each batch that is done. It must return quickly. Default: none.
     pub fn on_batch(mut self, observer: impl Fn(&BatchProgress) + Send + Sync + 'static) -> Self {
         self.on_batch = BatchObserver::new(observer);
@@ -174,8 +187,8 @@ impl DirectStreamBuilder {
     /// record.
     ///
     /// # Errors
-    /// [`Invalid`](crate::ErrorKind::Invalid) for limits that contradict each other, or a checkpoint of
-    /// another cluster or a newer version; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
+    /// [`Invalid`](crate::ErrorKind::Invalid) for limits that contradict each other, a group without a
+    /// name, or a checkpoint of another cluster or a newer version; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn build(self) -> Result<DirectStream, Error> {
         let Self {
@@ -187,9 +200,14 @@ impl DirectStreamBuilder {
             on_batch,
             sink_name,
             allows_other_sink,
+            publish_to,
         } = self;
         if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
             limits = limits.batch_interval(interval);
+        }
+        if let Some(group) = &publish_to {
+            // Sends nothing: it checks the name.
+            selection.cluster.commit_offsets(group, &BTreeMap::new()).await?;
         }
         let store = checkpoint.unwrap_or_else(|| Arc::new(MemoryCheckpoint::default()));
         let cluster_id = selection.cluster.id();
@@ -211,7 +229,9 @@ impl DirectStreamBuilder {
             .on_data_loss(selection.selection.on_data_loss)
             .cluster(cluster_id);
         let targets: Option<TargetEnds> = None;
-        Ok(DirectStream {
+        let cluster = &selection.cluster;
+        let publisher = publish_to.map(|group| GroupPublisher::start(cluster.clone(), group));
+        let stream = DirectStream {
             positions: positions_of(&log, None)?,
             selection,
             settings,
@@ -224,9 +244,12 @@ impl DirectStreamBuilder {
             on_batch,
             sink_name,
             metadata: Metadata::default(),
-            leaders: std::collections::BTreeMap::new(),
+            leaders: BTreeMap::new(),
             handle: StreamHandle::new(),
             began: tokio::time::Instant::now(),
-        })
+            publisher,
+        };
+        stream.publish();
+        Ok(stream)
     }
 }

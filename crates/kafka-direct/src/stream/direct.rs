@@ -15,6 +15,7 @@ use super::{
     metadata::Metadata,
     observe::observe,
     progress::{BatchObserver, StreamState},
+    publish::GroupPublisher,
     streamed_batch::{Planned, StreamedBatch},
     trigger::{Schedule, Trigger},
 };
@@ -53,6 +54,8 @@ pub struct DirectStream {
     pub(super) leaders: Leaders,
     pub(super) handle: StreamHandle,
     pub(super) began: Instant,
+    /// Gone once the stream has ended.
+    pub(super) publisher: Option<GroupPublisher>,
 }
 
 impl DirectStream {
@@ -89,6 +92,9 @@ impl DirectStream {
     /// Safe: a plan that is logged meanwhile is handed out by the next call.
     pub async fn next(&mut self) -> Result<Option<StreamedBatch<'_>>, Error> {
         let Some(planned) = self.plan_next().await? else {
+            if let Some(publisher) = self.publisher.take() {
+                publisher.finish().await;
+            }
             self.handle.set_state(StreamState::Ended);
             return Ok(None);
         };
@@ -253,10 +259,19 @@ impl DirectStream {
     pub(super) async fn log_commit(&mut self, draft: CommitDraft) -> Result<(), Error> {
         self.log.log_commit(draft).await?;
         self.positions = positions_of(&self.log, Some(&self.positions))?;
+        self.publish();
         if let Err(error) = self.log.purge(self.retained_batches).await {
             tracing::warn!(%error, "old entries of the checkpoint could not be removed");
         }
         Ok(())
+    }
+
+    /// Hands the durable positions to the publisher.
+    pub(super) fn publish(&self) {
+        if let Some(publisher) = &self.publisher {
+            let positions = self.log.positions();
+            publisher.publish(positions.map(|p| (p.topic_partition.clone(), p.offset)).collect());
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod direct;
 mod metadata;
 mod observe;
 mod progress;
+mod publish;
 mod run;
 mod streamed_batch;
 mod trigger;

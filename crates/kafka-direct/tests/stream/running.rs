@@ -6,7 +6,7 @@ use kafka_direct::{
     DataLossPolicy, DirectStream, ErrorKind, StartOffset, Trigger, checkpoint::MemoryCheckpoint,
     stream::StreamState,
 };
-use kafka_direct_broker::{ApiKey, Fault};
+use kafka_direct_broker::{ApiKey, ErrorCode, Fault};
 
 use crate::{append, available, broker, connect, memory_sink::MemorySink};
 
@@ -225,4 +225,17 @@ async fn partitions_that_do_not_exist_are_an_error_at_the_first_start() {
     let error = stream.await.unwrap().run(Arc::new(MemorySink::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("partition 9"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_publication_never_holds_a_stream_up() {
+    let broker = broker().await;
+    append(&broker, 0, 25);
+    let refused = Fault::ErrorCode(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    broker.faults().every(ApiKey::OffsetCommit, refused);
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let stream = available(&cluster, &MemoryCheckpoint::default()).publish_to_group("lag");
+    let progress = stream.build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    assert_eq!((sink.values(), progress.state), (expected(25), StreamState::Ended));
 }
