@@ -1,16 +1,16 @@
-//! `checkpoint show`: what a stream's checkpoint says, without a broker.
+//! `checkpoint`: what a stream's checkpoint says, whether it is intact, and rewinding; without a broker.
 
 use std::{path::Path, sync::Arc};
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, SecondsFormat, Utc};
 use kafka_direct::{
     EndPosition,
-    checkpoint::{CheckpointState, LocalCheckpoint, OffsetsEntry},
+    checkpoint::{BatchId, CheckpointState, LocalCheckpoint, OffsetsEntry, StreamLog},
 };
 use serde::Serialize;
 
 use crate::{
-    cli::{CheckpointArgs, CheckpointCommand, ShowArgs},
+    cli::{CheckpointArgs, CheckpointCommand, RewindArgs, ShowArgs, VerifyCheckpointArgs},
     exit::Failure,
     output::{self, Columns},
 };
@@ -33,6 +33,8 @@ struct Shown<'a> {
 pub(crate) async fn run(args: CheckpointArgs) -> Result<(), Failure> {
     match args.command {
         CheckpointCommand::Show(args) => show(&args).await,
+        CheckpointCommand::Verify(args) => verify(&args).await,
+        CheckpointCommand::Rewind(args) => rewind(&args).await,
     }
 }
 
@@ -89,4 +91,31 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
     }
     text.push_str(&table.finish());
     output::data(&text)
+}
+
+async fn verify(args: &VerifyCheckpointArgs) -> Result<(), Failure> {
+    let state = read(&args.folder).await?;
+    let batches = state.verify(Arc::new(LocalCheckpoint::at(&args.folder))).await?;
+    output::data(&format!("{batches} batches are intact and continue each other\n"))
+}
+
+async fn rewind(args: &RewindArgs) -> Result<(), Failure> {
+    // Opening would create a checkpoint.
+    let last = read(&args.folder).await?.last.map(|last| last.batch().get());
+    let store = Arc::new(LocalCheckpoint::at(&args.folder));
+    let now = Utc::now().timestamp_millis();
+    let (mut log, _) = StreamLog::open(store, None, now).await?;
+    let batch = args.to_batch;
+    let entry = log.rewind(BatchId::new(batch), now).await?;
+    output::note(&format!(
+        "batch {} is the rewind: the stream continues where batch {batch} ended",
+        entry.batch
+    ));
+    if let Some(last) = last.filter(|last| *last > batch) {
+        let first = batch.saturating_add(1);
+        output::note(&format!(
+            "the sink still has the records of batches {first} to {last}; remove them, or they appear twice"
+        ));
+    }
+    Ok(())
 }

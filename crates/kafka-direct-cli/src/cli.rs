@@ -17,7 +17,7 @@ use crate::exit;
 
 pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
-    checkpoint::{CheckpointArgs, CheckpointCommand, ShowArgs},
+    checkpoint::{CheckpointArgs, CheckpointCommand, RewindArgs, ShowArgs, VerifyCheckpointArgs},
     connection::ConnectionArgs,
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},

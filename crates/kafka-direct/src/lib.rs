@@ -72,6 +72,7 @@
 //!   - `checkpoint/opening.rs`: opens a checkpoint and claims its generation
 //!   - `checkpoint/draft.rs`: `PlanDraft`, `LoggedPlan` and `CommitDraft`, the arguments and results
 //!   - `checkpoint/state.rs`: `CheckpointState`, what a checkpoint says, without changing it
+//!   - `checkpoint/verify.rs`: whether the retained batches continue each other
 //!   - `checkpoint/retention.rs`: purging and rewinding
 //!   - `checkpoint/positions.rs`: where partitions continue, and whether a plan continues there
 //!   - `checkpoint/entry.rs`: the JSON of each file; `checkpoint/ids.rs`: their numbers and ids

@@ -15,6 +15,10 @@ pub(crate) struct CheckpointArgs {
 pub(crate) enum CheckpointCommand {
     /// Show the stream of a checkpoint, its last batches, and where it continues; changes nothing
     Show(ShowArgs),
+    /// Verify that every retained batch continues the one before; changes nothing
+    Verify(VerifyCheckpointArgs),
+    /// Let the stream continue where an earlier batch ended. Stop the stream first
+    Rewind(RewindArgs),
 }
 
 /// Flags of `checkpoint show`.
@@ -26,4 +30,24 @@ pub(crate) struct ShowArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Flags of `checkpoint verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyCheckpointArgs {
+    /// Folder of the checkpoint, as in `stream --checkpoint DIR`
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+/// Flags of `checkpoint rewind`.
+#[derive(Debug, Args)]
+pub(crate) struct RewindArgs {
+    /// Folder of the checkpoint, as in `stream --checkpoint DIR`
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The last batch that stays; the stream reads again what came after it. The sink keeps its
+    /// records: remove those of later batches, or they appear twice
+    #[arg(long, value_name = "N")]
+    pub(crate) to_batch: u64,
 }

@@ -190,3 +190,47 @@ async fn a_checkpoint_is_shown_without_a_broker_and_its_lag_with_one() {
     assert_eq!((&lines[0]["lag"], &lines[1]["lag"]), (&0.into(), &4.into()), "{shown}");
     assert_eq!(lines[1]["committed"], 10);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewound_stream_reads_again_what_came_after_the_batch() {
+    let broker = orders(2, 10).await;
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let now = ["--trigger", "available-now", "-q", "--max-records-per-batch", "8"];
+    let whole = async || {
+        assert_eq!(ended(files_of(&broker, root, &now)).await.0, Some(0));
+    };
+    whole().await;
+    let before = visible(root);
+    let checkpoint = async |args: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.arg("checkpoint").args(args).env_remove("KAFKA_DIRECT_CONFIG").current_dir(root);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        ended(command.spawn().unwrap()).await
+    };
+    let (code, said, _) = checkpoint(&["verify", "checkpoint"]).await;
+    assert!(code == Some(0) && said.starts_with("3 batches"), "{said}");
+    let (code, _, said) = checkpoint(&["rewind", "checkpoint", "--to-batch", "0"]).await;
+    assert!(code == Some(0) && said.contains("batches 1 to 2;"), "{said}");
+    for file in files(&root.join("out")).into_keys() {
+        let name = file.to_string_lossy();
+        if [1, 2].iter().any(|n| name.starts_with(&format!("batch-{n:0>20}-"))) {
+            std::fs::remove_file(root.join("out").join(&file)).unwrap();
+        }
+    }
+    assert_ne!(visible(root), before);
+    whole().await;
+    assert_eq!(visible(root), before);
+    let (code, said, _) = checkpoint(&["verify", "checkpoint"]).await;
+    assert!(code == Some(0) && said.starts_with("6 batches"), "{said}");
+    // The rewind has kept the sink.
+    let (_, shown, _) = checkpoint(&["show", "checkpoint", "--json"]).await;
+    assert!(shown.contains("folder "), "{shown}");
+    // It names a batch that is there.
+    let (code, _, said) = checkpoint(&["rewind", "checkpoint", "--to-batch", "99"]).await;
+    assert!(code == Some(2) && said.contains("not committed"), "{said}");
+    let damaged = root.join(format!("checkpoint/commits/{:0>20}", 2));
+    std::fs::remove_file(damaged).unwrap();
+    let (code, _, said) = checkpoint(&["verify", "checkpoint"]).await;
+    assert!(code == Some(5) && said.contains("commits/"), "{code:?} {said}");
+}

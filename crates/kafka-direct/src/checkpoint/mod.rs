@@ -29,6 +29,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use self::{
     draft::{CommitDraft, LoggedPlan, PlanDraft},

@@ -62,9 +62,12 @@ impl StreamLog {
             return Err(invalid(reason));
         };
         let isolation = offsets.plan.isolation();
+        let (sink, rate) = (offsets.sink.clone(), offsets.rate.clone());
         let positions = CommittedBatch { offsets, commit }.continues_at();
         if self.pending.is_none() {
-            let draft = PlanDraft::new(self.empty_plan(isolation)?, time_millis);
+            let draft = PlanDraft::new(self.empty_plan(isolation)?, time_millis)
+                .with_sink(sink)
+                .with_rate(rate);
             self.log_offsets(draft, positions.clone()).await?;
         }
         let positions = positions.into_values().collect();

@@ -84,3 +84,60 @@ async fn a_plan_of_other_positions_than_the_streams_is_not_run() {
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("t-0 starts at 5, its position is 4"), "{error}");
 }
+
+/// A checkpoint of batches 0 to 3, a rewind to 2 as batch 4, batch 5, and a planned batch 6.
+async fn of_some_batches() -> MemoryCheckpoint {
+    let store = MemoryCheckpoint::new();
+    let mut log = started(&store).await;
+    for from in [5, 9, 11] {
+        run_batch(&mut log, &[(0, from, if from == 5 { 9 } else { from + 2 })]).await;
+    }
+    log.rewind(BatchId::new(2), NOW).await.unwrap();
+    run_batch(&mut log, &[(0, 11, 14)]).await;
+    log.log_plan(draft(&[(0, 14, 15)])).await.unwrap();
+    store
+}
+
+async fn verified(store: &MemoryCheckpoint) -> Result<u64, Error> {
+    let state = CheckpointState::read(shared(store)).await.unwrap().unwrap();
+    state.verify(shared(store)).await
+}
+
+#[tokio::test]
+async fn retained_batches_that_continue_each_other_are_verified_also_after_a_purge() {
+    let store = of_some_batches().await;
+    assert_eq!(verified(&store).await.unwrap(), 7);
+    // The purge was interrupted, and a fenced driver has written a plan late.
+    let [late, purged] = [0, 1].map(BatchId::new);
+    shared(&store).remove(&late.file_in("commits")).await.unwrap();
+    shared(&store).remove(&purged.file_in("offsets")).await.unwrap();
+    assert_eq!(verified(&store).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_continue_the_one_before_is_named() {
+    let [second, third] = [2, 3].map(|batch| BatchId::new(batch).file_in("offsets"));
+    let commit = BatchId::new(2).file_in("commits");
+    for name in [&third, &commit] {
+        let store = of_some_batches().await;
+        shared(&store).remove(name).await.unwrap();
+        let error = verified(&store).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains(&**name), "{error}");
+    }
+    let moved = [
+        (&second, "\"from\": 9", "\"from\": 10", &second),
+        // Inside its plan, and so not where the next batch begins.
+        (&commit, "\"offset\": 11", "\"offset\": 10", &third),
+        (&commit, "\"offset\": 11", "\"offset\": 12", &commit),
+    ];
+    for (changed, from, to, named) in moved {
+        let store = of_some_batches().await;
+        let text = String::from_utf8(store.objects()[changed].clone()).unwrap();
+        assert!(text.contains(from), "{text}");
+        store.overwrite(changed, text.replace(from, to));
+        let error = verified(&store).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains(&**named), "{error}");
+    }
+}
