@@ -115,6 +115,9 @@ pub(crate) struct DemoArgs {
     /// Keep the broker running for other commands until interrupted
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Show a stream instead, which is killed while records arrive and starts again
+    #[arg(long, conflicts_with_all = ["records", "topic_partitions", "keep"])]
+    pub(crate) stream: bool,
 }
 
 /// Flags of `verify`.

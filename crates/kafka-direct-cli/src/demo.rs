@@ -4,6 +4,7 @@
 //! it wrote. A changed, missing, duplicate or misplaced record ends it as a failed verification.
 
 mod payload;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +36,9 @@ const VALUE_CHARS: usize = 55;
 
 /// Runs the demo.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    if args.stream {
+        return Box::pin(stream::run()).await;
+    }
     if args.records > MAX_RECORDS {
         return Err(Failure::usage(format!(
             "the demo keeps all records in memory; pass --records with at most {MAX_RECORDS}"

@@ -24,7 +24,8 @@
 //!   trigger; `stream/console.rs`: the sink `console`; `stream/report.rs`: reports on its batches
 //! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
 //!   of the same names; `topics/admin.rs`: creates and deletes topics, also those of `bench`
-//! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum
+//! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum;
+//!   `demo/stream.rs`: runs `demo --stream`
 //! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
 //!   converts a line to a record; `produce/partitioner.rs`: chooses the partition of a key;
 //!   `produce/batches.rs`: sends records in batches

@@ -48,3 +48,19 @@ fn a_kept_demo_can_be_read_with_the_suggested_command() {
     assert!(read.status.success(), "{suggested}\n{text}");
     assert!(text.contains("\"sequence\":24,"), "{text}");
 }
+
+#[test]
+fn the_demo_of_a_stream_finds_every_record_once_after_kills() {
+    let temporary = tempfile::tempdir().unwrap();
+    let shown = Command::new(BINARY)
+        .args(["demo", "--stream"])
+        .env("TMPDIR", temporary.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.status.success(), "{text}");
+    assert_eq!(text.matches("then SIGKILL").count(), 3, "{text}");
+    assert!(text.contains("No record is missing, none is there twice."), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "it is removed");
+}
