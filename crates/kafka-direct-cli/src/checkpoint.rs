@@ -101,7 +101,10 @@ async fn verify(args: &VerifyCheckpointArgs) -> Result<(), Failure> {
 
 async fn rewind(args: &RewindArgs) -> Result<(), Failure> {
     // Opening would create a checkpoint.
-    let last = read(&args.folder).await?.last.map(|last| last.batch().get());
+    let before = read(&args.folder).await?;
+    // The sink may have committed the batch in hand, too.
+    let pending = before.pending.map(|pending| pending.batch);
+    let last = pending.or_else(|| before.last.map(|last| last.batch())).map(BatchId::get);
     let store = Arc::new(LocalCheckpoint::at(&args.folder));
     let now = Utc::now().timestamp_millis();
     let (mut log, _) = StreamLog::open(store, None, now).await?;
@@ -114,7 +117,7 @@ async fn rewind(args: &RewindArgs) -> Result<(), Failure> {
     if let Some(last) = last.filter(|last| *last > batch) {
         let first = batch.saturating_add(1);
         output::note(&format!(
-            "the sink still has the records of batches {first} to {last}; remove them, or they appear twice"
+            "the sink may have the records of batches {first} to {last}; remove them, or they appear twice"
         ));
     }
     Ok(())
