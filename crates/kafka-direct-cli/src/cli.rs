@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Follow topics in micro-batches, with a checkpoint, into files that have every record once
     Stream(Box<StreamArgs>),
-    /// Show the checkpoint of a stream; needs no broker
+    /// Show, verify or rewind the checkpoint of a stream; needs no broker
     Checkpoint(CheckpointArgs),
     /// Show which offsets `read` would read with the same flags; reads no record
     Plan(Box<PlanArgs>),
