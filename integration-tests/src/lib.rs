@@ -20,6 +20,7 @@
 pub mod cluster;
 pub mod dump;
 pub mod rows;
+pub mod simulated;
 pub mod suite;
 
 /// Declares one test per property of the suite.

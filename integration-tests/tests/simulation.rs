@@ -13,15 +13,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kafka_direct::{
-    Cluster, ClusterConfig, Columns, Connecting, DecodeOptions, IsolationLevel, KafkaRdd,
-    Transport, TransportStream,
-};
+use kafka_direct::{Cluster, ClusterConfig, Columns, DecodeOptions, IsolationLevel, KafkaRdd};
 use kafka_direct_broker::{
     ApiKey, BatchWriter, Broker, ErrorCode, Fault, FillOrder, Marker, RawOffsets, Record,
     TailBatches,
 };
-use kafka_direct_integration_tests::rows::rows;
+use kafka_direct_integration_tests::{
+    rows::rows,
+    simulated::{InMemory, Random},
+};
 
 /// Codes after which the same read may succeed.
 const PASSING: [ErrorCode; 9] = [
@@ -35,34 +35,6 @@ const PASSING: [ErrorCode; 9] = [
     ErrorCode::OFFSET_NOT_AVAILABLE,
     ErrorCode::UNKNOWN_TOPIC_ID,
 ];
-
-/// Random number generator (splitmix64), with the same numbers for a seed in every version.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-/// Connects to the broker in memory.
-#[derive(Debug)]
-struct InMemory(Arc<Broker>);
-
-impl Transport for InMemory {
-    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
-        let stream = self.0.connect_in_memory(host, port);
-        Box::pin(async move { stream.map(|s| Box::new(s) as Box<dyn TransportStream>) })
-    }
-}
 
 /// The records of one partition: offset, and whether it is visible under `read_committed`.
 type Log = Vec<(i64, bool)>;

@@ -16,44 +16,17 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kafka_direct::{
-    BatchContext, BoxError, Cluster, ClusterConfig, Connecting, DirectStream, Error, ErrorKind,
-    RangeSummary, RangeWriter, Sink, SinkCommit, StreamLimits, TaskReceipt, Transport,
-    TransportStream, Trigger, WriteTask,
+    BatchContext, BoxError, Cluster, ClusterConfig, DirectStream, Error, ErrorKind, RangeSummary,
+    RangeWriter, Sink, SinkCommit, StreamLimits, TaskReceipt, Trigger, WriteTask,
     arrow::array::{RecordBatch, cast::AsArray as _},
     checkpoint::{BatchId, MemoryCheckpoint, MemoryFault, StreamId},
 };
 use kafka_direct_broker::{
     ApiKey, BatchWriter, Broker, ErrorCode, Fault, Marker, RawOffsets, Record,
 };
+use kafka_direct_integration_tests::simulated::{InMemory, Random};
 use parking_lot::Mutex;
 use tokio::{task::JoinHandle, time::sleep};
-
-/// Random number generator (splitmix64), with the same numbers for a seed in every version.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-#[derive(Debug)]
-struct InMemory(Arc<Broker>);
-
-impl Transport for InMemory {
-    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Connecting<'a> {
-        let stream = self.0.connect_in_memory(host, port);
-        Box::pin(async move { stream.map(|s| Box::new(s) as Box<dyn TransportStream>) })
-    }
-}
 
 /// What the sinks of all drivers have made visible, and how the next calls behave.
 #[derive(Debug, Default)]

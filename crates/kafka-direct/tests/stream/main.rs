@@ -32,6 +32,14 @@ fn append(broker: &Broker, from: i64, until: i64) {
     }
 }
 
+/// The values of the numbers `0..until` of both partitions, sorted.
+fn expected(until: i64) -> Vec<String> {
+    let mut all: Vec<String> =
+        (0..2).flat_map(|p| (0..until).map(move |n| format!("{p}/{n}"))).collect();
+    all.sort();
+    all
+}
+
 async fn connect(broker: &Broker) -> Cluster {
     let config = ClusterConfig::new([broker.bootstrap()])
         .retry_timeout(std::time::Duration::from_millis(300));

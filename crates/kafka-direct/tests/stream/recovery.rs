@@ -7,14 +7,7 @@ use std::{
 
 use kafka_direct::{Error, ErrorKind, checkpoint::MemoryCheckpoint};
 
-use crate::{append, available, broker, connect, memory_sink::MemorySink};
-
-fn expected(until: i64) -> Vec<String> {
-    let mut all: Vec<String> =
-        (0..2).flat_map(|p| (0..until).map(move |n| format!("{p}/{n}"))).collect();
-    all.sort();
-    all
-}
+use crate::{append, available, broker, connect, expected, memory_sink::MemorySink};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_the_sink_committed_before_a_crash_is_not_read_again() {

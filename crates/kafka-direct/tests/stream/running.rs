@@ -8,14 +8,7 @@ use kafka_direct::{
 };
 use kafka_direct_broker::{ApiKey, ErrorCode, Fault};
 
-use crate::{append, available, broker, connect, memory_sink::MemorySink};
-
-fn expected(until: i64) -> Vec<String> {
-    let mut all: Vec<String> =
-        (0..2).flat_map(|p| (0..until).map(move |n| format!("{p}/{n}"))).collect();
-    all.sort();
-    all
-}
+use crate::{append, available, broker, connect, expected, memory_sink::MemorySink};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_available_is_read_once_in_batches_within_the_limit_and_the_stream_ends() {
