@@ -109,15 +109,13 @@ impl DirectStream {
             if pending.plan.is_empty_span() {
                 self.log_commit(CommitDraft::restored(vec![], vec![], millis_now())).await?;
             } else {
-                let (planning, scheduling_delay) = (Duration::ZERO, Duration::ZERO);
-                let (entry, is_repeated, lag) = (pending, true, 0);
                 return Ok(Some(Planned {
-                    entry,
-                    is_repeated,
-                    lag,
-                    planning,
+                    entry: pending,
+                    is_repeated: true,
+                    lag: 0,
+                    planning: Duration::ZERO,
                     began,
-                    scheduling_delay,
+                    scheduling_delay: Duration::ZERO,
                 }));
             }
         }
@@ -127,6 +125,10 @@ impl DirectStream {
             }
             let began = Instant::now();
             let scheduling_delay = began.saturating_duration_since(self.schedule.due());
+            let planned = |entry, is_repeated, lag| {
+                let planning = began.elapsed();
+                Planned { entry, is_repeated, lag, planning, began, scheduling_delay }
+            };
             let next = self.observe_and_plan().await?;
             let NextBatch { plan, positions, must_be_stored, wait, backlog, .. } = next;
             if wait.is_some() && must_be_stored {
@@ -138,33 +140,15 @@ impl DirectStream {
                     continue;
                 }
                 // An older driver has planned this batch meanwhile.
-                let planning = began.elapsed();
-                let (is_repeated, lag) = (true, backlog);
-                return Ok(Some(Planned {
-                    entry,
-                    is_repeated,
-                    lag,
-                    planning,
-                    began,
-                    scheduling_delay,
-                }));
+                return Ok(Some(planned(entry, true, backlog)));
             }
             match wait {
                 None => {
                     self.schedule.planned();
                     let span = u64::try_from(plan.span()).unwrap_or(0);
-                    let LoggedPlan { entry, is_adopted: is_repeated, .. } =
-                        self.log_plan(plan).await?;
+                    let LoggedPlan { entry, is_adopted, .. } = self.log_plan(plan).await?;
                     self.positions = positions;
-                    let (lag, planning) = (backlog.saturating_sub(span), began.elapsed());
-                    return Ok(Some(Planned {
-                        entry,
-                        is_repeated,
-                        lag,
-                        planning,
-                        began,
-                        scheduling_delay,
-                    }));
+                    return Ok(Some(planned(entry, is_adopted, backlog.saturating_sub(span))));
                 }
                 Some(_) if self.has_reached_targets() => return Ok(None),
                 Some(WaitReason::BelowMinimum { max_wait: wait }) => {
