@@ -97,7 +97,7 @@ impl RangeWriter for Writer {
         Ok(())
     }
 
-    async fn finish(self, _: &RangeSummary) -> Result<Vec<String>, BoxError> {
+    async fn finish(self, _: &[RangeSummary]) -> Result<Vec<String>, BoxError> {
         sleep(self.pause).await;
         let mut visible = self.visible.lock();
         if visible.failures > 0 {

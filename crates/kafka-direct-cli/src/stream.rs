@@ -6,6 +6,7 @@ mod spec;
 
 use std::{
     future::Future,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,7 +19,7 @@ use kafka_direct::{
 
 use kafka_direct_sinks::{NullSink, StreamFolder};
 
-pub(crate) use self::spec::{SinkSpec, TriggerSpec};
+pub(crate) use self::spec::{CoalesceSpec, SinkSpec, TriggerSpec};
 use self::{console::ConsoleSink, report::Report};
 use crate::{
     cli::{BatchArgs, StreamArgs},
@@ -156,12 +157,29 @@ fn builder(
     {
         builder = builder.concurrency(files);
     }
+    if let Some(writers) = coalesce(args) {
+        builder = builder.coalesce(writers);
+    }
     let is_files = args.output.sink.is_files();
     Ok(builder
         .on_data_loss(source.on_data_loss.into())
         .trigger(args.batches.trigger.map_or_else(|| default_trigger(is_files), |t| t.0))
         .limits(limits(&args.batches))
         .decode(decode))
+}
+
+/// How many writers share the ranges of a batch; `None` for a writer per range.
+///
+/// Ranges are split to be written at the same time, and pieces of a partition are not if they share a
+/// file.
+fn coalesce(args: &StreamArgs) -> Option<NonZeroUsize> {
+    match args.output.coalesce {
+        Some(CoalesceSpec(writers)) => writers,
+        None if args.output.sink.is_files() && args.batches.min_partitions.is_none() => {
+            Some(NonZeroUsize::MIN)
+        }
+        None => None,
+    }
 }
 
 /// The sink as the checkpoint keeps it. The format of files may change.

@@ -41,6 +41,7 @@
 //!   `stream/share.rs`: shares a limit by lag; `stream/tokens.rs`: token buckets for rates;
 //!   `stream/trigger_gate.rs`: delays small batches
 //! - `stream/pid.rs`: `PidEstimator` estimates the rate that a stream can process
+//! - `stream/groups.rs`: `group_ranges`, which ranges share a writer
 //! - `stream/target_ends.rs`: `TargetEnds`, where a stream of the available data stops
 //! - `table.rs`: `PlanTable` prints a plan as text
 //! - `text/mod.rs`: parses starts and ends; `text/offset_spec.rs`: `OffsetSpec`, their grammar;
@@ -72,7 +73,7 @@ pub use split::{MAX_PLANNED_RANGES, split};
 pub use stream::{
     Backpressure, CompletedBatch, LearntRate, NextBatch, Observed, Pacing, PidEstimator,
     PidSettings, Position, Positions, ResolvedStarts, StreamLimits, StreamSettings, TargetEnds,
-    WaitReason, needs_start, next_batch, resolve_starts,
+    WaitReason, group_ranges, needs_start, next_batch, resolve_starts,
 };
 pub use table::PlanTable;
 pub use text::{OffsetSpec, parse_duration};

@@ -33,14 +33,14 @@ impl NullSink {
     }
 }
 
-/// Counts the rows of one range.
+/// Counts the rows of one group of ranges.
 #[derive(Debug, Default)]
 pub struct NullWriter {
     rows: u64,
 }
 
 impl Sink for NullSink {
-    /// The rows of a range.
+    /// The rows of a group of ranges.
     type Receipt = u64;
     type Writer = NullWriter;
 
@@ -76,7 +76,7 @@ impl RangeWriter for NullWriter {
         Ok(())
     }
 
-    async fn finish(self, _range: &RangeSummary) -> Result<u64, BoxError> {
+    async fn finish(self, _ranges: &[RangeSummary]) -> Result<u64, BoxError> {
         Ok(self.rows)
     }
 }
@@ -113,7 +113,7 @@ mod tests {
             let task = WriteTask::new(batch.clone(), 0, 1).unwrap();
             let mut writer = sink.writer(&task).await.unwrap();
             writer.write(rows.clone()).await.unwrap();
-            let summary = RangeSummary::new(&task.range);
+            let summary = vec![RangeSummary::new(&task.ranges[0])];
             let receipt = writer.finish(&summary).await.unwrap();
             sink.commit(&batch, &[TaskReceipt::new(summary, receipt)]).await.unwrap();
         }

@@ -309,6 +309,7 @@ impl KafkaRddBuilder {
                 .decode(self.decode.clone()),
             concurrency: self.concurrency,
             attempts: self.attempts,
+            coalesce: None,
             resets: std::sync::Arc::default(),
             observer: self.observer.clone(),
         }

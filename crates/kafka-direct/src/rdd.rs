@@ -12,13 +12,14 @@ use std::{
 
 use arrow_array::RecordBatch;
 use kafka_direct_core::{BatchPlan, PlannedRange, Reset};
+use kafka_direct_driver::group_ranges;
 use kafka_direct_wire::Cluster;
 use kafka_direct_worker::{Columns, DecodeOptions, scan};
 use parking_lot::Mutex;
 
 use crate::{
     BatchContext, BatchEnd, Batches, BoxError, Error, ReadOptions, Records, RunEvent, Sink,
-    WrittenBatch,
+    WriteTask, WrittenBatch,
     builder::KafkaRddBuilder,
     decode::{self, Decoder},
     event::Observer,
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) read: ReadOptions,
     pub(crate) concurrency: Option<NonZeroUsize>,
     pub(crate) attempts: u32,
+    /// How many groups of ranges a sink gets at most; `None` for one per range.
+    pub(crate) coalesce: Option<NonZeroUsize>,
     /// Skips over lost offsets that reading the whole batch made.
     pub(crate) resets: Arc<Mutex<Vec<Reset>>>,
     pub(crate) observer: Observer,
@@ -199,12 +202,12 @@ impl KafkaRdd {
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
         committed.map_err(|source| Error::Commit { source })?;
-        let end = BatchEnd::new(&self.plan, receipts.iter().map(|receipt| &receipt.range));
+        let end = BatchEnd::new(&self.plan, receipts.iter().flat_map(|receipt| &receipt.ranges));
         Ok(WrittenBatch { receipts, end, ranges_read })
     }
 
-    /// Writes every range of the batch, and commits nothing. Returns one receipt per range, in plan
-    /// order, and how long the ranges waited for the sink, all of them together.
+    /// Writes every range of the batch, and commits nothing. Returns one receipt per group, in the order
+    /// of their first ranges, and how long the ranges waited for the sink, all of them together.
     pub(crate) async fn write_ranges<S: Sink>(
         &self,
         sink: &Arc<S>,
@@ -212,14 +215,30 @@ impl KafkaRdd {
     ) -> Result<(Vec<Written<S::Receipt>>, Duration), Error> {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
-        let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
-        let running = self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned));
-        let written = running.await;
+        let groups = group_ranges(self.partitions(), settings.coalesce);
+        let tasks: Vec<WriteTask> = groups
+            .iter()
+            .enumerate()
+            .filter_map(|(index, ranges)| WriteTask::of_group(batch.clone(), index, ranges, 1))
+            .collect();
+        let firsts: Vec<PlannedRange> =
+            tasks.iter().filter_map(|task| task.ranges.first().cloned()).collect();
+        let writer = Arc::new(BatchWriter::new(Arc::clone(sink), cluster, settings));
+        let runner = Runner { ranges: &firsts, ..self.runner() };
+        let running = runner.run(|index, first| {
+            let (writer, task) = (Arc::clone(&writer), tasks.get(index).cloned());
+            async move {
+                // There is a task for each index.
+                let Some(task) = task else { return Ok(None) };
+                writer.run(task, first).await.map(Some)
+            }
+        });
+        let written: Result<Vec<_>, _> = running.await;
         if written.is_err() {
             writer.abort_open().await;
         }
         let in_sink = Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed));
-        Ok((written?, in_sink))
+        Ok((written?.into_iter().flatten().collect(), in_sink))
     }
 
     fn runner(&self) -> Runner<'_> {

@@ -1,8 +1,10 @@
-//! Runs a batch into a sink: a writer per range and attempt, then one commit.
+//! Runs a batch into a sink: a writer per group of ranges and attempt, then one commit.
 //!
 //! Contract: a range holds nothing decoded while it waits for its records. As many ranges decode and
-//! write at once as there are cores, so that memory does not grow with the number of ranges. Only an
-//! error of the sink starts another attempt. After a fault of the cluster, reading resumes inside the
+//! write at once as there are cores, so that memory does not grow with the number of ranges. The
+//! ranges of a group are fetched at once and share a writer, one after the other; pieces of a partition
+//! are read in order, and none after a piece that ended early. Only an error of the sink starts another
+//! attempt, of the whole group. After a fault of the cluster, reading resumes inside the
 //! same attempt, or the batch ends with the error.
 
 use std::{
@@ -14,21 +16,25 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use kafka_direct_core::PlannedRange;
 use kafka_direct_wire::Cluster;
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    time::Instant,
+};
 
 use crate::{
-    BatchEnd, BoxError, Error, RangeWriter as _, RunEvent, Sink, TaskReceipt, WriteTask,
-    rdd::Settings, read_range, runner::cores, sink::BatchContext,
+    BatchEnd, BoxError, Error, RangeSummary, RangeWriter as _, RunEvent, Sink, TaskReceipt,
+    WriteTask, rdd::Settings, read_range, runner::cores,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct WrittenBatch<R> {
-    /// The receipts that were committed, in plan order.
+    /// The receipts that were committed, in the order of their first ranges.
     pub receipts: Vec<TaskReceipt<R>>,
     /// Where the batch ended, for the next one.
     pub end: BatchEnd,
@@ -45,11 +51,10 @@ fn backoff(failed_attempts: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(factor).min(LONGEST_BACKOFF)
 }
 
-/// What all ranges of one run share.
+/// What all groups of one run share.
 #[derive(Debug)]
 pub(crate) struct BatchWriter<S> {
     pub(crate) sink: Arc<S>,
-    pub(crate) batch: BatchContext,
     pub(crate) cluster: Cluster,
     pub(crate) settings: Settings,
     /// How long ranges waited for the sink, all of them together, in nanoseconds.
@@ -59,13 +64,20 @@ pub(crate) struct BatchWriter<S> {
     open: Mutex<BTreeMap<usize, WriteTask>>,
 }
 
-/// A range's receipt, and whether an earlier run had finished it.
+/// A group's receipt, and whether an earlier run had finished it.
 pub(crate) type Written<R> = (TaskReceipt<R>, bool);
 
 /// Why an attempt failed: only the sink's errors are worth another attempt.
 enum AttemptError {
     Engine(Error),
-    Sink(BoxError),
+    Sink { range: PlannedRange, source: BoxError },
+}
+
+impl AttemptError {
+    /// An error of the sink while it had to do with `range`.
+    fn of_sink(range: &PlannedRange) -> impl FnOnce(BoxError) -> Self {
+        move |source| Self::Sink { range: range.clone(), source }
+    }
 }
 
 impl From<Error> for AttemptError {
@@ -75,15 +87,9 @@ impl From<Error> for AttemptError {
 }
 
 impl<S: Sink> BatchWriter<S> {
-    pub(crate) fn new(
-        sink: Arc<S>,
-        batch: BatchContext,
-        cluster: Cluster,
-        settings: Settings,
-    ) -> Self {
+    pub(crate) fn new(sink: Arc<S>, cluster: Cluster, settings: Settings) -> Self {
         Self {
             sink,
-            batch,
             cluster,
             settings,
             sink_nanos: AtomicU64::new(0),
@@ -92,72 +98,115 @@ impl<S: Sink> BatchWriter<S> {
         }
     }
 
-    /// All attempts at one range.
+    /// All attempts at one group, whose first range is `first`.
     pub(crate) async fn run(
         self: Arc<Self>,
-        index: usize,
-        range: PlannedRange,
+        mut task: WriteTask,
+        first: PlannedRange,
     ) -> Result<Written<S::Receipt>, Error> {
-        let observer = &self.settings.observer;
-        let batch = self.batch.clone();
-        let mut task = WriteTask { batch, index, range: range.clone(), attempt: 1 };
+        let failed = |range: &PlannedRange, attempts, source| Error::Sink {
+            range: range.range().clone(),
+            attempts,
+            source,
+        };
         let finished = self.sink.finished(&task).await;
-        let failed =
-            |attempts, source| Error::Sink { range: range.range().clone(), attempts, source };
-        if let Some(receipt) = finished.map_err(|source| failed(task.attempt, source))? {
-            observer.report(&RunEvent::Finished { range: &range, resumed: true });
+        if let Some(receipt) = finished.map_err(|source| failed(&first, task.attempt, source))? {
+            self.report(&task, |range| RunEvent::Finished { range, resumed: true });
             return Ok((receipt, true));
         }
         loop {
-            observer.report(&RunEvent::Started { range: &range, attempt: task.attempt });
-            self.open.lock().insert(index, task.clone());
-            let source = match Box::pin(self.attempt(&task)).await {
+            let attempt = task.attempt;
+            self.report(&task, |range| RunEvent::Started { range, attempt });
+            self.open.lock().insert(task.index, task.clone());
+            let (range, source) = match Box::pin(self.attempt(&task, &first)).await {
                 Ok(receipt) => {
-                    self.open.lock().remove(&index);
-                    observer.report(&RunEvent::Finished { range: &range, resumed: false });
+                    self.open.lock().remove(&task.index);
+                    self.report(&task, |range| RunEvent::Finished { range, resumed: false });
                     return Ok((receipt, false));
                 }
                 Err(AttemptError::Engine(error)) => {
                     self.abort(&task).await;
                     return Err(error);
                 }
-                Err(AttemptError::Sink(source)) => source,
+                Err(AttemptError::Sink { range, source }) => (range, source),
             };
             self.abort(&task).await;
-            if task.attempt >= self.settings.attempts {
-                return Err(failed(task.attempt, source));
+            if attempt >= self.settings.attempts {
+                return Err(failed(&range, attempt, source));
             }
-            tracing::warn!(range = %range.range(), attempt = task.attempt, error = %source, "the sink failed; the range is read again");
-            observer.report(&RunEvent::Retrying {
-                range: &range,
-                attempt: task.attempt,
-                error: &source,
-            });
-            tokio::time::sleep(backoff(task.attempt)).await;
-            task.attempt = task.attempt.saturating_add(1);
+            tracing::warn!(range = %range.range(), attempt, error = %source, "the sink failed; the range is read again");
+            self.report(&task, |range| RunEvent::Retrying { range, attempt, error: &source });
+            tokio::time::sleep(backoff(attempt)).await;
+            task.attempt = attempt.saturating_add(1);
         }
     }
 
-    async fn attempt(&self, task: &WriteTask) -> Result<TaskReceipt<S::Receipt>, AttemptError> {
-        let mut writer = self.sink.writer(task).await.map_err(AttemptError::Sink)?;
-        let mut batches = read_range(&self.cluster, task.range.clone(), &self.settings.read)
+    /// Reports the same about every range of a group.
+    fn report<'a>(&self, task: &'a WriteTask, event: impl Fn(&'a PlannedRange) -> RunEvent<'a>) {
+        task.ranges.iter().for_each(|range| self.settings.observer.report(&event(range)));
+    }
+
+    async fn attempt(
+        &self,
+        task: &WriteTask,
+        first: &PlannedRange,
+    ) -> Result<TaskReceipt<S::Receipt>, AttemptError> {
+        let writer = self.sink.writer(task).await.map_err(AttemptError::of_sink(first))?;
+        let writer = AsyncMutex::new(writer);
+        let partitions = task.ranges.chunk_by(|a, b| a.topic_partition() == b.topic_partition());
+        let mut reading: FuturesUnordered<_> =
+            partitions.map(|pieces| self.write_partition(pieces, &writer)).collect();
+        let mut summaries: Vec<RangeSummary> = Vec::with_capacity(task.ranges.len());
+        while let Some(written) = reading.next().await {
+            summaries.extend(written?);
+        }
+        drop(reading);
+        summaries.sort_by(|a, b| (&a.topic_partition, a.from).cmp(&(&b.topic_partition, b.from)));
+        let began = Instant::now();
+        let finished = writer.into_inner().finish(&summaries).await;
+        let receipt = finished.map_err(AttemptError::of_sink(first))?;
+        self.add_sink_time(began);
+        summaries.iter().for_each(|range| self.settings.add_resets(&range.resets));
+        Ok(TaskReceipt::new(summaries, receipt))
+    }
+
+    /// Writes the pieces of one partition, in order, and none after one that ended early: the next batch
+    /// continues there.
+    async fn write_partition(
+        &self,
+        pieces: &[PlannedRange],
+        writer: &AsyncMutex<S::Writer>,
+    ) -> Result<Vec<RangeSummary>, AttemptError> {
+        let mut summaries = Vec::with_capacity(pieces.len());
+        for range in pieces {
+            let summary = self.write_range(range, writer).await?;
+            let is_short = summary.reached < summary.until;
+            summaries.push(summary);
+            if is_short {
+                break;
+            }
+        }
+        Ok(summaries)
+    }
+
+    async fn write_range(
+        &self,
+        range: &PlannedRange,
+        writer: &AsyncMutex<S::Writer>,
+    ) -> Result<RangeSummary, AttemptError> {
+        let mut batches = read_range(&self.cluster, range.clone(), &self.settings.read)
             .observed_by(self.settings.observer.clone());
         while batches.ready().await? {
+            let mut writer = writer.lock().await;
             let _permit = self.decode_permits.acquire().await;
             while let Some(batch) = batches.next_buffered()? {
                 let began = Instant::now();
-                writer.write(batch).await.map_err(AttemptError::Sink)?;
+                writer.write(batch).await.map_err(AttemptError::of_sink(range))?;
                 self.add_sink_time(began);
             }
         }
-        let range = batches.summary();
-        // Many ranges may wait for the disk here, with the buffers of none.
-        drop(batches);
-        let began = Instant::now();
-        let receipt = writer.finish(&range).await.map_err(AttemptError::Sink)?;
-        self.add_sink_time(began);
-        self.settings.add_resets(&range.resets);
-        Ok(TaskReceipt::new(range, receipt))
+        // The buffers are dropped here: many ranges may wait for the disk, with the buffers of none.
+        Ok(batches.summary())
     }
 
     fn add_sink_time(&self, began: Instant) {
@@ -182,7 +231,8 @@ impl<S: Sink> BatchWriter<S> {
 
     async fn abort_in_sink(&self, task: &WriteTask) {
         if let Err(error) = self.sink.abort(task).await {
-            tracing::warn!(range = %task.range.range(), attempt = task.attempt, error = %error, "the sink could not discard a failed attempt");
+            let range = task.ranges.first().map(|range| range.range().to_string());
+            tracing::warn!(range, attempt = task.attempt, error = %error, "the sink could not discard a failed attempt");
         }
     }
 }

@@ -45,7 +45,7 @@ struct MemoryWriter {
 }
 
 fn partition_and_attempt(task: &WriteTask) -> (i32, u32) {
-    (task.range.topic_partition().partition(), task.attempt)
+    (task.ranges[0].topic_partition().partition(), task.attempt)
 }
 
 impl Sink for Memory {
@@ -53,10 +53,10 @@ impl Sink for Memory {
     type Writer = MemoryWriter;
 
     async fn finished(&self, task: &WriteTask) -> Result<Option<TaskReceipt<Vec<i64>>>, BoxError> {
-        let range = task.range.range();
+        let planned = &task.ranges[0];
         let same = |receipt: &&TaskReceipt<Vec<i64>>| {
-            receipt.range.topic_partition == *task.range.topic_partition()
-                && receipt.range.from == range.from()
+            receipt.ranges[0].topic_partition == *planned.topic_partition()
+                && receipt.ranges[0].from == planned.range().from()
         };
         Ok(self.earlier.iter().find(same).cloned())
     }
@@ -99,11 +99,14 @@ impl RangeWriter for MemoryWriter {
         if self.fails { Err("the sink is full".into()) } else { Ok(()) }
     }
 
-    async fn finish(self, range: &RangeSummary) -> Result<Vec<i64>, BoxError> {
+    async fn finish(self, ranges: &[RangeSummary]) -> Result<Vec<i64>, BoxError> {
         if self.panics.is_some() {
             std::future::pending::<()>().await;
         }
-        assert_eq!(u64::try_from(self.rows.len()).unwrap(), range.records);
+        assert_eq!(
+            u64::try_from(self.rows.len()).unwrap(),
+            ranges.iter().map(|range| range.records).sum::<u64>()
+        );
         let offsets = self.rows.iter().map(|row| row.offset).collect();
         self.log.lock().written.push((self.partition, self.rows));
         Ok(offsets)
@@ -135,8 +138,9 @@ pub async fn a_sink_gets_every_record_once_and_one_commit_in_plan_order(
     assert_eq!(stored, read(&rdd).await);
     for (planned, receipt) in rdd.partitions().iter().zip(&outcome.receipts) {
         let range = planned.range();
-        assert_eq!((receipt.range.from, receipt.range.until), (range.from(), range.until()));
-        assert_eq!(receipt.range.reached, range.until());
+        let [read] = &receipt.ranges[..] else { panic!("{receipt:?}") };
+        assert_eq!((read.from, read.until), (range.from(), range.until()));
+        assert_eq!(read.reached, range.until());
         assert!(receipt.receipt.iter().all(|offset| range.contains((*offset).into())));
     }
 }

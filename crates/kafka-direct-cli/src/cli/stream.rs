@@ -13,7 +13,7 @@ use crate::{
     list::List,
     selection::PartitionList,
     size,
-    stream::{SinkSpec, TriggerSpec},
+    stream::{CoalesceSpec, SinkSpec, TriggerSpec},
 };
 
 const STREAM_HELP: &str = "\
@@ -23,7 +23,7 @@ killed and started again runs the batch in hand again, with identical offsets.
 Sinks:
   console          the first rows of every batch as a table on stdout
   null             nothing: to measure
-  jsonl:DIR        files in DIR, one per range and batch; also csv:DIR, raw:DIR, arrow:DIR,
+  jsonl:DIR        files in DIR, one per batch, see --coalesce; also csv:DIR, raw:DIR, arrow:DIR,
                    parquet:DIR. Every record is in them exactly once, whenever the stream is killed
 
 The first SIGINT or SIGTERM ends the stream after the batch in hand, with exit code 0. A second one,
@@ -132,6 +132,10 @@ pub(crate) struct StreamOutputArgs {
     /// Write into a folder that has files of another stream or job
     #[arg(long)]
     pub(crate) append: bool,
+    /// Write at most this many files per batch, or `off` for one per range; a file takes one core
+    /// [default: 1 for files without --min-partitions, else off]
+    #[arg(long, value_name = "N|off")]
+    pub(crate) coalesce: Option<CoalesceSpec>,
     /// Commit the positions to this consumer group too, for tools that show the lag of groups
     #[arg(long, value_name = "GROUP")]
     pub(crate) publish_to_group: Option<String>,

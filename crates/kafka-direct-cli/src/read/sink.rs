@@ -169,7 +169,7 @@ impl RangeWriter for StreamWriter {
         Ok(self.0.write(&batch).await?)
     }
 
-    async fn finish(self, _: &RangeSummary) -> Result<(), BoxError> {
+    async fn finish(self, _: &[RangeSummary]) -> Result<(), BoxError> {
         Ok(())
     }
 }

@@ -29,14 +29,14 @@ impl ConsoleSink {
     }
 }
 
-/// The first rows of a range, and how many it has.
+/// The first rows of a group of ranges, and how many it has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Shown {
     rows: Vec<Vec<String>>,
     records: u64,
 }
 
-/// Keeps the first rows of one range.
+/// Keeps the first rows of one group of ranges.
 #[derive(Debug)]
 pub(super) struct ConsoleWriter {
     table: TableText,
@@ -82,8 +82,9 @@ impl RangeWriter for ConsoleWriter {
         Ok(())
     }
 
-    async fn finish(self, range: &RangeSummary) -> Result<Shown, BoxError> {
-        Ok(Shown { rows: self.table.into_rows(), records: range.records })
+    async fn finish(self, ranges: &[RangeSummary]) -> Result<Shown, BoxError> {
+        let records = ranges.iter().map(|range| range.records).sum();
+        Ok(Shown { rows: self.table.into_rows(), records })
     }
 }
 

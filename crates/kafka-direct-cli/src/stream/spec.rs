@@ -1,6 +1,6 @@
-//! Parses SINK of `--sink SINK` and WHEN of `--trigger WHEN`.
+//! Parses SINK of `--sink SINK`, WHEN of `--trigger WHEN` and N of `--coalesce N`.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use kafka_direct::{Column, Columns, Trigger};
 use kafka_direct_sinks::Format;
@@ -103,6 +103,24 @@ impl FromStr for TriggerSpec {
     }
 }
 
+/// How many writers share the ranges of a batch; `None` for a writer per range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CoalesceSpec(pub(crate) Option<NonZeroUsize>);
+
+impl FromStr for CoalesceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            number => match number.parse() {
+                Ok(number) => Ok(Self(Some(number))),
+                Err(_) => Err(format!("`{text}` is neither a number from 1 nor `off`")),
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -116,6 +134,16 @@ mod tests {
         }
         for text in ["", "json", "jsonl", "jsonl:", "xml:out", "Console"] {
             assert!(text.parse::<SinkSpec>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn writers_are_a_number_or_off() {
+        let parsed = |text: &str| text.parse::<CoalesceSpec>().map(|spec| spec.0);
+        assert_eq!(parsed("off"), Ok(None));
+        assert_eq!(parsed("3"), Ok(NonZeroUsize::new(3)));
+        for text in ["", "0", "-1", "none", "1.5"] {
+            assert!(parsed(text).is_err(), "{text}");
         }
     }
 

@@ -12,6 +12,7 @@
 
 mod continued;
 mod follow;
+mod groups;
 mod limits;
 mod next_batch;
 mod pacing;
@@ -23,6 +24,7 @@ mod target_ends;
 mod tokens;
 mod trigger_gate;
 
+pub use groups::group_ranges;
 pub use limits::{Backpressure, StreamLimits};
 pub use next_batch::{NextBatch, Observed, StreamSettings, WaitReason, next_batch};
 pub use pacing::Pacing;

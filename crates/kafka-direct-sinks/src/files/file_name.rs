@@ -1,7 +1,7 @@
 //! Names of the files of ranges.
 //!
 //! A job's name is `<topic>-<partition>-<from>-<until>.<extension>`, a stream's the same after
-//! `batch-<batch>-<stream>-`. Numbers are padded to 20 digits: a job's names sort as the log does, a
+//! `batch-<batch>-<stream>-`. A file of several ranges has `group-<index>` in place of one. Numbers are padded to 20 digits: a job's names sort as the log does, a
 //! stream's in the order of its batches. Read from the right, a name is unambiguous although topics may
 //! have dashes and dots.
 
@@ -25,6 +25,8 @@ const JOB_TOPIC_BYTES: usize = 170;
 const STREAM_TOPIC_BYTES: usize = 150;
 /// A longer topic is cut to this much less, before the checksum of all of it.
 const CUT_BYTES: usize = 20;
+/// Digits of a group's index.
+const GROUP_DIGITS: usize = 5;
 /// How much of a stream's id is in the names of its files.
 const STREAM_TAG_BYTES: usize = 8;
 
@@ -42,7 +44,7 @@ fn short_topic(topic: &str, longest: usize) -> Cow<'_, str> {
 }
 
 /// The part of a name that says which offsets the file holds.
-fn range_part(planned: &PlannedRange, longest: usize, extension: &str) -> Result<String, Error> {
+fn range_part(planned: &PlannedRange, longest: usize) -> Result<String, Error> {
     let (tp, range) = (planned.topic_partition(), planned.range());
     // A plan from a file may hold anything, and the name becomes part of a path.
     if !is_legal_topic_name(tp.topic()) {
@@ -53,7 +55,7 @@ fn range_part(planned: &PlannedRange, longest: usize, extension: &str) -> Result
     }
     let (from, until) = (range.from().get(), range.until().get());
     let (topic, partition) = (short_topic(tp.topic(), longest), tp.partition());
-    Ok(format!("{topic}-{partition}-{from:0DIGITS$}-{until:0DIGITS$}.{extension}"))
+    Ok(format!("{topic}-{partition}-{from:0DIGITS$}-{until:0DIGITS$}"))
 }
 
 /// The name of a range's file in a job.
@@ -61,10 +63,10 @@ fn range_part(planned: &PlannedRange, longest: usize, extension: &str) -> Result
 /// # Errors
 /// [`Error::Invalid`] for a topic that Kafka does not allow.
 pub(crate) fn range_file(planned: &PlannedRange, extension: &str) -> Result<String, Error> {
-    range_part(planned, JOB_TOPIC_BYTES, extension)
+    Ok(format!("{}.{extension}", range_part(planned, JOB_TOPIC_BYTES)?))
 }
 
-/// The name of a range's file in a batch of a stream. The batch is in it because a topic that was
+/// The name of a file of a group of ranges in a batch of a stream, without its extension. The batch is in it because a topic that was
 /// truncated or re-created gives the same range with other records; the beginning of the stream's id
 /// because two streams may share a folder.
 ///
@@ -72,12 +74,15 @@ pub(crate) fn range_file(planned: &PlannedRange, extension: &str) -> Result<Stri
 /// [`Error::Invalid`] for a topic that Kafka does not allow.
 pub(crate) fn batch_file(
     batch: StreamBatch,
-    planned: &PlannedRange,
-    extension: &str,
+    index: usize,
+    ranges: &[PlannedRange],
 ) -> Result<String, Error> {
     let StreamBatch { stream, batch, .. } = batch;
-    let range = range_part(planned, STREAM_TOPIC_BYTES, extension)?;
-    Ok(format!("batch-{}-{}-{range}", number(batch), stream_tag(stream)))
+    let ranges = match ranges {
+        [planned] => range_part(planned, STREAM_TOPIC_BYTES)?,
+        _ => format!("group-{index:0GROUP_DIGITS$}"),
+    };
+    Ok(format!("batch-{}-{}-{ranges}", number(batch), stream_tag(stream)))
 }
 
 /// A batch's number as in names.
@@ -98,9 +103,12 @@ fn stream_tag(stream: StreamId) -> String {
     id
 }
 
-/// Whether `name` looks like a range's file of some job or stream.
+/// Whether `name` looks like a file of ranges of some job or stream.
 pub(crate) fn is_range_file(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else { return false };
+    if !extension.is_empty() && is_group(stem) {
+        return true;
+    }
     let mut parts = stem.rsplitn(4, '-');
     let mut digits = |wanted: Option<usize>| {
         parts.next().is_some_and(|part| {
@@ -113,6 +121,15 @@ pub(crate) fn is_range_file(name: &str) -> bool {
         && digits(Some(DIGITS))
         && digits(None)
         && parts.next().is_some_and(|topic| !topic.is_empty())
+}
+
+/// Whether this is the name of a file of several ranges, without its extension.
+fn is_group(stem: &str) -> bool {
+    let mut parts = stem.split('-');
+    parts.next() == Some("batch")
+        && parts.next().and_then(number_in).is_some()
+        && parts.next().is_some_and(|tag| tag.len() == STREAM_TAG_BYTES)
+        && parts.next() == Some("group")
 }
 
 #[cfg(test)]
@@ -166,7 +183,7 @@ mod tests {
         let batch = StreamBatch::new(stream, BatchId::new(batch), Generation::new(1));
         let range = OffsetRange::new(TopicPartition::new(topic, i32::MAX), 0, until).unwrap();
         let range = PlannedRange::new(range, IsolationLevel::ReadCommitted);
-        batch_file(batch, &range, "parquet").unwrap()
+        batch_file(batch, 0, &[range]).unwrap() + ".parquet"
     }
 
     #[test]
@@ -182,6 +199,19 @@ mod tests {
             .map(|topic| stream_name(stream, u64::MAX, &topic, i64::MAX));
         assert!(long[0] != long[1] && long[0].len() <= 255, "{}", long[0].len());
         assert_ne!(stream_name(StreamId::random(), 0, "b-1.a", 5), names[0]);
+    }
+
+    #[test]
+    fn a_file_of_several_ranges_is_named_by_its_group_and_recognised() {
+        let stream = "0123abcd-0000-4000-8000-000000000000".parse().unwrap();
+        let batch = StreamBatch::new(stream, BatchId::new(7), Generation::new(1));
+        let ranges = [0, 1].map(|partition| {
+            let range = OffsetRange::new(TopicPartition::new("t", partition), 0, 5).unwrap();
+            PlannedRange::new(range, IsolationLevel::ReadCommitted)
+        });
+        let name = batch_file(batch, 3, &ranges).unwrap();
+        assert_eq!(name, "batch-00000000000000000007-0123abcd-group-00003");
+        assert!(is_range_file(&format!("{name}.jsonl")) && !is_range_file(&name));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Sink for FolderSink {
         let (folder, file) = (Arc::clone(&self.folder), self.file(task)?);
         // A file is open while it is checked, and descriptors are few.
         let found = self.work.run_few(move || folder.finished(&file)).await??;
-        Ok(found.map(|RangeReceipt { file, range }| TaskReceipt::new(range, file)))
+        Ok(found.map(|RangeReceipt { file, range }| TaskReceipt::new(vec![range], file)))
     }
 
     async fn writer(&self, task: &WriteTask) -> Result<FileWriter, BoxError> {
@@ -83,9 +83,11 @@ impl Sink for FolderSink {
         batch: &BatchContext,
         receipts: &[TaskReceipt<FileReceipt>],
     ) -> Result<(), BoxError> {
-        let ranges = receipts.iter().map(|TaskReceipt { range, receipt, .. }| RangeReceipt {
-            file: receipt.clone(),
-            range: range.clone(),
+        // Each range is a group of its own, so that a receipt has one.
+        let ranges = receipts.iter().flat_map(|TaskReceipt { ranges, receipt, .. }| {
+            let receipt =
+                |range: &RangeSummary| RangeReceipt { file: receipt.clone(), range: range.clone() };
+            ranges.iter().map(receipt).collect::<Vec<_>>()
         });
         let (plan, text) = (&batch.plan, &self.plan_text);
         let receipt = Receipt::new(plan, text, self.output, ranges.collect());
@@ -107,8 +109,9 @@ impl RangeWriter for FileWriter {
         Ok(self.0.write(&batch).await?)
     }
 
-    async fn finish(self, range: &RangeSummary) -> Result<FileReceipt, BoxError> {
-        let range = range.clone();
+    async fn finish(self, ranges: &[RangeSummary]) -> Result<FileReceipt, BoxError> {
+        let none = || Error::Internal { message: "a file without a range".to_owned() };
+        let range = ranges.first().cloned().ok_or_else(none)?;
         Ok(self.0.finish(move |file| file.finish(range)).await?)
     }
 }

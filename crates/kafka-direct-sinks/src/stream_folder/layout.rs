@@ -4,9 +4,10 @@
 //!
 //! ```text
 //! batch-<batch>-<stream>-<topic>-<partition>-<from>-<until>.<extension>
+//! batch-<batch>-<stream>-group-<index>.<extension>
 //! .kafka-direct/streams/<stream>/<batch>.json
-//! .kafka-direct/streams/<stream>/tmp/.<batch>-<range>-<generation>-<attempt>.<random>.kafka-direct-tmp
-//! .kafka-direct/streams/<stream>/tmp/.<batch>-<range>-<generation>-<attempt>.<random>.commit.kafka-direct-tmp
+//! .kafka-direct/streams/<stream>/tmp/.<batch>-<group>-<generation>-<attempt>.<random>.kafka-direct-tmp
+//! .kafka-direct/streams/<stream>/tmp/.<batch>-<group>-<generation>-<attempt>.<random>.commit.kafka-direct-tmp
 //! ```
 //!
 //! Temporary files are in a folder of their own: a batch job that is started in the same folder by
@@ -75,9 +76,9 @@ pub(super) fn batch_of_temporary(name: &str) -> Option<BatchId> {
 
 /// What the temporary names of an attempt begin with.
 pub(super) fn attempt_prefix(task: &WriteTask, batch: StreamBatch) -> String {
-    let (range, attempt, generation) = (task.index, task.attempt, batch.generation);
+    let (group, attempt, generation) = (task.index, task.attempt, batch.generation);
     let batch = file_name::number(batch.batch);
-    format!(".{batch}-{range}-{generation}-{attempt}.")
+    format!(".{batch}-{group}-{generation}-{attempt}.")
 }
 
 /// A temporary name with this prefix. No other writer has it, whatever its generation is.
@@ -86,7 +87,7 @@ pub(super) fn temporary_name(prefix: &str) -> String {
     format!("{prefix}{random:016x}{}", durable::TEMPORARY_SUFFIX)
 }
 
-/// The generation of the driver that writes this temporary file of a range. `None` for a file of
+/// The generation of the driver that writes this temporary file of a group. `None` for a file of
 /// which a commit has taken possession, and for other names.
 pub(super) fn generation_of_unclaimed(name: &str) -> Option<Generation> {
     if !durable::is_temporary(name) || is_claimed(name) {

@@ -16,7 +16,7 @@ use crate::{
 /// The version of a manifest's JSON.
 const MANIFEST_VERSION: u32 = 1;
 
-/// A file of a range that is durable under its temporary name, and the name that it gets.
+/// A file that is durable under its temporary name, and the name that it gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StagedFile {
@@ -48,12 +48,12 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn new(batch: StreamBatch, receipts: &[TaskReceipt<Option<StagedFile>>]) -> Self {
+    pub(super) fn new(batch: StreamBatch, receipts: &[TaskReceipt<Vec<StagedFile>>]) -> Self {
         Self {
             version: MANIFEST_VERSION,
             stream: batch.stream,
             generation: batch.generation,
-            files: receipts.iter().filter_map(|receipt| receipt.receipt.clone()).collect(),
+            files: receipts.iter().flat_map(|receipt| receipt.receipt.clone()).collect(),
             commit: SinkCommit::new(batch.batch, receipts),
         }
     }

@@ -1,4 +1,4 @@
-//! A local folder that a stream writes into: one file per range and batch, each record once.
+//! A local folder that a stream writes into: files of each batch, with each record once.
 //!
 //! **Promises:** a file has its final name only if its batch is committed, and it is complete and
 //! durable then; a batch is committed at one moment, when its manifest exists; a batch that is
@@ -35,7 +35,8 @@ use crate::{
 
 /// A committing sink: a stream's records as files in a local folder.
 ///
-/// Every range of a batch that has records gets one file. Names begin with `batch-` and the batch's
+/// Every range of a batch that has records gets one file, or every group of ranges, see
+/// [`DirectStreamBuilder::coalesce`](kafka_direct::stream::DirectStreamBuilder::coalesce). Names begin with `batch-` and the batch's
 /// number, so that they sort in the order of the batches. Uncommitted files are in the hidden folder
 /// `.kafka-direct`, and so is one manifest per batch, of which the newest 100 are kept.
 ///

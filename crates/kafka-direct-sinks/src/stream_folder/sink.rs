@@ -19,7 +19,7 @@ use crate::{
     files::{AppendFile, EncodedFile, TemporaryFile, file_name},
 };
 
-/// Writes one range of a batch into a temporary file. Dropped unfinished, it removes the file.
+/// Writes the ranges of a group into a temporary file. Dropped unfinished, it removes the file.
 #[derive(Debug)]
 pub struct StreamFolderWriter {
     temporary: String,
@@ -39,13 +39,14 @@ impl StreamFolder {
 }
 
 impl Sink for StreamFolder {
-    /// The file of a range; `None` for a range without records.
-    type Receipt = Option<StagedFile>;
+    /// The files of a group of ranges; none if they have no records.
+    type Receipt = Vec<StagedFile>;
     type Writer = StreamFolderWriter;
 
     async fn writer(&self, task: &WriteTask) -> Result<StreamFolderWriter, BoxError> {
         let batch = stream_batch(&task.batch)?;
-        let name = file_name::batch_file(batch, &task.range, self.output.format.extension())?;
+        let name = file_name::batch_file(batch, task.index, &task.ranges)?;
+        let name = format!("{name}.{}", self.output.format.extension());
         let folder = self.open_for_writing(batch).await?;
         let temporary = temporary_name(&attempt_prefix(task, batch));
         let shown = self.store.root.join(&name);
@@ -62,7 +63,7 @@ impl Sink for StreamFolder {
     async fn commit(
         &self,
         batch: &BatchContext,
-        receipts: &[TaskReceipt<Option<StagedFile>>],
+        receipts: &[TaskReceipt<Vec<StagedFile>>],
     ) -> Result<(), BoxError> {
         let batch = stream_batch(batch)?;
         let (store, receipts) = (Arc::clone(&self.store), receipts.to_vec());
@@ -84,24 +85,24 @@ impl AppendFile for TemporaryFile {
 }
 
 impl RangeWriter for StreamFolderWriter {
-    type Receipt = Option<StagedFile>;
+    type Receipt = Vec<StagedFile>;
 
     async fn write(&mut self, batch: RecordBatch) -> Result<(), BoxError> {
         Ok(self.file.write(&batch).await?)
     }
 
-    async fn finish(self, _range: &RangeSummary) -> Result<Option<StagedFile>, BoxError> {
+    async fn finish(self, _ranges: &[RangeSummary]) -> Result<Vec<StagedFile>, BoxError> {
         let Self { temporary, name, file } = self;
         if !file.has_rows() {
             // Small files cost their readers much, and an empty one says nothing.
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let sync = move |mut file: TemporaryFile| {
             file.sync()?;
             file.keep();
             Ok(StagedFile::new(temporary, file.content().receipt(name)))
         };
-        Ok(Some(file.finish(sync).await?))
+        Ok(vec![file.finish(sync).await?])
     }
 }
 

@@ -104,7 +104,7 @@ impl Store {
     pub(super) fn commit(
         &self,
         batch: StreamBatch,
-        receipts: &[TaskReceipt<Option<StagedFile>>],
+        receipts: &[TaskReceipt<Vec<StagedFile>>],
     ) -> Result<(), Error> {
         let StreamBatch { stream, batch: id, .. } = batch;
         let layout = self.claim(stream)?;

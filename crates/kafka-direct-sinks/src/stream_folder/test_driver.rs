@@ -20,7 +20,7 @@ use crate::{Format, files::CrashPoint};
 
 pub(super) const TOPIC: &str = "orders.v1-eu";
 
-pub(super) type Receipts = Vec<TaskReceipt<Option<StagedFile>>>;
+pub(super) type Receipts = Vec<TaskReceipt<Vec<StagedFile>>>;
 
 /// Partition, first offset, end.
 pub(super) type Range = (i32, i64, i64);
@@ -92,9 +92,9 @@ impl Driver {
     pub(super) async fn write(
         &self,
         task: &WriteTask,
-    ) -> Result<TaskReceipt<Option<StagedFile>>, BoxError> {
+    ) -> Result<TaskReceipt<Vec<StagedFile>>, BoxError> {
         let mut writer = self.sink.writer(task).await?;
-        let mut summary = RangeSummary::new(&task.range);
+        let mut summary = RangeSummary::new(&task.ranges[0]);
         let partition = summary.topic_partition.partition();
         if partition != EMPTY_PARTITION {
             let (from, until) = (summary.from.get(), summary.until.get());
@@ -103,8 +103,9 @@ impl Driver {
             writer.write(rows(partition, middle, until)).await?;
             summary.records = until.abs_diff(from);
         }
-        let receipt = writer.finish(&summary).await?;
-        Ok(TaskReceipt::new(summary, receipt))
+        let summaries = vec![summary];
+        let receipt = writer.finish(&summaries).await?;
+        Ok(TaskReceipt::new(summaries, receipt))
     }
 
     /// Writes all ranges of a batch, and commits nothing.

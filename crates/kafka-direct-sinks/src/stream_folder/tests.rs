@@ -42,11 +42,11 @@ async fn the_last_commit_holds_what_was_read_of_every_range() {
     assert_eq!(driver.sink.last_committed(stream).await.unwrap(), None);
     let ranges = ranges(1);
     let mut receipts = driver.stage(1, &ranges).await.unwrap();
-    receipts[0].range.reached = 5.into();
+    receipts[0].ranges[0].reached = 5.into();
     driver.commit(1, &ranges, &receipts).await.unwrap();
     let last = Driver::new(folder.path(), stream, 2).sink.last_committed(stream).await.unwrap();
     let last = last.unwrap();
-    let expected: Vec<RangeSummary> = receipts.into_iter().map(|it| it.range).collect();
+    let expected: Vec<RangeSummary> = receipts.into_iter().flat_map(|it| it.ranges).collect();
     assert_eq!((last.batch.get(), last.ranges), (1, expected));
 }
 
@@ -119,7 +119,7 @@ async fn a_final_file_is_never_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let driver = Driver::new(folder.path(), StreamId::random(), 1);
     let receipts = driver.stage(0, &ranges(0)).await.unwrap();
-    let name = &receipts[0].receipt.as_ref().unwrap().file.name;
+    let name = &receipts[0].receipt[0].file.name;
     let path = folder.path().join(name);
     // The folder belongs to the stream by now, so that this is not refused as foreign.
     fs::write(&path, "mine").unwrap();

@@ -36,6 +36,7 @@ pub struct DirectStreamBuilder {
     sink_name: Option<String>,
     allows_other_sink: bool,
     publish_to: Option<String>,
+    coalesce: Option<NonZeroUsize>,
 }
 
 impl DirectStreamBuilder {
@@ -50,6 +51,7 @@ impl DirectStreamBuilder {
             sink_name: None,
             allows_other_sink: false,
             publish_to: None,
+            coalesce: None,
         }
     }
 
@@ -142,7 +144,16 @@ impl DirectStreamBuilder {
         self
     }
 
-    /// How many ranges are started at once. Default: as [`KafkaRddBuilder::concurrency`].
+    /// Gives the ranges of a batch to at most this many writers of the sink, so that a sink of files makes
+    /// as many files. Ranges are grouped by their size, and all pieces of a partition go to one writer,
+    /// one after the other. Default: a writer per range.
+    pub const fn coalesce(mut self, writers: NonZeroUsize) -> Self {
+        self.coalesce = Some(writers);
+        self
+    }
+
+    /// How many ranges are started at once, or groups of ranges with [`DirectStreamBuilder::coalesce`].
+    /// Default: as [`KafkaRddBuilder::concurrency`].
     pub fn concurrency(mut self, ranges: NonZeroUsize) -> Self {
         self.selection = self.selection.concurrency(ranges);
         self
@@ -201,6 +212,7 @@ impl DirectStreamBuilder {
             sink_name,
             allows_other_sink,
             publish_to,
+            coalesce,
         } = self;
         if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
             limits = limits.batch_interval(interval);
@@ -241,6 +253,7 @@ impl DirectStreamBuilder {
             targets,
             log,
             retained_batches,
+            coalesce,
             on_batch,
             sink_name,
             metadata: Metadata::default(),

@@ -1,6 +1,9 @@
 //! [`DirectStream`] plans one batch after the other and logs each before it is read.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use kafka_direct_core::{BatchPlan, ErrorKind, Reset};
 use kafka_direct_driver::{
@@ -48,6 +51,7 @@ pub struct DirectStream {
     pub(super) log: StreamLog,
     pub(super) positions: Positions,
     pub(super) retained_batches: u64,
+    pub(super) coalesce: Option<NonZeroUsize>,
     pub(super) on_batch: BatchObserver,
     pub(super) sink_name: Option<String>,
     pub(super) metadata: Metadata,

@@ -87,18 +87,17 @@ async fn write_batch<S: Sink>(
         }
     };
     let receipts: Vec<_> = written.into_iter().map(|(receipt, _): Written<_>| receipt).collect();
-    let summaries: Vec<RangeSummary> =
-        receipts.iter().map(|receipt| receipt.range.clone()).collect();
     let times = Times { reading: began.elapsed(), writing };
     let (receipts, late) = without_pieces_after_a_short_one(receipts);
     for index in late {
-        if let Some(range) = context.plan.ranges().get(index) {
-            let task =
-                WriteTask { batch: context.clone(), index, range: range.clone(), attempt: 1 };
+        // A late piece is a group of its own: with fewer groups the pieces of a partition are in one.
+        if let Some(task) = WriteTask::new(context.clone(), index, 1) {
             let aborted = sink.abort(&task).await;
             aborted.map_err(|source| Error::Commit { source })?;
         }
     }
+    let summaries: Vec<RangeSummary> =
+        receipts.iter().flat_map(|receipt| receipt.ranges.clone()).collect();
     batch.stream.log.check_generation().await?;
     let committed = sink.commit(&context, &receipts).await;
     committed.map_err(|source| Error::Commit { source })?;
@@ -133,14 +132,12 @@ fn without_pieces_after_a_short_one<R>(
     let mut ended: BTreeSet<TopicPartition> = BTreeSet::new();
     let (mut kept, mut late) = (Vec::with_capacity(receipts.len()), Vec::new());
     for (index, receipt) in receipts.into_iter().enumerate() {
-        let range = &receipt.range;
-        if ended.contains(&range.topic_partition) {
+        if receipt.ranges.iter().any(|range| ended.contains(&range.topic_partition)) {
             late.push(index);
             continue;
         }
-        if range.reached < range.until {
-            ended.insert(range.topic_partition.clone());
-        }
+        let short = receipt.ranges.iter().filter(|range| range.reached < range.until);
+        ended.extend(short.map(|range| range.topic_partition.clone()));
         kept.push(receipt);
     }
     (kept, late)

@@ -43,6 +43,7 @@ pub struct StreamedBatch<'a> {
 impl<'a> StreamedBatch<'a> {
     pub(super) fn new(stream: &'a mut DirectStream, planned: Planned) -> Self {
         let mut settings = stream.selection.settings(None);
+        settings.coalesce = stream.coalesce;
         let summaries = Arc::<Mutex<Vec<RangeSummary>>>::default();
         let (seen, outer) = (Arc::clone(&summaries), settings.observer);
         settings.observer = Observer::new(move |event| {

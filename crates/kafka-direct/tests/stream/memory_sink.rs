@@ -26,6 +26,8 @@ pub(crate) struct MemorySink {
     pub(crate) visible: Arc<Mutex<Visible>>,
     /// How many of the next attempts fail.
     pub(crate) failures: Arc<AtomicUsize>,
+    /// How many writers it has given.
+    pub(crate) writers: AtomicUsize,
     /// Whether a commit stores its records and then never returns, as a process that dies there.
     pub(crate) dies_after_commit: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl Sink for MemorySink {
     }
 
     async fn writer(&self, _: &WriteTask) -> Result<Writer, BoxError> {
+        self.writers.fetch_add(1, Ordering::SeqCst);
         Ok(Writer { values: Vec::new(), failures: Arc::clone(&self.failures) })
     }
 
@@ -95,7 +98,7 @@ impl RangeWriter for Writer {
         Ok(())
     }
 
-    async fn finish(self, _: &RangeSummary) -> Result<Vec<String>, BoxError> {
+    async fn finish(self, _: &[RangeSummary]) -> Result<Vec<String>, BoxError> {
         let left = self.failures.load(Ordering::SeqCst);
         if left > 0 {
             self.failures.store(left - 1, Ordering::SeqCst);
