@@ -44,6 +44,11 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
     {
         return Err(Failure::usage("--sink and --checkpoint name the same folder; name two"));
     }
+    if !sink.is_files() && !args.output.partition_by.is_empty() {
+        return Err(Failure::usage(format!(
+            "--partition-by lays out files, and --sink {sink} writes none; drop it, or pass --sink jsonl:DIR"
+        )));
+    }
     let prints_json = args.output.progress_json.as_deref() == Some(Path::new("-"));
     if prints_json && *sink == SinkSpec::Console {
         return Err(Failure::usage(
@@ -57,7 +62,9 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
             Box::pin(into(&args, || Ok(ConsoleSink::new(columns)))).await
         }
         SinkSpec::Files { format, folder } => {
-            let mut folder = StreamFolder::builder(folder, *format).columns(columns(&args));
+            let mut folder = StreamFolder::builder(folder, *format)
+                .columns(columns(&args))
+                .partition_by(List::flat(&args.output.partition_by));
             if args.output.append {
                 folder = folder.append();
             }
@@ -155,7 +162,9 @@ fn builder(
     if let SinkSpec::Files { format, .. } = &args.output.sink
         && let Some(files) = format.files_at_once()
     {
-        builder = builder.concurrency(files);
+        // A writer of many folders has as many files open as this by itself.
+        let is_laid_out = !args.output.partition_by.is_empty();
+        builder = builder.concurrency(if is_laid_out { NonZeroUsize::MIN } else { files });
     }
     if let Some(writers) = coalesce(args) {
         builder = builder.coalesce(writers);

@@ -45,7 +45,9 @@
 //! - `job/verify.rs`: `verify`, which checks a finished folder against its receipt
 //! - `job/tests.rs`: a job ended at each of its steps
 //! - `stream_folder/mod.rs`: `StreamFolder`, a stream's files in a local folder
-//! - `stream_folder/sink.rs`: the folder as a sink of the engine, and its writers
+//! - `stream_folder/sink.rs`: the folder as a sink of the engine
+//! - `stream_folder/writer.rs`: the files of a group of ranges
+//! - `stream_folder/partition_by.rs`: `PartitionBy`, folders by topic, date and hour
 //! - `stream_folder/store.rs`: the commit protocol on disk
 //! - `stream_folder/manifest.rs`: the manifest of a batch
 //! - `stream_folder/claim.rs`: whether a stream may write into a folder
@@ -75,5 +77,7 @@ pub use self::{
     format::{ArrowTypes, Format},
     job::{BatchJob, JobOutcome},
     null_sink::{NullSink, NullWriter},
-    stream_folder::{StagedFile, StreamFolder, StreamFolderBuilder, StreamFolderWriter},
+    stream_folder::{
+        PartitionBy, StagedFile, StreamFolder, StreamFolderBuilder, StreamFolderWriter,
+    },
 };

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use kafka_direct::{Column, OffsetSpec};
+use kafka_direct_sinks::PartitionBy;
 
 use super::{
     ConnectionArgs, SelectionArgs,
@@ -136,6 +137,10 @@ pub(crate) struct StreamOutputArgs {
     /// [default: 1 for files without --min-partitions, else off]
     #[arg(long, value_name = "N|off")]
     pub(crate) coalesce: Option<CoalesceSpec>,
+    /// Write files into folders by topic, date and hour, such as `date=2026-11-30/hour=09`: by the
+    /// records' timestamps, in UTC [default: all in one folder]
+    #[arg(long, value_name = "topic|date|hour[,..]")]
+    pub(crate) partition_by: Vec<List<PartitionBy>>,
     /// Commit the positions to this consumer group too, for tools that show the lag of groups
     #[arg(long, value_name = "GROUP")]
     pub(crate) publish_to_group: Option<String>,

@@ -16,6 +16,8 @@ use crate::{
 
 /// Files that are synced at the same time: enough for disks that sync many as fast as one.
 const FINISHED_AT_ONCE: usize = 16;
+/// Fewer bytes than this wait for the next batch: opening a file for each small batch costs more.
+const SMALL_BYTES: usize = 8 * 1024;
 /// More pieces of file work than can run at the same time.
 const MAX_WORK: u32 = 1 << 20;
 
@@ -102,9 +104,8 @@ pub(crate) struct EncodedFile<F> {
     /// `None` while file work has it, and after file work that did not return it.
     file: Option<F>,
     encoder: Encoder,
-    /// Bytes that precede the next block.
+    /// Bytes that precede the next block, few.
     pending: Vec<u8>,
-    has_rows: bool,
     work: Arc<FileWork>,
 }
 
@@ -113,12 +114,7 @@ impl<F: AppendFile> EncodedFile<F> {
         let mut encoder = output.encoder()?;
         let mut pending = Vec::new();
         encoder.start(&mut pending)?;
-        Ok(Self { file: Some(file), encoder, pending, has_rows: false, work })
-    }
-
-    /// Whether a row was written.
-    pub(crate) const fn has_rows(&self) -> bool {
-        self.has_rows
+        Ok(Self { file: Some(file), encoder, pending, work })
     }
 
     fn take_file(&mut self) -> Result<F, Error> {
@@ -127,13 +123,14 @@ impl<F: AppendFile> EncodedFile<F> {
     }
 
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        self.has_rows |= batch.num_rows() > 0;
         let mut row = Some(0);
         while let Some(from) = row {
             let mut block = self.work.buffers.take();
             block.append(&mut self.pending);
             row = self.encoder.encode(batch, from, &mut block)?;
-            if !block.is_empty() {
+            if row.is_none() && block.len() < SMALL_BYTES {
+                self.pending.extend_from_slice(&block);
+            } else if !block.is_empty() {
                 let mut file = self.take_file()?;
                 let append = move || (file.append(&block), file, block);
                 let (appended, file, written) = self.work.run(append).await?;

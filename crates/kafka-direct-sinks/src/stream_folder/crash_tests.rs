@@ -15,14 +15,44 @@ use super::{
     StreamFolder,
     store::RETAINED_MANIFESTS,
     test_driver::{
-        Driver, EMPTY_PARTITION, Receipts, assert_no_duplicates, below, check_finished, columns,
-        lines_up_to, ranges, run_all, temporaries, visible, visible_files,
+        BATCHES, Driver, EMPTY_PARTITION, Receipts, assert_no_duplicates, below, by_hour,
+        check_finished, columns, lines_up_to, ranges, run_all, temporaries, visible, visible_files,
     },
 };
 use crate::{Format, files::CrashPoint};
 
 fn killed(error: &BoxError) -> bool {
     error.to_string().contains("killed by a test")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_killed_while_it_fills_folders_by_hour_leaves_each_record_once() {
+    let start = |root: &Path, stream, generation, crash| {
+        let mut builder = by_hour(root);
+        builder.crash = crash;
+        Driver::with(builder, stream, generation)
+    };
+    for step in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let stream = StreamId::random();
+        let crash = CrashPoint::before_step(step);
+        let killed_run = run_all(&start(root, stream, 1, crash)).await;
+        assert_no_duplicates(root);
+        let next = start(root, stream, 2, CrashPoint::never());
+        let last = next.last().await.unwrap();
+        assert_eq!(visible(root), lines_up_to(last), "after recovery from step {step}");
+        run_all(&next).await.unwrap();
+        assert_eq!(visible(root), lines_up_to(Some(BATCHES - 1)));
+        assert_eq!(temporaries(root), [""; 0].map(Path::new));
+        match killed_run {
+            Ok(()) => {
+                assert!(step > 60, "{step}");
+                break;
+            }
+            Err(error) => assert!(killed(&error), "{error}"),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 //! ```text
 //! batch-<batch>-<stream>-<topic>-<partition>-<from>-<until>.<extension>
 //! batch-<batch>-<stream>-group-<index>.<extension>
+//! topic=<topic>/date=<date>/hour=<hour>/batch-...
 //! .kafka-direct/streams/<stream>/<batch>.json
 //! .kafka-direct/streams/<stream>/tmp/.<batch>-<group>-<generation>-<attempt>.<random>.kafka-direct-tmp
 //! .kafka-direct/streams/<stream>/tmp/.<batch>-<group>-<generation>-<attempt>.<random>.commit.kafka-direct-tmp
@@ -122,6 +123,25 @@ pub(super) fn file_in(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     Ok(folder.join(name))
 }
 
+/// A final name from a manifest, as a path below `root`: a file, or one in folders `<key>=<value>`.
+///
+/// # Errors
+/// [`Error::Invalid`] for a name that leads out of the folder, or into one that is not a stream's.
+pub(super) fn final_path(root: &Path, name: &str) -> Result<PathBuf, Error> {
+    match name.rsplit_once('/') {
+        Some((folders, file)) if folders.split('/').all(is_partition) => {
+            file_in(&root.join(folders), file)
+        }
+        _ => file_in(root, name),
+    }
+}
+
+/// Whether this is the name of a folder of a layout by topic or time.
+fn is_partition(folder: &str) -> bool {
+    folder.split_once('=').is_some_and(|(key, value)| !key.is_empty() && !value.is_empty())
+        && !folder.starts_with('.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +177,12 @@ mod tests {
         assert_eq!(file_in(folder, "a.jsonl").unwrap(), Path::new("out/a.jsonl"));
         for name in ["../a", "a/b", "/a", "..", "", "a/"] {
             assert!(matches!(file_in(folder, name), Err(Error::Invalid { .. })), "{name}");
+            assert!(matches!(final_path(folder, name), Err(Error::Invalid { .. })), "{name}");
+        }
+        assert_eq!(final_path(folder, "a=1/b=2/x").unwrap(), Path::new("out/a=1/b=2/x"));
+        for name in ["a=1/../x", "../a=1/x", "/a=1/x", "a=1//x", ".a=1/x", "a=/x", "a=1/", "a=1/.."]
+        {
+            assert!(matches!(final_path(folder, name), Err(Error::Invalid { .. })), "{name}");
         }
     }
 }

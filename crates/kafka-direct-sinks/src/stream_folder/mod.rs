@@ -12,12 +12,14 @@ mod claim;
 mod crash_tests;
 mod layout;
 mod manifest;
+mod partition_by;
 mod sink;
 mod store;
 #[cfg(test)]
 mod test_driver;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,8 +28,9 @@ use std::{
 
 use kafka_direct::Columns;
 
+use self::partition_by::Levels;
 use self::store::Store;
-pub use self::{manifest::StagedFile, sink::StreamFolderWriter};
+pub use self::{manifest::StagedFile, partition_by::PartitionBy, writer::StreamFolderWriter};
 use crate::{
     ArrowTypes, Error, Format,
     files::{CrashPoint, FileWork, Output},
@@ -61,6 +64,7 @@ use crate::{
 #[derive(Debug)]
 pub struct StreamFolder {
     output: Output,
+    levels: Levels,
     store: Arc<Store>,
     work: Arc<FileWork>,
 }
@@ -74,6 +78,7 @@ impl StreamFolder {
             columns: format.default_columns(),
             arrow_types: ArrowTypes::Plain,
             append: false,
+            levels: Levels::default(),
             crash: CrashPoint::never(),
         }
     }
@@ -100,6 +105,7 @@ pub struct StreamFolderBuilder {
     columns: Columns,
     arrow_types: ArrowTypes,
     append: bool,
+    levels: Levels,
     crash: CrashPoint,
 }
 
@@ -117,6 +123,16 @@ impl StreamFolderBuilder {
         self
     }
 
+    /// Writes into folders below, one level for each of these, as Hive and its readers name them:
+    /// `date=2026-11-30/hour=09`. Default: none, all files are in the folder itself.
+    ///
+    /// A batch has a file in every folder that it has records for, and more where it has records for
+    /// more than 64 folders at a time (8 in [`Format::Parquet`], whose open files hold a row group).
+    pub fn partition_by(mut self, levels: impl IntoIterator<Item = PartitionBy>) -> Self {
+        self.levels = Levels::new(levels.into_iter().collect());
+        self
+    }
+
     /// Accepts a folder that holds files of another stream or of a batch job. Default: it is refused.
     /// A stream's own folder is always accepted.
     pub const fn append(mut self) -> Self {
@@ -129,15 +145,16 @@ impl StreamFolderBuilder {
     /// the stream starts, before it reads anything.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a format that this build leaves out, for columns that it cannot carry, for a
-    /// path that is no folder, and for the folder of a batch job. [`Error::Io`] if the folder cannot be
+    /// [`Error::Invalid`] for a format that this build leaves out, for columns that it cannot carry or
+    /// that a level of folders needs, for a path that is no folder, and for the folder of a batch job. [`Error::Io`] if the folder cannot be
     /// listed.
     pub fn build(self) -> Result<StreamFolder, Error> {
-        let Self { folder, format, columns, arrow_types, append, crash } = self;
+        let Self { folder, format, columns, arrow_types, append, levels, crash } = self;
         let output = Output { format, columns, arrow_types };
         output.encoder()?;
+        levels.check(columns)?;
         claim::refuse_job(&folder, append)?;
         let store = Arc::new(Store::new(folder, append, crash));
-        Ok(StreamFolder { output, store, work: Arc::new(FileWork::new()) })
+        Ok(StreamFolder { output, levels, store, work: Arc::new(FileWork::new()) })
     }
 }

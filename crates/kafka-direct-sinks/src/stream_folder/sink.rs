@@ -1,31 +1,21 @@
 //! [`StreamFolder`] as a sink of the engine.
 //!
-//! Contract: no file work runs on the runtime's threads; a writer's file is closed between writes.
+//! Contract: no file work runs on the runtime's threads.
 
 use std::{path::PathBuf, sync::Arc};
 
 use kafka_direct::{
-    BatchContext, BoxError, RangeSummary, RangeWriter, Sink, SinkCommit, StreamBatch, TaskReceipt,
-    WriteTask, arrow::array::RecordBatch, checkpoint::StreamId,
+    BatchContext, BoxError, Sink, SinkCommit, StreamBatch, TaskReceipt, WriteTask,
+    checkpoint::StreamId,
 };
 
 use super::{
     StreamFolder,
-    layout::{attempt_prefix, temporary_name},
+    layout::attempt_prefix,
     manifest::StagedFile,
+    writer::{Place, StreamFolderWriter},
 };
-use crate::{
-    Error,
-    files::{AppendFile, EncodedFile, TemporaryFile, file_name},
-};
-
-/// Writes the ranges of a group into a temporary file. Dropped unfinished, it removes the file.
-#[derive(Debug)]
-pub struct StreamFolderWriter {
-    temporary: String,
-    name: String,
-    file: EncodedFile<TemporaryFile>,
-}
+use crate::{Error, files::file_name};
 
 impl StreamFolder {
     /// The folder for temporary files of the batch.
@@ -45,14 +35,15 @@ impl Sink for StreamFolder {
 
     async fn writer(&self, task: &WriteTask) -> Result<StreamFolderWriter, BoxError> {
         let batch = stream_batch(&task.batch)?;
-        let name = file_name::batch_file(batch, task.index, &task.ranges)?;
-        let name = format!("{name}.{}", self.output.format.extension());
-        let folder = self.open_for_writing(batch).await?;
-        let temporary = temporary_name(&attempt_prefix(task, batch));
-        let shown = self.store.root.join(&name);
-        let file = TemporaryFile::new(folder.join(&temporary), shown, self.store.crash.clone());
-        let file = EncodedFile::new(&self.output, file, Arc::clone(&self.work))?;
-        Ok(StreamFolderWriter { temporary, name, file })
+        Ok(StreamFolderWriter::new(Place {
+            name: file_name::batch_file(batch, task.index, &task.ranges)?,
+            temporaries: self.open_for_writing(batch).await?,
+            prefix: attempt_prefix(task, batch),
+            store: Arc::clone(&self.store),
+            work: Arc::clone(&self.work),
+            output: self.output,
+            levels: self.levels.clone(),
+        }))
     }
 
     async fn last_committed(&self, stream: StreamId) -> Result<Option<SinkCommit>, BoxError> {
@@ -75,34 +66,6 @@ impl Sink for StreamFolder {
         let prefix = attempt_prefix(task, batch);
         let store = Arc::clone(&self.store);
         Ok(self.work.run(move || store.abort(batch.stream, &prefix)).await??)
-    }
-}
-
-impl AppendFile for TemporaryFile {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.append(bytes)
-    }
-}
-
-impl RangeWriter for StreamFolderWriter {
-    type Receipt = Vec<StagedFile>;
-
-    async fn write(&mut self, batch: RecordBatch) -> Result<(), BoxError> {
-        Ok(self.file.write(&batch).await?)
-    }
-
-    async fn finish(self, _ranges: &[RangeSummary]) -> Result<Vec<StagedFile>, BoxError> {
-        let Self { temporary, name, file } = self;
-        if !file.has_rows() {
-            // Small files cost their readers much, and an empty one says nothing.
-            return Ok(Vec::new());
-        }
-        let sync = move |mut file: TemporaryFile| {
-            file.sync()?;
-            file.keep();
-            Ok(StagedFile::new(temporary, file.content().receipt(name)))
-        };
-        Ok(vec![file.finish(sync).await?])
     }
 }
 

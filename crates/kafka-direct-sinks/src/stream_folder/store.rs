@@ -17,7 +17,7 @@
 //! All functions block.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -31,7 +31,8 @@ use parking_lot::Mutex;
 use super::{
     claim,
     layout::{
-        Layout, batch_of_temporary, claimed_name, file_in, generation_of_unclaimed, is_claimed,
+        Layout, batch_of_temporary, claimed_name, file_in, final_path, generation_of_unclaimed,
+        is_claimed,
     },
     manifest::{Manifest, StagedFile},
 };
@@ -126,7 +127,7 @@ impl Store {
     fn create_manifest(&self, layout: &Layout, mut manifest: Manifest) -> Result<(), Error> {
         let path = layout.manifest(manifest.commit.batch);
         for staged in &mut manifest.files {
-            file_in(&layout.root, &staged.file.name)?;
+            final_path(&layout.root, &staged.file.name)?;
             match self.take_possession(layout, staged) {
                 Ok(claimed) => staged.temporary = claimed,
                 // Another driver has committed the batch, and has removed the file.
@@ -180,8 +181,10 @@ impl Store {
         // Also a manifest of another driver, which may have been killed before it did this: without it
         // nobody could finish what begins here.
         durable::sync_folder(&layout.manifests)?;
+        let mut folders = BTreeSet::new();
         for staged in &manifest.files {
-            let path = file_in(&layout.root, &staged.file.name)?;
+            let path = final_path(&layout.root, &staged.file.name)?;
+            self.create_folders(&layout.root, &path, &mut folders)?;
             let temporary = file_in(&layout.temporaries, &staged.temporary)?;
             self.crash.step()?;
             // A link never replaces a file.
@@ -204,7 +207,26 @@ impl Store {
             }
         }
         self.crash.step()?;
+        // Also those that existed: the process that created them may have been killed before this.
+        folders.iter().try_for_each(|folder| durable::sync_folder(folder))?;
         durable::sync_folder(&layout.root)
+    }
+
+    /// Creates the folders of `path` below the root, and adds them to `folders`.
+    fn create_folders(
+        &self,
+        root: &Path,
+        path: &Path,
+        folders: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), Error> {
+        let below = path.ancestors().skip(1).take_while(|folder| *folder != root);
+        let new: Vec<&Path> = below.filter(|folder| !folders.contains(*folder)).collect();
+        if let Some(folder) = new.first() {
+            self.crash.step()?;
+            fs::create_dir_all(folder).map_err(durable::failed("creating", folder))?;
+        }
+        folders.extend(new.into_iter().map(Path::to_owned));
+        Ok(())
     }
 
     /// Notes that `batch` was carried out, and removes what is not needed any more.

@@ -10,12 +10,12 @@ use std::{
 use kafka_direct::{
     BatchContext, BatchPlan, BoxError, Column, Columns, IsolationLevel, OffsetRange, PlannedRange,
     RangeSummary, RangeWriter as _, Sink as _, StreamBatch, TaskReceipt, TopicPartition, WriteTask,
-    arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch},
+    arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, TimestampMillisecondArray},
     checkpoint::{BatchId, Generation, StreamId},
     schema,
 };
 
-use super::{StagedFile, StreamFolder, StreamFolderBuilder};
+use super::{PartitionBy, StagedFile, StreamFolder, StreamFolderBuilder};
 use crate::{Format, files::CrashPoint};
 
 pub(super) const TOPIC: &str = "orders.v1-eu";
@@ -43,6 +43,12 @@ pub(super) const fn columns() -> Columns {
 
 pub(super) fn builder(root: &Path) -> StreamFolderBuilder {
     StreamFolder::builder(root, Format::JsonLines).columns(columns())
+}
+
+/// The same with a folder for each hour; a record is 20 minutes later than the one before.
+pub(super) fn by_hour(root: &Path) -> StreamFolderBuilder {
+    let columns = columns().with(Column::Timestamp);
+    builder(root).columns(columns).partition_by([PartitionBy::Date, PartitionBy::Hour])
 }
 
 impl Driver {
@@ -99,8 +105,8 @@ impl Driver {
         if partition != EMPTY_PARTITION {
             let (from, until) = (summary.from.get(), summary.until.get());
             let middle = i64::midpoint(from, until);
-            writer.write(rows(partition, from, middle)).await?;
-            writer.write(rows(partition, middle, until)).await?;
+            writer.write(rows(self.sink.columns(), partition, from, middle)).await?;
+            writer.write(rows(self.sink.columns(), partition, middle, until)).await?;
             summary.records = until.abs_diff(from);
         }
         let summaries = vec![summary];
@@ -137,14 +143,17 @@ impl Driver {
     }
 }
 
-pub(super) fn rows(partition: i32, from: i64, until: i64) -> RecordBatch {
+pub(super) fn rows(columns: Columns, partition: i32, from: i64, until: i64) -> RecordBatch {
     let partitions = Int32Array::from_iter_values((from..until).map(|_| partition));
     let offsets = Int64Array::from_iter_values(from..until);
+    let times = (from..until).map(|offset| offset.wrapping_mul(20 * 60_000));
+    let times = TimestampMillisecondArray::from_iter_values(times);
     let columns_of: BTreeMap<&str, ArrayRef> = BTreeMap::from([
         ("partition", Arc::new(partitions) as ArrayRef),
         ("offset", Arc::new(offsets) as ArrayRef),
+        ("timestamp", Arc::new(times.with_timezone("UTC")) as ArrayRef),
     ]);
-    let schema = schema(columns());
+    let schema = schema(columns);
     let arrays = schema.fields().iter().map(|field| Arc::clone(&columns_of[field.name().as_str()]));
     let arrays = arrays.collect();
     RecordBatch::try_new(schema, arrays).unwrap()
@@ -206,10 +215,16 @@ pub(super) fn visible(root: &Path) -> Vec<String> {
     let text = |path: &PathBuf| fs::read_to_string(path).unwrap();
     let mut lines: Vec<String> = files
         .iter()
-        .flat_map(|path| text(path).lines().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|path| text(path).lines().map(without_timestamp).collect::<Vec<_>>())
         .collect();
     lines.sort();
     lines
+}
+
+/// Of a line that has one.
+fn without_timestamp(line: &str) -> String {
+    let cut = |(start, _): (&str, &str)| format!("{start}}}");
+    line.split_once(",\"timestamp\"").map_or_else(|| line.to_owned(), cut)
 }
 
 pub(super) fn sorted(mut lines: Vec<String>) -> Vec<String> {

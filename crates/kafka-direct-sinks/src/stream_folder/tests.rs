@@ -2,13 +2,15 @@
 
 use std::{fs, path::Path};
 
-use kafka_direct::{ErrorKind, RangeSummary, RangeWriter as _, Sink as _, checkpoint::StreamId};
+use kafka_direct::{
+    ErrorKind, RangeSummary, RangeWriter as _, Sink as _, TaskReceipt, checkpoint::StreamId,
+};
 
 use super::{
     StreamFolder,
     store::RETAINED_MANIFESTS,
     test_driver::{
-        BATCHES, Driver, EMPTY_PARTITION, below, builder, check_finished, columns, lines,
+        BATCHES, Driver, EMPTY_PARTITION, below, builder, by_hour, check_finished, columns, lines,
         lines_up_to, ranges, rows, run_all, sorted, temporaries, visible, visible_files,
     },
 };
@@ -88,7 +90,8 @@ async fn a_dropped_writer_removes_its_file() {
     let csv = StreamFolder::builder(folder.path(), Format::Csv).columns(columns());
     let driver = Driver::with(csv, StreamId::random(), 1);
     let mut writer = driver.sink.writer(&driver.task(0, &[(0, 0, 4)], 0, 1)).await.unwrap();
-    writer.write(rows(0, 0, 4)).await.unwrap();
+    // So many that they do not wait for more.
+    writer.write(rows(columns(), 0, 0, 4000)).await.unwrap();
     assert_eq!(temporaries(folder.path()).len(), 1);
     drop(writer);
     assert_eq!(temporaries(folder.path()).len(), 0);
@@ -257,6 +260,7 @@ async fn a_manifest_that_was_changed_is_refused() {
     for (changed, named) in [
         (text.replace("\"version\":1", "\"version\":2"), "newer"),
         (text.replace("\"file\":\"batch", "\"file\":\"../batch"), "was changed"),
+        (text.replace("\"file\":\"batch", "\"file\":\"a=1/../batch"), "was changed"),
         (text.replace("\"batch\":0", "\"batch\":3"), "of batch 3"),
         (text.replace(&stream.to_string(), &StreamId::random().to_string()), "of stream"),
         (text[..text.len() / 2].to_owned(), "is not the manifest"),
@@ -265,6 +269,37 @@ async fn a_manifest_that_was_changed_is_refused() {
         let error = Driver::new(root, stream, 2).last().await.unwrap_err();
         assert!(error.to_string().contains(named), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_in_the_folder_of_their_hour_and_few_files_are_unfinished() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let driver = Driver::with(by_hour(root), StreamId::random(), 1);
+    // 100 hours with three records each, and the first hours again.
+    let ranges = [(0, 0, 300)];
+    let task = driver.task(0, &ranges, 0, 1);
+    let columns = driver.sink.columns();
+    let mut writer = driver.sink.writer(&task).await.unwrap();
+    for (from, until) in [(0, 150), (150, 300), (0, 9)] {
+        writer.write(rows(columns, 0, from, until)).await.unwrap();
+    }
+    // More than are unfinished at once were finished before the end, in their first use.
+    assert!(temporaries(root).len() > 30, "{}", temporaries(root).len());
+    let summaries = vec![RangeSummary::new(&task.ranges[0])];
+    let receipt = writer.finish(&summaries).await.unwrap();
+    let receipts = vec![TaskReceipt::new(summaries, receipt)];
+    driver.commit(0, &ranges, &receipts).await.unwrap();
+    let first = root.join("date=1970-01-01/hour=00");
+    assert_eq!(below(&first).len(), 2, "{:?}", below(&first));
+    assert_eq!(below(&root.join("date=1970-01-05/hour=03")).len(), 1);
+    assert_eq!(visible_files(root, "jsonl").len(), 103);
+    let mut expected = lines(&ranges);
+    expected.extend(lines(&[(0, 0, 9)]));
+    assert_eq!(visible(root), sorted(expected));
+    // A folder of its own stream is accepted again.
+    Driver::with(by_hour(root), driver.stream, 2).run(1, &[(0, 300, 310)]).await.unwrap();
+    assert_eq!(visible(root).len(), 319);
 }
 
 #[tokio::test(flavor = "multi_thread")]
