@@ -10,8 +10,8 @@ use crate::{
     output,
 };
 
-/// The part of rskafka that creates and deletes topics.
-const REPORTED: &str = "rskafka::client::controller";
+/// The parts of rskafka that create, delete and write topics.
+const REPORTED: &str = "rskafka::client";
 
 /// Starts logging; later calls have no effect.
 pub(crate) fn start(args: &LoggingArgs) {

@@ -27,8 +27,7 @@
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum;
 //!   `demo/stream.rs`: runs `demo --stream`
 //! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
-//!   converts a line to a record; `produce/partitioner.rs`: chooses the partition of a key;
-//!   `produce/batches.rs`: sends records in batches
+//!   converts a line to a record
 //! - `bench.rs`: runs `bench`; `bench/generate.rs`: writes the topic of `--generate`
 //! - `bench/measure.rs`: measures one round; `bench/stop.rs`: ends it early; `bench/limit.rs`:
 //!   limits its fetch rate; `bench/usage.rs`: CPU time and memory
