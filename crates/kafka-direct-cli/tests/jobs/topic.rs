@@ -91,7 +91,8 @@ async fn a_stream_waits_while_the_output_cannot_be_written() {
     broker.faults().clear();
     let (code, said) = ended(waiting).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("records cannot be written; trying again"), "{said}");
+    let warnings = said.matches("records cannot be written; trying again").count();
+    assert!((1..=4).contains(&warnings) && !said.contains("rskafka::"), "{said}");
     // `orders` has each value in both partitions.
     assert!(values(&broker, "out").await == values(&broker, "orders").await);
 }

@@ -8,7 +8,9 @@
 //! - It is at-least-once: a batch whose acknowledgement is lost, or an attempt that fails, is written
 //!   again. rskafka has no idempotent producer and no transactions.
 //! - The topic must exist. A metadata request that cannot create it comes first, because requests of
-//!   rskafka could create it.
+//!   rskafka could create it: one that is deleted later may be created again by a cluster that creates
+//!   topics by itself.
+//! - Under a produce quota records may be written twice: rskafka sends a throttled request again.
 //! - The records of one partition of the topic are written in the order in which they were added.
 //! - rskafka keeps headers as a sorted map of names to values: headers are written in the order of their
 //!   names, a null value is written as an empty one, and of several headers of one name the last is

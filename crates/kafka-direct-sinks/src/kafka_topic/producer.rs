@@ -287,6 +287,7 @@ impl Producer {
         let mut warned: Option<Instant> = None;
         let mut pause = FIRST_PAUSE;
         loop {
+            // A copy: the client takes the records, and another try or the halves need them.
             let error = match self.once(partition, records.to_vec()).await {
                 Err(error) if is_transient(&error) => error,
                 done => return done,
