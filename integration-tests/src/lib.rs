@@ -44,6 +44,7 @@ macro_rules! guarantees {
             starts::an_offset_outside_the_log_is_refused_or_clamped,
             starts::a_trimmed_log_is_lost_data_or_a_recorded_reset,
             starts::unknown_topics_and_partitions_are_named_and_not_created,
+            outputs::a_stream_copies_a_topic_and_does_not_read_its_output,
             plans::a_plan_of_another_cluster_is_refused,
             plans::a_plan_of_a_recreated_topic_is_refused,
             streams::a_stream_publishes_where_it_ended_to_a_group,

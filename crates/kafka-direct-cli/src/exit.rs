@@ -80,8 +80,10 @@ pub(crate) enum Failure {
     Produce {
         /// Topic and partition.
         target: String,
+        /// The kind, which decides the exit code.
+        kind: ErrorKind,
         /// The error of the producing client.
-        source: rskafka::client::error::Error,
+        source: BoxError,
     },
     /// Writing records failed after a part of them was written.
     #[error("writing to {target} failed")]
@@ -89,7 +91,7 @@ pub(crate) enum Failure {
         /// Topic and partition.
         target: String,
         /// The error of the producing client.
-        source: rskafka::client::error::Error,
+        source: BoxError,
     },
     /// The reader of stdout has closed it; nothing is reported.
     #[error("stdout was closed")]
@@ -129,7 +131,7 @@ impl Failure {
             Self::Usage { .. } => 2,
             Self::Io { .. } => 1,
             Self::Unmet { kind, .. } => code(*kind),
-            Self::Produce { source, .. } => code(crate::produce::kind(source)),
+            Self::Produce { kind, .. } => code(*kind),
             Self::HalfProduced { .. } => 1,
             Self::ClosedPipe => CLOSED_PIPE,
             Self::Signalled { signal } => signal.saturating_add(128),
@@ -139,7 +141,7 @@ impl Failure {
     fn hint(&self) -> Option<&'static str> {
         let kind = match self {
             Self::Read(error) => return hint_for(error),
-            Self::Produce { source, .. } => crate::produce::kind(source),
+            Self::Produce { kind, .. } => *kind,
             Self::Io { action, source }
                 if source.kind() == io::ErrorKind::StorageFull && action != output::TO_STDOUT =>
             {
@@ -198,6 +200,7 @@ impl From<kafka_direct_sinks::Error> for Failure {
         match error {
             Sinks::Read(error) => error.into(),
             Sinks::Io { action, source } => Self::io(action, source),
+            Sinks::Produce { target, kind, source } => Self::Produce { target, kind, source },
             Sinks::Invalid { message } => Self::Usage { message },
             _ => Self::Unmet { message, kind },
         }

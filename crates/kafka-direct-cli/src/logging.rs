@@ -10,8 +10,8 @@ use crate::{
     output,
 };
 
-/// The part of rskafka that creates and deletes topics.
-const REPORTED: &str = "rskafka::client::controller";
+/// The client that creates, deletes and writes topics.
+const REPORTED: &str = "rskafka";
 
 /// Starts logging; later calls have no effect.
 pub(crate) fn start(args: &LoggingArgs) {
@@ -24,7 +24,8 @@ pub(crate) fn start(args: &LoggingArgs) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let lines = fmt().with_max_level(level).with_writer(|| output::LogLines).with_ansi(false);
-    // It logs each error that it returns, and the command reports the error.
+    // It logs each error that it returns or tries again after, several times a second while a broker is
+    // unavailable. The command reports them.
     let reported = if level < LevelFilter::INFO { LevelFilter::OFF } else { level };
     let filter = Targets::new().with_default(level).with_target(REPORTED, reported);
     drop(match args.log_format {

@@ -21,14 +21,14 @@
 //! - `read/table.rs`, `read/table_text.rs`: `--format table`
 //! - `checkpoint.rs`: runs `checkpoint`; `cli/checkpoint.rs`: its flags
 //! - `stream.rs`: runs `stream`; `cli/stream.rs`: its flags; `stream/spec.rs`: parses its sink and
-//!   trigger; `stream/console.rs`: the sink `console`; `stream/report.rs`: reports on its batches
+//!   trigger; `stream/console.rs`: the sink `console`; `stream/topic.rs`: the sink
+//!   `kafka:TOPIC`; `stream/report.rs`: reports on its batches
 //! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
 //!   of the same names; `topics/admin.rs`: creates and deletes topics, also those of `bench`
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum;
 //!   `demo/stream.rs`: runs `demo --stream`
 //! - `produce.rs`: runs `produce`; `produce/stdin.rs`: reads lines ahead; `produce/line.rs`:
-//!   converts a line to a record; `produce/partitioner.rs`: chooses the partition of a key;
-//!   `produce/batches.rs`: sends records in batches
+//!   converts a line to a record
 //! - `bench.rs`: runs `bench`; `bench/generate.rs`: writes the topic of `--generate`
 //! - `bench/measure.rs`: measures one round; `bench/stop.rs`: ends it early; `bench/limit.rs`:
 //!   limits its fetch rate; `bench/usage.rs`: CPU time and memory

@@ -4,27 +4,17 @@
 //! producing client could create it. Lines of one partition are written in their order. A record
 //! counts as written only after the broker confirmed it.
 
-mod batches;
 mod line;
-mod partitioner;
 mod stdin;
 
 use std::{sync::Once, time::Duration};
 
-use kafka_direct::{Error, ErrorKind};
-use rskafka::{
-    BackoffConfig,
-    client::{
-        Client, ClientBuilder,
-        error::{Error as ProduceError, ProtocolError},
-        partition::Compression,
-    },
+use kafka_direct_sinks::kafka_topic::{
+    Compression, Origin, Producer, ProducerBatches, ProducerConfig,
 };
-
-pub(crate) use self::batches::Batches;
-use self::line::LineForm;
 use tokio::time::Instant;
 
+use self::line::LineForm;
 use crate::{
     cli::{Codec, ConnectionArgs, ProduceArgs},
     connect,
@@ -34,6 +24,8 @@ use crate::{
 
 /// How long buffered records wait for another line before they are sent.
 const LINGER: Duration = Duration::from_millis(50);
+/// Bytes that are buffered or in flight, all partitions together.
+pub(crate) const HELD_BYTES: usize = 16 << 20;
 /// Default of `--retry-timeout` for the producing client.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -44,13 +36,15 @@ static HEADER_ORDER: Once = Once::new();
 pub(crate) async fn run(args: ProduceArgs) -> Result<(), Failure> {
     let form = LineForm::new(&args)?;
     let connection = connect::merged(&args.connection)?;
-    let partitions = partitions(&connection, &args.topic).await?;
-    check(&args, partitions)?;
-    let client = client(&connection, &args.topic).await?;
-    let mut batches = Batches::new(client, &args.topic, partitions, compression(args.compression));
+    let config = config(&connection)?
+        .retry_timeout(connection.retry_timeout.unwrap_or(RETRY_TIMEOUT))
+        .compression(compression(args.compression));
+    let producer = connect(&connection, &args.topic, config).await?;
+    check(&args, producer.partitions())?;
+    let mut batches = producer.batches(HELD_BYTES);
     let written = async {
         write_lines(&form, &args, &mut batches).await?;
-        batches.finish().await
+        Ok(batches.finish().await?)
     };
     let written = match written.await {
         Ok(written) => written,
@@ -72,7 +66,7 @@ fn written_records(count: usize) -> String {
 /// A failure after which the same command must not run again, since a part of its input is written.
 fn half_written(failure: Failure) -> Failure {
     match failure {
-        Failure::Produce { target, source } => Failure::HalfProduced { target, source },
+        Failure::Produce { target, source, .. } => Failure::HalfProduced { target, source },
         other => other,
     }
 }
@@ -81,7 +75,7 @@ fn half_written(failure: Failure) -> Failure {
 async fn write_lines(
     form: &LineForm,
     args: &ProduceArgs,
-    batches: &mut Batches,
+    batches: &mut ProducerBatches,
 ) -> Result<(), Failure> {
     let mut lines = stdin::lines();
     let mut number: u64 = 0;
@@ -106,20 +100,27 @@ async fn write_lines(
     }
 }
 
-/// Creates the producing client; `connection` is already merged with the config file.
-pub(crate) async fn client(connection: &ConnectionArgs, topic: &str) -> Result<Client, Failure> {
-    let backoff = BackoffConfig {
-        max_backoff: Duration::from_secs(1),
-        deadline: Some(connection.retry_timeout.unwrap_or(RETRY_TIMEOUT)),
-        ..BackoffConfig::default()
-    };
-    let client_id = connection.client_id.clone();
-    ClientBuilder::new(connect::brokers_of(connection)?)
-        .client_id(client_id.unwrap_or_else(|| "kafka-direct".to_owned()))
-        .backoff_config(backoff)
-        .build()
-        .await
-        .map_err(|source| Failure::Produce { target: topic.to_owned(), source })
+/// Returns the brokers, the name and the request timeout of the flags for a producer; `connection` is
+/// already merged with the config file.
+pub(crate) fn config(connection: &ConnectionArgs) -> Result<ProducerConfig, Failure> {
+    let mut config = ProducerConfig::new(connect::brokers_of(connection)?);
+    if let Some(client_id) = &connection.client_id {
+        config = config.client_id(client_id);
+    }
+    if let Some(limit) = connection.request_timeout {
+        config = config.request_timeout(limit);
+    }
+    Ok(config)
+}
+
+/// Connects a producer to a topic; does not create the topic.
+pub(crate) async fn connect(
+    connection: &ConnectionArgs,
+    topic: &str,
+    config: ProducerConfig,
+) -> Result<Producer, Failure> {
+    let cluster = connect::connect(connection).await?;
+    Ok(Producer::connect(&cluster, topic, config).await?)
 }
 
 async fn take(
@@ -127,7 +128,7 @@ async fn take(
     number: &mut u64,
     form: &LineForm,
     args: &ProduceArgs,
-    batches: &mut Batches,
+    batches: &mut ProducerBatches,
 ) -> Result<(), Failure> {
     for text in block {
         *number = number.saturating_add(1);
@@ -139,18 +140,11 @@ async fn take(
                     ));
                 });
             }
-            batches.add(line.record, args.partition.or(line.partition), *number).await?;
+            let partition = args.partition.or(line.partition);
+            batches.add(line.record, partition, Origin::Line(*number)).await?;
         }
     }
     Ok(())
-}
-
-/// Returns the number of partitions of the topic; does not create the topic.
-async fn partitions(connection: &ConnectionArgs, topic: &str) -> Result<i32, Failure> {
-    let cluster = connect::connect(connection).await?;
-    let topics = cluster.topics(&[topic.to_owned()]).await.map_err(Error::from)?;
-    let count = topics.first().map_or(0, |topic| topic.partitions.len());
-    Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
 fn check(args: &ProduceArgs, partitions: i32) -> Result<(), Failure> {
@@ -166,32 +160,10 @@ fn check(args: &ProduceArgs, partitions: i32) -> Result<(), Failure> {
 
 pub(crate) const fn compression(codec: Codec) -> Compression {
     match codec {
-        Codec::None => Compression::NoCompression,
+        Codec::None => Compression::None,
         Codec::Gzip => Compression::Gzip,
         Codec::Lz4 => Compression::Lz4,
         Codec::Snappy => Compression::Snappy,
         Codec::Zstd => Compression::Zstd,
-    }
-}
-
-/// Returns the kind, and with it the exit code, of an error of the producing client.
-pub(crate) const fn kind(error: &ProduceError) -> ErrorKind {
-    match error {
-        ProduceError::ServerError { protocol_error, .. } => match protocol_error {
-            ProtocolError::TopicAuthorizationFailed | ProtocolError::ClusterAuthorizationFailed => {
-                ErrorKind::Unauthorized
-            }
-            ProtocolError::MessageTooLarge
-            | ProtocolError::RecordListTooLarge
-            | ProtocolError::InvalidRecord
-            | ProtocolError::InvalidTimestamp
-            | ProtocolError::UnknownTopicOrPartition
-            | ProtocolError::InvalidTopicException
-            | ProtocolError::PolicyViolation => ErrorKind::Invalid,
-            ProtocolError::CorruptMessage => ErrorKind::Corrupt,
-            _ => ErrorKind::Unavailable,
-        },
-        ProduceError::InvalidResponse(_) => ErrorKind::Corrupt,
-        _ => ErrorKind::Unavailable,
     }
 }

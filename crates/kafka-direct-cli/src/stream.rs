@@ -3,6 +3,7 @@
 mod console;
 mod report;
 mod spec;
+mod topic;
 
 use std::{
     future::Future,
@@ -34,7 +35,7 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
     let selected = args.source.selection();
     selection::names_topics(&selected)?;
     let sink = &args.output.sink;
-    if sink.is_files() && args.output.checkpoint.is_none() {
+    if sink.needs_checkpoint() && args.output.checkpoint.is_none() {
         return Err(Failure::usage(format!(
             "--sink {sink} needs a checkpoint, so that a stream that is started again continues: pass --checkpoint DIR"
         )));
@@ -55,41 +56,52 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
             "--progress-json - and the sink console both write to stdout; name a file, or another --sink",
         ));
     }
+    let columns = columns(&args)?;
+    if args.output.keep_partitions && !matches!(sink, SinkSpec::Kafka { .. }) {
+        return Err(Failure::usage(format!(
+            "--keep-partitions is for --sink kafka:TOPIC, and not for --sink {sink}; leave it out"
+        )));
+    }
     match sink {
-        SinkSpec::Null => Box::pin(into(&args, || Ok(NullSink::new()))).await,
-        SinkSpec::Console => {
-            let columns = columns(&args);
-            Box::pin(into(&args, || Ok(ConsoleSink::new(columns)))).await
-        }
+        SinkSpec::Null => Box::pin(into(&args, columns, || Ok(NullSink::new()))).await,
+        SinkSpec::Console => Box::pin(into(&args, columns, || Ok(ConsoleSink::new(columns)))).await,
         SinkSpec::Files { format, folder } => {
             let mut folder = StreamFolder::builder(folder, *format)
-                .columns(columns(&args))
+                .columns(columns)
                 .partition_by(List::flat(&args.output.partition_by));
             if args.output.append {
                 folder = folder.append();
             }
-            Box::pin(into(&args, || Ok(folder.build()?))).await
+            Box::pin(into(&args, columns, || Ok(folder.build()?))).await
+        }
+        SinkSpec::Kafka { topic } => {
+            let sink = topic::open(&args, topic).await?;
+            let ended = Box::pin(into(&args, columns, || Ok(sink.clone()))).await;
+            topic::report(&sink);
+            ended
         }
     }
 }
 
-fn columns(args: &StreamArgs) -> Columns {
+fn columns(args: &StreamArgs) -> Result<Columns, Failure> {
     if args.output.columns.is_empty() {
-        return args.output.sink.default_columns();
+        return Ok(args.output.sink.default_columns());
     }
-    List::flat(&args.output.columns).into_iter().collect()
+    let named = List::flat(&args.output.columns).into_iter().collect();
+    args.output.sink.columns(named).map_err(Failure::usage)
 }
 
 /// Runs the stream into a sink, until it ends or a signal stops it.
 async fn into<S: Sink>(
     args: &StreamArgs,
+    columns: Columns,
     sink: impl FnOnce() -> Result<S, Failure>,
 ) -> Result<(), Failure> {
     let sink = Arc::new(sink()?);
     let cluster = connect::connect(&args.connection).await?;
     let report = Arc::new(Report::open(&args.output)?);
     let shown = Arc::clone(&report);
-    let builder = builder(args, DirectStream::builder(&cluster))?;
+    let builder = builder(args, columns, DirectStream::builder(&cluster))?;
     let stream = builder.on_batch(move |batch| shown.batch(batch)).build().await?;
     if args.source.from.is_some() && stream.log().positions().next().is_some() {
         output::note(
@@ -132,6 +144,7 @@ async fn until_stopped(
 
 fn builder(
     args: &StreamArgs,
+    columns: Columns,
     mut builder: DirectStreamBuilder,
 ) -> Result<DirectStreamBuilder, Failure> {
     let source = args.source.selection();
@@ -158,7 +171,7 @@ fn builder(
     if args.output.allow_other_sink {
         builder = builder.allow_other_sink();
     }
-    let decode = connect::decode_options(&args.connection)?.columns(columns(args));
+    let decode = connect::decode_options(&args.connection)?.columns(columns);
     if let SinkSpec::Files { format, .. } = &args.output.sink
         && let Some(files) = format.files_at_once()
     {
@@ -168,6 +181,9 @@ fn builder(
     }
     if let Some(writers) = coalesce(args) {
         builder = builder.coalesce(writers);
+    }
+    if let SinkSpec::Kafka { topic } = &args.output.sink {
+        builder = builder.exclude_topics([topic]).concurrency(topic::WRITERS_AT_ONCE);
     }
     let is_files = args.output.sink.is_files();
     Ok(builder

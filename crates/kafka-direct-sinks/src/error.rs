@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+#[cfg(feature = "kafka")]
+use kafka_direct::BoxError;
 use kafka_direct::ErrorKind;
 
 /// Why records could not be written, or a job could not be done.
@@ -31,6 +33,17 @@ pub enum Error {
         /// What the system returned.
         source: io::Error,
     },
+    /// Records could not be written to a topic.
+    #[cfg(feature = "kafka")]
+    #[error("writing to {target} failed")]
+    Produce {
+        /// The topic, or the topic and partition.
+        target: String,
+        /// What the caller should do.
+        kind: ErrorKind,
+        /// The error of the producing client.
+        source: BoxError,
+    },
     /// A bug of this crate.
     #[error("{message}; report this")]
     Internal {
@@ -55,6 +68,8 @@ impl Error {
             Self::Read(error) => error.kind(),
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Busy { .. } => ErrorKind::Unavailable,
+            #[cfg(feature = "kafka")]
+            Self::Produce { kind, .. } => *kind,
             Self::Io { .. } | Self::Internal { .. } => ErrorKind::Internal,
         }
     }

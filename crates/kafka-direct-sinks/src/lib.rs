@@ -1,5 +1,6 @@
 //! Writes offset ranges of Kafka topics to files: output formats, batch jobs that can be killed and run
-//! again, and folders that streams write into exactly once.
+//! again, and folders that streams write into exactly once. With the feature `kafka` also to topics, at
+//! least once.
 //!
 //! **Promises:** a file appears under its name only when it is complete and durable; a job that is
 //! killed at any moment and run again leaves one complete file per planned range, each record once;
@@ -54,6 +55,15 @@
 //! - `stream_folder/layout.rs`: paths and temporary names
 //! - `stream_folder/crash_tests.rs`, `stream_folder/tests.rs`: crashes and drivers that meet; the rest
 //! - `stream_folder/test_driver.rs`: `Driver`, which the tests run
+//! - `kafka_topic/mod.rs`: topics as outputs, with the feature `kafka`
+//! - `kafka_topic/sink.rs`: `KafkaTopicSink`, a topic as a sink of the engine
+//! - `kafka_topic/dead_letters.rs`: `DeadLetterTopic`, a topic for records that could not be processed
+//! - `kafka_topic/producer.rs`: `Producer`, which writes batches to one topic until they are acknowledged
+//! - `kafka_topic/batches.rs`: `ProducerBatches`, records collected into batches per partition
+//! - `kafka_topic/record.rs`: `ProducerRecord`, one record to write
+//! - `kafka_topic/headers.rs`: headers as rskafka can write them
+//! - `kafka_topic/partitioner.rs`: the partition of a key, as Kafka's Java producer chooses it
+//! - `kafka_topic/client_error.rs`: what an error of rskafka means
 //! - `null_sink.rs`: `NullSink`, which counts rows and discards them
 //! - `files/mod.rs`: what jobs and streams share
 //! - `files/durable.rs`: files that survive a power cut
@@ -68,6 +78,8 @@ mod error;
 mod files;
 pub mod format;
 pub mod job;
+#[cfg(feature = "kafka")]
+pub mod kafka_topic;
 mod null_sink;
 mod stream_folder;
 

@@ -37,6 +37,8 @@ pub(crate) enum Topics {
 pub struct KafkaRddBuilder {
     pub(crate) cluster: Cluster,
     pub(crate) topics: Topics,
+    /// Topics that no pattern selects and that must not be named; only streams set it.
+    pub(crate) excluded: BTreeSet<String>,
     pub(crate) selection: Selection,
     pub(crate) decode: DecodeOptions,
     pub(crate) concurrency: Option<NonZeroUsize>,
@@ -55,6 +57,7 @@ impl KafkaRddBuilder {
         Self {
             cluster: cluster.clone(),
             topics: Topics::Named(Vec::new()),
+            excluded: BTreeSet::new(),
             selection: Selection::default(),
             decode: DecodeOptions::default(),
             concurrency: None,
@@ -288,12 +291,27 @@ impl KafkaRddBuilder {
         Ok(KafkaRdd::new(self.cluster.clone(), plan, leaders, self.settings(deadline)))
     }
 
+    /// Refuses an excluded topic that is named.
+    pub(crate) fn check_names(&self) -> Result<(), Error> {
+        let Topics::Named(names) = &self.topics else { return Ok(()) };
+        match names.iter().find(|name| self.excluded.contains(*name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::Setting {
+                setting: "topics",
+                reason: format!(
+                    "the stream writes to `{name}`, so it would read its own records; name another topic to read, or another to write to"
+                ),
+            }),
+        }
+    }
+
     /// Whether the topic is selected, also if it does not exist.
     pub(crate) fn names_topic(&self, topic: &str) -> bool {
         match &self.topics {
             Topics::Named(names) => names.iter().any(|name| name == topic),
             Topics::Pattern(pattern) => {
-                TopicPattern::new(pattern).is_ok_and(|pattern| pattern.is_match(topic))
+                !self.excluded.contains(topic)
+                    && TopicPattern::new(pattern).is_ok_and(|pattern| pattern.is_match(topic))
             }
             Topics::Ranges(ranges) => {
                 ranges.iter().any(|range| range.topic_partition().topic() == topic)

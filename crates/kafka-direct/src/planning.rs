@@ -179,7 +179,7 @@ impl KafkaRddBuilder {
             Topics::Pattern(pattern) => {
                 let pattern = TopicPattern::new(pattern)?;
                 let mut topics = self.cluster.all_topics().await?;
-                topics.retain(|topic| !topic.is_internal);
+                topics.retain(|topic| !topic.is_internal && !self.excluded.contains(&*topic.name));
                 pattern.select(topics)
             }
             Topics::Ranges(ranges) => {

@@ -1,6 +1,7 @@
 //! One test function per guarantee, grouped by subject.
 
 pub mod memory;
+pub mod outputs;
 pub mod plans;
 pub mod reading;
 pub mod sinks;

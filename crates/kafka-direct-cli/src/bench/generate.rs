@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 
 use chrono::Utc;
-use rskafka::record::Record;
+use kafka_direct_sinks::kafka_topic::{Origin, ProducerRecord};
 
 use crate::{
     cli::{ConnectionArgs, GenerateArgs},
     exit::Failure,
-    produce::{self, Batches},
-    progress,
+    produce, progress,
     topics::TopicAdmin,
 };
 
@@ -48,23 +47,24 @@ impl Topic {
         let records = args.generate.map_or(0, std::num::NonZero::get);
         let codec = produce::compression(args.codec);
         self.admin.wait_for_leaders(&self.name, self.partitions).await?;
-        let client = produce::client(&self.connection, &self.name).await?;
-        let mut batches = Batches::new(client, &self.name, self.partitions, codec);
+        let config = produce::config(&self.connection)?.compression(codec);
+        let producer = produce::connect(&self.connection, &self.name, config).await?;
+        let mut batches = producer.batches(produce::HELD_BYTES);
         let bar = progress::writing(records);
         let mut values = Values::default();
         for number in 0..records {
-            let record = Record {
+            let record = ProducerRecord {
                 key: Some(number.to_string().into_bytes()),
                 value: Some(values.next(args.size)),
                 headers: BTreeMap::new(),
-                timestamp: Utc::now(),
+                timestamp_millis: Some(Utc::now().timestamp_millis()),
             };
-            batches.add(record, None, number).await?;
+            batches.add(record, None, Origin::Line(number)).await?;
             bar.inc(1);
         }
         let written = batches.finish().await;
         bar.finish_and_clear();
-        written.map(drop)
+        written.map(drop).map_err(Failure::from)
     }
 
     /// Deletes the topic.

@@ -26,6 +26,9 @@ Sinks:
   null             nothing: to measure
   jsonl:DIR        files in DIR, one per batch, see --coalesce; also csv:DIR, raw:DIR, arrow:DIR,
                    parquet:DIR. Every record is in them exactly once, whenever the stream is killed
+  kafka:TOPIC      every record in an existing topic of the same cluster, at least once: records of
+                   the batch in hand may be there twice after a crash or a retry. The partition is
+                   chosen by the key as Kafka's Java producer does. The stream never reads TOPIC
 
 The first SIGINT or SIGTERM ends the stream after the batch in hand, with exit code 0. A second one,
 or --shutdown-timeout, ends it at once: the batch in hand runs again at the next start.
@@ -127,7 +130,7 @@ pub(crate) struct StreamOutputArgs {
     /// Where records go; see below
     #[arg(long, value_name = "SINK", default_value = "console")]
     pub(crate) sink: SinkSpec,
-    /// Folder with the plans and positions of the stream; needed for files
+    /// Folder with the plans and positions of the stream; needed for files and topics
     #[arg(long, value_name = "DIR")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Write into a folder that has files of another stream or job
@@ -144,11 +147,14 @@ pub(crate) struct StreamOutputArgs {
     /// Commit the positions to this consumer group too, for tools that show the lag of groups
     #[arg(long, value_name = "GROUP")]
     pub(crate) publish_to_group: Option<String>,
+    /// Write each record into the partition of the topic that has the number of its source's partition
+    #[arg(long)]
+    pub(crate) keep_partitions: bool,
     /// Use a checkpoint that was made for another sink; batches that are done are not in this one
     #[arg(long)]
     pub(crate) allow_other_sink: bool,
     /// Columns: key, value, topic, partition, offset, timestamp, timestamp_type, headers [default: what
-    /// the sink needs]
+    /// the sink needs]. A topic needs key and value, and gets headers only if they are named
     #[arg(long, value_name = "C[,C2..]")]
     pub(crate) columns: Vec<List<Column>>,
     /// Append one JSON object per batch to this file; `-` prints them on stdout

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use chrono::{DateTime, Utc};
-use rskafka::record::Record;
+use chrono::Utc;
+use kafka_direct_sinks::kafka_topic::ProducerRecord;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor},
@@ -32,7 +32,7 @@ pub(super) enum LineForm {
 /// A record, and the partition that its line names.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) record: Record,
+    pub(super) record: ProducerRecord,
     pub(super) partition: Option<i32>,
     /// Whether its headers are in another order than that of their names, in which they are written.
     pub(super) reorders_headers: bool,
@@ -129,8 +129,8 @@ impl LineForm {
     /// Converts the text of line `number` to a record; `None` for a blank line between JSON lines.
     pub(super) fn parse(&self, text: Vec<u8>, number: u64) -> Result<Option<Line>, Failure> {
         let plain = |key: Option<Vec<u8>>, value: Vec<u8>| {
-            let timestamp = Utc::now();
-            let record = Record { key, value: Some(value), headers: BTreeMap::new(), timestamp };
+            let (value, timestamp_millis) = (Some(value), Some(Utc::now().timestamp_millis()));
+            let record = ProducerRecord { key, value, headers: BTreeMap::new(), timestamp_millis };
             Ok(Some(Line { record, partition: None, reorders_headers: false }))
         };
         match self {
@@ -184,17 +184,12 @@ fn json(text: &[u8], ignore_unknown: bool, json_values: bool) -> Result<Line, St
         }
         headers.insert(key, value);
     }
-    let timestamp = match line.timestamp {
-        Some(millis) => DateTime::from_timestamp_millis(millis)
-            .ok_or_else(|| format!("timestamp {millis} is out of range"))?,
-        None => Utc::now(),
-    };
     let value = line.value.flatten().map(|value| value_text(value, json_values)).transpose()?;
-    let record = Record {
+    let record = ProducerRecord {
         key: bytes("key", line.key, line.key_base64)?,
         value: bytes("value", value, line.value_base64)?,
         headers,
-        timestamp,
+        timestamp_millis: Some(line.timestamp.unwrap_or_else(|| Utc::now().timestamp_millis())),
     };
     Ok(Line { record, partition: line.partition, reorders_headers })
 }
@@ -231,7 +226,7 @@ mod tests {
 
     const JSON: LineForm = LineForm::Json { ignore_unknown: false, json_values: false };
 
-    fn record(form: &LineForm, text: &str) -> Record {
+    fn record(form: &LineForm, text: &str) -> ProducerRecord {
         form.parse(text.as_bytes().to_vec(), 1).unwrap().unwrap().record
     }
 
@@ -254,7 +249,7 @@ mod tests {
         assert_eq!(line.record.key, Some(vec![0xff]));
         assert_eq!(line.record.value, Some("é".into()));
         assert_eq!(line.record.headers["h"], vec![0x80]);
-        assert_eq!(line.record.timestamp.timestamp_millis(), 1_700_000_000_123);
+        assert_eq!(line.record.timestamp_millis, Some(1_700_000_000_123));
         let tombstone = record(&JSON, r#"{"key":"k","value":null}"#);
         assert_eq!(tombstone.value, None);
     }

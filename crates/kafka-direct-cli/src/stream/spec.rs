@@ -2,8 +2,8 @@
 
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
-use kafka_direct::{Column, Columns, Trigger};
-use kafka_direct_sinks::Format;
+use kafka_direct::{Column, Columns, Trigger, is_legal_topic_name};
+use kafka_direct_sinks::{Format, kafka_topic::KafkaTopicSink};
 
 use crate::size;
 
@@ -13,12 +13,18 @@ pub(crate) enum SinkSpec {
     Console,
     Null,
     Files { format: Format, folder: PathBuf },
+    Kafka { topic: String },
 }
 
 impl SinkSpec {
     /// Whether it writes files.
     pub(crate) const fn is_files(&self) -> bool {
         matches!(self, Self::Files { .. })
+    }
+
+    /// Whether a stream that is started again must continue, since its records are kept.
+    pub(crate) const fn needs_checkpoint(&self) -> bool {
+        matches!(self, Self::Files { .. } | Self::Kafka { .. })
     }
 
     /// The columns to read if `--columns` is not given.
@@ -28,7 +34,26 @@ impl SinkSpec {
             // What a benchmark of the reading needs.
             Self::Null => Columns::default(),
             Self::Files { format, .. } => format.default_columns(),
+            Self::Kafka { .. } => KafkaTopicSink::columns(),
         }
+    }
+
+    /// The columns to read for those of `--columns`.
+    ///
+    /// # Errors
+    /// What the sink needs and `named` leaves out.
+    pub(crate) fn columns(&self, named: Columns) -> Result<Columns, String> {
+        let Self::Kafka { .. } = self else { return Ok(named) };
+        for needed in [Column::Key, Column::Value] {
+            if !named.contains(needed) {
+                return Err(format!(
+                    "--sink {self} writes whole records: include `{needed}` in --columns"
+                ));
+            }
+        }
+        let columns = KafkaTopicSink::columns();
+        let has_headers = named.contains(Column::Headers);
+        Ok(if has_headers { columns } else { columns.without(Column::Headers) })
     }
 }
 
@@ -38,7 +63,7 @@ impl FromStr for SinkSpec {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "invalid sink `{text}`; write console, null, jsonl:DIR, csv:DIR, raw:DIR, arrow:DIR or parquet:DIR"
+                "invalid sink `{text}`; write console, null, jsonl:DIR, csv:DIR, raw:DIR, arrow:DIR, parquet:DIR or kafka:TOPIC"
             )
         };
         match text {
@@ -47,6 +72,12 @@ impl FromStr for SinkSpec {
             _ => {}
         }
         let (format, folder) = text.split_once(':').ok_or_else(wrong)?;
+        if format == "kafka" {
+            if is_legal_topic_name(folder) {
+                return Ok(Self::Kafka { topic: folder.to_owned() });
+            }
+            return Err(format!("`{text}` names no legal topic"));
+        }
         let format = match format {
             "jsonl" => Format::JsonLines,
             "csv" => Format::Csv,
@@ -76,6 +107,7 @@ impl fmt::Display for SinkSpec {
             Self::Files { format, folder } => {
                 write!(f, "{}:{}", format.extension(), folder.display())
             }
+            Self::Kafka { topic } => write!(f, "kafka:{topic}"),
         }
     }
 }
@@ -129,10 +161,10 @@ mod tests {
 
     #[test]
     fn sinks_read_back_from_their_text_and_others_are_refused() {
-        for text in ["console", "null", "jsonl:out", "csv:/a/b", "raw:x:y"] {
+        for text in ["console", "null", "jsonl:out", "csv:/a/b", "raw:x:y", "kafka:a.b"] {
             assert_eq!(text.parse::<SinkSpec>().unwrap().to_string(), text);
         }
-        for text in ["", "json", "jsonl", "jsonl:", "xml:out", "Console"] {
+        for text in ["", "json", "jsonl", "jsonl:", "xml:out", "Console", "kafka:", "kafka:a b"] {
             assert!(text.parse::<SinkSpec>().is_err(), "{text}");
         }
     }
@@ -145,6 +177,17 @@ mod tests {
         for text in ["", "0", "-1", "none", "1.5"] {
             assert!(parsed(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_topic_gets_whole_records_and_headers_only_if_they_are_named() {
+        let sink = SinkSpec::Kafka { topic: "out".to_owned() };
+        let columns = |names: &str| sink.columns(names.parse().unwrap());
+        assert!(columns("key").unwrap_err().contains("`value`"));
+        assert!(columns("value,headers").unwrap_err().contains("`key`"));
+        assert_eq!(columns("value,key,headers"), Ok(sink.default_columns()));
+        assert_eq!(columns("key,value"), Ok(sink.default_columns().without(Column::Headers)));
+        assert_eq!(SinkSpec::Null.columns(Columns::none()), Ok(Columns::none()));
     }
 
     #[test]

@@ -8,13 +8,17 @@ use std::time::Duration;
 use kafka_direct::{
     Cluster, Error, ErrorKind, TopicMetadata, error::WireError, is_legal_topic_name,
 };
-use rskafka::client::{
-    Client,
-    error::{Error as ClientError, ProtocolError},
+use kafka_direct_sinks::kafka_topic::kind_of;
+use rskafka::{
+    BackoffConfig,
+    client::{
+        Client, ClientBuilder,
+        error::{Error as ClientError, ProtocolError},
+    },
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{cli::ConnectionArgs, connect, exit::Failure, produce};
+use crate::{cli::ConnectionArgs, connect, exit::Failure};
 
 /// Default of `--request-timeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,7 +43,7 @@ impl TopicAdmin {
     /// Connects to the cluster; `connection` is already merged with the config file.
     pub(crate) async fn connect(connection: &ConnectionArgs, topic: &str) -> Result<Self, Failure> {
         let cluster = connect::connect(connection).await?;
-        let client = produce::client(connection, topic).await?;
+        let client = client(connection, topic).await?;
         Ok(Self {
             cluster,
             client,
@@ -149,6 +153,21 @@ impl TopicAdmin {
     }
 }
 
+async fn client(connection: &ConnectionArgs, topic: &str) -> Result<Client, Failure> {
+    let backoff = BackoffConfig {
+        max_backoff: Duration::from_secs(1),
+        deadline: Some(connection.retry_timeout.unwrap_or(RETRY_TIMEOUT)),
+        ..BackoffConfig::default()
+    };
+    let client_id = connection.client_id.clone();
+    ClientBuilder::new(connect::brokers_of(connection)?)
+        .client_id(client_id.unwrap_or_else(|| "kafka-direct".to_owned()))
+        .backoff_config(backoff)
+        .build()
+        .await
+        .map_err(|error| failed(&format!("connecting for topic `{topic}`"), &error))
+}
+
 fn unavailable(message: String) -> Failure {
     Failure::Unmet { message, kind: ErrorKind::Unavailable }
 }
@@ -169,7 +188,7 @@ fn failed(action: &str, error: &ClientError) -> Failure {
             | ProtocolError::InvalidConfig
             | ProtocolError::TopicDeletionDisabled,
         ) => ErrorKind::Invalid,
-        _ => produce::kind(error),
+        _ => kind_of(error),
     };
     let reason = match error {
         ClientError::ServerError { protocol_error, error_message, .. } => {

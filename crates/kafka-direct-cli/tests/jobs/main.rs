@@ -14,6 +14,7 @@ mod docs;
 mod full_disk;
 mod kill;
 mod stream;
+mod topic;
 
 use std::{
     collections::BTreeMap,

@@ -74,6 +74,13 @@ impl DirectStreamBuilder {
         self
     }
 
+    /// Never reads these topics: those that the stream itself writes to on this cluster. A pattern does
+    /// not match them, and a stream that follows one by name is refused. Default: none.
+    pub fn exclude_topics<T: Into<String>>(mut self, topics: impl IntoIterator<Item = T>) -> Self {
+        self.selection.excluded.extend(topics.into_iter().map(Into::into));
+        self
+    }
+
     /// Follows only these partition indices of each topic. Default: all, also those added later.
     pub fn partitions(mut self, indices: impl IntoIterator<Item = i32>) -> Self {
         self.selection = self.selection.partitions(indices);
@@ -199,7 +206,8 @@ impl DirectStreamBuilder {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for limits that contradict each other, a group without a
-    /// name, or a checkpoint of another cluster or a newer version; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
+    /// name, an excluded topic that is named, or a checkpoint of another cluster or a newer version;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn build(self) -> Result<DirectStream, Error> {
         let Self {
@@ -217,6 +225,7 @@ impl DirectStreamBuilder {
         if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
             limits = limits.batch_interval(interval);
         }
+        selection.check_names()?;
         if let Some(group) = &publish_to {
             // Sends nothing: it checks the name.
             selection.cluster.commit_offsets(group, &BTreeMap::new()).await?;

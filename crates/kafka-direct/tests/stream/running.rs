@@ -94,6 +94,24 @@ async fn a_new_topic_of_a_pattern_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_the_stream_writes_to_is_not_matched_and_refused_by_name() {
+    let broker = broker().await;
+    append(&broker, 0, 2);
+    broker.create_topic("out", 1).unwrap();
+    broker.append("out", 0, [kafka_direct_broker::Record::new("out")]).unwrap();
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let builder = || DirectStream::builder(&cluster).trigger(Trigger::AvailableNow);
+    let stream = builder().pattern(".*").exclude_topics(["out"]).build().await.unwrap();
+    stream.run(Arc::clone(&sink)).await.unwrap();
+    assert_eq!(sink.values(), expected(2));
+    let named = builder().topics(["t", "out"]).exclude_topics(["out"]).build().await;
+    let error = named.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("writes to `out`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interval_bounds_the_number_of_batches() {
     let broker = broker().await;
     let cluster = connect(&broker).await;
