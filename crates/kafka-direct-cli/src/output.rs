@@ -62,9 +62,17 @@ pub(crate) fn stdout_is_terminal() -> bool {
 ///
 /// The environment variable `COLUMNS` overrides what the terminal reports.
 pub(crate) fn stdout_width() -> Option<u16> {
-    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    terminal_size::terminal_size_of(io::stdout()).map(width)
+}
+
+/// The same for stderr.
+pub(crate) fn stderr_width() -> Option<u16> {
+    terminal_size::terminal_size_of(io::stderr()).map(width)
+}
+
+fn width((width, _): (terminal_size::Width, terminal_size::Height)) -> u16 {
     let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    Some(set.filter(|columns| *columns > 0).unwrap_or(width))
+    set.filter(|columns| *columns > 0).unwrap_or(width.0)
 }
 
 /// Returns the container of all progress bars.

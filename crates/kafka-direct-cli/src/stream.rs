@@ -1,6 +1,7 @@
 //! `stream`: follows topics in micro-batches, into a sink, with a checkpoint.
 
 mod console;
+mod live;
 mod report;
 mod spec;
 mod topic;

@@ -1,34 +1,43 @@
-//! Reports on a running stream: a live line on a terminal, else one line per batch; JSON if asked for.
+//! Reports on a running stream: a live view on a terminal, else one line per batch; JSON if asked for.
 
 use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use kafka_direct::stream::{BatchProgress, StreamProgress, StreamState};
+use kafka_direct::stream::{BatchProgress, StreamProgress};
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval},
+};
 
-use super::SinkSpec;
+use super::{SinkSpec, live::Live};
 use crate::{cli::StreamOutputArgs, exit::Failure, output};
 
-/// Interval between redraws of the live line.
+/// Interval between redraws of the live view.
 const TICK: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Report {
     json: Option<Json>,
-    /// The live line; hidden unless stderr is a terminal.
-    line: Option<ProgressBar>,
+    /// The live view, if stderr is a terminal.
+    view: Option<View>,
     quiet: bool,
-    began: Instant,
-    records: Mutex<u64>,
     /// The first failure to write the JSON.
     failure: Mutex<Option<Failure>>,
+}
+
+/// The live view, and where it is drawn.
+#[derive(Debug, Clone)]
+struct View {
+    live: Arc<Mutex<Live>>,
+    drawn: ProgressBar,
 }
 
 #[derive(Debug)]
@@ -48,26 +57,11 @@ impl Report {
                 Some(Json::File(Mutex::new(file.map_err(failed)?)))
             }
         };
-        // A table on the same terminal would be mixed with the live line.
+        // A table on the same terminal would be mixed with the live view.
         let is_shown = args.sink == SinkSpec::Console && output::stdout_is_terminal();
         let draws = !args.quiet && !is_shown && output::stderr_is_terminal();
-        let line = draws.then(|| {
-            let line = output::bars().add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-                line.set_style(style);
-            }
-            line.set_message("waiting for records");
-            line.enable_steady_tick(TICK);
-            line
-        });
-        Ok(Self {
-            json,
-            line,
-            quiet: args.quiet,
-            began: Instant::now(),
-            records: Mutex::new(0),
-            failure: Mutex::new(None),
-        })
+        let view = draws.then(View::new);
+        Ok(Self { json, view, quiet: args.quiet, failure: Mutex::new(None) })
     }
 
     /// Reports a batch that is done.
@@ -77,52 +71,56 @@ impl Report {
         {
             self.failure.lock().get_or_insert(failure);
         }
-        let total = {
-            let mut records = self.records.lock();
-            *records = records.saturating_add(batch.records);
-            *records
-        };
-        let text = sentence(batch);
-        match &self.line {
-            Some(line) => {
-                let seconds = self.began.elapsed().as_secs_f64().max(0.001);
-                #[expect(
-                    clippy::cast_precision_loss,
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "a rate for people"
-                )]
-                let rate = (total as f64 / seconds) as u64;
-                let (total, rate) = (HumanCount(total), HumanCount(rate));
-                line.set_message(format!("{text}; {total} records in all, {rate}/s"));
-            }
+        match &self.view {
+            Some(view) => view.live.lock().batch(batch, Instant::now()),
             None if self.quiet || matches!(self.json, Some(Json::Stdout)) => {}
-            None => output::note(&text),
+            None => output::note(&sentence(batch)),
         }
     }
 
-    /// Shows on the live line when the stream waits for an unavailable cluster or is paused.
+    /// Draws the live view until [`Report::end`].
     pub(super) fn watch(&self, mut progress: watch::Receiver<StreamProgress>) {
-        let Some(line) = self.line.clone() else { return };
+        let Some(view) = self.view.clone() else { return };
         drop(tokio::spawn(async move {
-            while progress.changed().await.is_ok() {
-                if let StreamState::Unavailable(reason) = &progress.borrow_and_update().state {
-                    line.set_message(format!("waiting for the cluster: {reason}"));
-                }
+            let mut tick = interval(TICK);
+            while progress.has_changed().is_ok() && !view.drawn.is_finished() {
+                tick.tick().await;
+                let state = progress.borrow_and_update().state.clone();
+                view.live.lock().state(state);
+                view.draw();
             }
         }));
     }
 
-    /// Removes the live line.
+    /// Removes the live view.
     pub(super) fn end(&self) {
-        if let Some(line) = &self.line {
-            line.finish_and_clear();
+        if let Some(view) = &self.view {
+            view.drawn.finish_and_clear();
         }
     }
 
     /// The first failure to write the JSON, if there was one.
     pub(super) fn failure(&self) -> Result<(), Failure> {
         self.failure.lock().take().map_or(Ok(()), Err)
+    }
+}
+
+impl View {
+    fn new() -> Self {
+        let drawn = output::bars().add(ProgressBar::new_spinner());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            drawn.set_style(style);
+        }
+        let view = Self { live: Arc::new(Mutex::new(Live::new(Instant::now()))), drawn };
+        view.draw();
+        view
+    }
+
+    fn draw(&self) {
+        let width = output::stderr_width().map_or(80, usize::from);
+        let lines = self.live.lock().lines(Instant::now(), width);
+        self.drawn.set_message(lines.join("\n"));
+        self.drawn.tick();
     }
 }
 
