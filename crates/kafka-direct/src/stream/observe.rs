@@ -27,7 +27,7 @@ pub(super) async fn observe(
     metadata: &mut Metadata,
     positions: &Positions,
 ) -> Result<(Observed, Leaders), Error> {
-    let topics = metadata.get(selection, |topic| positions.follows_topic(topic)).await?;
+    let topics = metadata.get(selection, positions).await?;
     let wanted = selection.selection.partitions.as_ref();
     let mut led: BTreeMap<TopicPartition, Option<TopicId>> = BTreeMap::new();
     let mut leaderless = BTreeSet::new();

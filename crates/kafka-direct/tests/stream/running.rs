@@ -211,6 +211,34 @@ async fn a_topic_that_is_deleted_while_a_stream_runs_follows_the_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_whose_only_topic_is_deleted_follows_the_policy() {
+    for policy in [DataLossPolicy::Fail, DataLossPolicy::Resume] {
+        let broker = broker().await;
+        append(&broker, 0, 5);
+        let cluster = connect(&broker).await;
+        let checkpoint = MemoryCheckpoint::default();
+        let sink = Arc::new(MemorySink::default());
+        let of = |pattern| {
+            let stream = DirectStream::builder(&cluster).pattern(pattern).on_data_loss(policy);
+            stream.trigger(Trigger::AvailableNow).checkpoint(checkpoint.clone())
+        };
+        of("t").build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+        broker.delete_topic("t").unwrap();
+        let ended = of("t").build().await.unwrap().run(Arc::clone(&sink)).await;
+        match (policy, ended) {
+            (DataLossPolicy::Fail, Err(error)) => {
+                assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+            }
+            (_, ended) => assert_eq!(ended.unwrap().batches, 0),
+        }
+        // A stream that follows nothing yet has a wrong pattern.
+        let error = DirectStream::builder(&cluster).pattern("t").build().await.unwrap();
+        let error = error.run(Arc::clone(&sink)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_do_not_exist_are_an_error_at_the_first_start() {
     let broker = broker().await;
     let cluster = connect(&broker).await;
