@@ -113,6 +113,22 @@ impl Broker {
         })
     }
 
+    /// Raises the number of partitions of a topic to `partitions`, as CreatePartitions does.
+    ///
+    /// # Errors
+    /// [`BrokerError::UnknownTopic`] if there is no such topic. [`BrokerError::Topic`] if it has this
+    /// many partitions already, or `partitions` is above 100,000.
+    pub fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), BrokerError> {
+        let added = self.shared.cluster.lock().add_partitions(topic, partitions);
+        added.map_err(|error| match error {
+            ResponseError::InvalidPartitions => BrokerError::Topic {
+                topic: topic.to_owned(),
+                reason: "the new number of partitions must be higher, and at most 100,000",
+            },
+            _ => BrokerError::UnknownTopic { topic: topic.to_owned() },
+        })
+    }
+
     /// Deletes a topic, its records and its committed offsets.
     ///
     /// # Errors

@@ -133,15 +133,37 @@ impl Cluster {
         let partitions = (0..partitions)
             .map(|index| {
                 let named = usize::try_from(index).ok().and_then(|at| leaders.get(at)).copied();
-                let leader =
-                    named.unwrap_or_else(|| index.checked_rem(self.nodes).unwrap_or(0) + 1);
-                Partition { leader: Some(leader), epoch: 0, log: Log::new(self.cap_bytes) }
+                self.empty_partition(index, named)
             })
             .collect();
         let name: Arc<str> = name.into();
         self.names.insert(id, Arc::clone(&name));
         self.topics.insert(name, Topic { id, partitions });
         Ok(id)
+    }
+
+    fn empty_partition(&self, index: i32, leader: Option<i32>) -> Partition {
+        let leader = leader.unwrap_or_else(|| index.checked_rem(self.nodes).unwrap_or(0) + 1);
+        Partition { leader: Some(leader), epoch: 0, log: Log::new(self.cap_bytes) }
+    }
+
+    /// Raises the number of partitions of a topic to `partitions`, without records in the new ones.
+    pub(crate) fn add_partitions(
+        &mut self,
+        name: &str,
+        partitions: i32,
+    ) -> Result<(), ResponseError> {
+        let topic = self.topics.get(name).ok_or(ResponseError::UnknownTopicOrPartition)?;
+        let before = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        if !(before.saturating_add(1)..=MAX_PARTITIONS).contains(&partitions) {
+            return Err(ResponseError::InvalidPartitions);
+        }
+        let added: Vec<_> =
+            (before..partitions).map(|index| self.empty_partition(index, None)).collect();
+        if let Some(topic) = self.topics.get_mut(name) {
+            topic.partitions.extend(added);
+        }
+        Ok(())
     }
 
     /// Deletes a topic and its committed offsets.

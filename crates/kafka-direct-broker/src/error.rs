@@ -40,7 +40,7 @@ pub enum BrokerError {
     Topic {
         /// The name.
         topic: String,
-        /// Why it cannot be created.
+        /// Why it cannot be created, or have this many partitions.
         reason: &'static str,
     },
     /// No node has this id.

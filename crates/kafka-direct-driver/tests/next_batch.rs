@@ -446,3 +446,24 @@ fn a_start_without_a_state_is_ignored() {
     assert_eq!(batch.wait, Some(WaitReason::NoData));
     assert!(!batch.must_be_stored);
 }
+
+#[test]
+fn a_log_that_was_truncated_and_grew_again_is_read_from_where_it_differs() {
+    let at = positions(&[("t", 0, 100)]);
+    // Its end is above the position again; in the second case its start has moved too.
+    for (log_start, from, resets) in [
+        (0, 40, vec![(ResetCause::Truncated, 40, 100)]),
+        (60, 60, vec![(ResetCause::Trimmed, 40, 60), (ResetCause::Truncated, 40, 100)]),
+    ] {
+        let states = [state("t", 0, [log_start, 150, 150])];
+        let diverged = [(tp("t", 0), Offset::new(40))].into();
+        let observed = Observed { diverged, ..seen(&states) };
+        let error = plan(FAIL, &at, observed.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+        let batch = plan(RESUME, &at, observed).unwrap();
+        assert_eq!(batch.plan.ranges()[0].range().from().get(), from);
+        let recorded = batch.plan.resets().iter();
+        let recorded: Vec<_> = recorded.map(|r| (r.cause, r.from.get(), r.to.get())).collect();
+        assert_eq!(recorded, resets);
+    }
+}

@@ -16,7 +16,13 @@ use crate::{Cluster, WireError, code, pool::BrokerResponse, topology::Refresh};
 impl Cluster {
     /// Returns the largest epoch at or below `epoch` in the leader's log, and its end offset
     /// (exclusive); `None` if the leader's log has no such epoch.
-    pub(crate) async fn end_offset_for_epoch(
+    ///
+    /// A reader that read up to an offset under `epoch` learns so whether the log was truncated below
+    /// it since (KIP-320).
+    ///
+    /// # Errors
+    /// As [`Cluster::watermarks`].
+    pub async fn end_offset_for_epoch(
         &self,
         topic_partition: &TopicPartition,
         epoch: i32,

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_direct_core::{
-    BatchPlan, IsolationLevel, Offset, PlannedPartition, TopicId, TopicPartition,
+    BatchPlan, IsolationLevel, Offset, PlannedPartition, PlannedRange, TopicId, TopicPartition,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,17 +25,21 @@ pub struct EndPosition {
     pub topic_id: Option<TopicId>,
     /// The achieved end, exclusive.
     pub offset: Offset,
+    /// The epoch of a leader whose log reached `offset`, where it is known. The log of a later leader
+    /// may differ below it (KIP-320).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_epoch: Option<i32>,
 }
 
 impl EndPosition {
-    /// The position `offset` of a partition of the topic with this id.
+    /// The position `offset` of a partition of the topic with this id, under an unknown leader epoch.
     #[must_use]
     pub const fn new(
         topic_partition: TopicPartition,
         topic_id: Option<TopicId>,
         offset: Offset,
     ) -> Self {
-        Self { topic_partition, topic_id, offset }
+        Self { topic_partition, topic_id, offset, leader_epoch: None }
     }
 }
 
@@ -71,16 +75,15 @@ impl BatchEnd {
                 ended_early.insert(tp);
             }
         }
-        let ids: BTreeMap<&TopicPartition, TopicId> = plan
-            .ranges()
-            .iter()
-            .filter_map(|planned| Some((planned.topic_partition(), planned.topic_id()?)))
-            .collect();
+        let planned: BTreeMap<&TopicPartition, &PlannedRange> =
+            plan.ranges().iter().map(|planned| (planned.topic_partition(), planned)).collect();
         let position = |partition: &PlannedPartition| {
             let tp = &partition.topic_partition;
             let offset = reached.get(tp).copied().or(partition.until)?;
-            let topic_id = partition.topic_id.or_else(|| ids.get(tp).copied());
-            Some(EndPosition { topic_partition: tp.clone(), topic_id, offset })
+            let range = planned.get(tp);
+            let topic_id = partition.topic_id.or_else(|| range.and_then(|range| range.topic_id()));
+            let leader_epoch = range.and_then(|range| range.leader_epoch());
+            Some(EndPosition { topic_partition: tp.clone(), topic_id, offset, leader_epoch })
         };
         // All or none: a partition that is left out would be read again from its start.
         let positions: Option<Vec<_>> = plan.partitions().iter().map(position).collect();
@@ -111,7 +114,7 @@ impl BatchEnd {
 
 #[cfg(test)]
 mod tests {
-    use kafka_direct_core::{OffsetRange, PlannedRange, Watermarks};
+    use kafka_direct_core::{OffsetRange, Watermarks};
 
     use super::*;
 

@@ -177,10 +177,7 @@ impl KafkaRddBuilder {
             }),
             Topics::Named(names) => Ok(self.cluster.topics(names).await?),
             Topics::Pattern(pattern) => {
-                let pattern = TopicPattern::new(pattern)?;
-                let mut topics = self.cluster.all_topics().await?;
-                topics.retain(|topic| !topic.is_internal && !self.excluded.contains(&*topic.name));
-                pattern.select(topics)
+                TopicPattern::new(pattern)?.select(self.topics_of_users().await?)
             }
             Topics::Ranges(ranges) => {
                 let names: BTreeSet<String> =
@@ -188,6 +185,13 @@ impl KafkaRddBuilder {
                 Ok(self.cluster.topics(&names.into_iter().collect::<Vec<_>>()).await?)
             }
         }
+    }
+
+    /// All topics but the internal and the excluded ones.
+    pub(crate) async fn topics_of_users(&self) -> Result<Vec<TopicMetadata>, Error> {
+        let mut topics = self.cluster.all_topics().await?;
+        topics.retain(|topic| !topic.is_internal && !self.excluded.contains(&*topic.name));
+        Ok(topics)
     }
 
     /// The partitions whose watermarks are needed: those of explicit ranges, or those with a selected

@@ -172,3 +172,16 @@ async fn records_are_deleted_up_to_an_offset_or_to_the_end() {
         }
     }
 }
+
+#[tokio::test]
+async fn partitions_that_are_added_are_empty_and_the_others_keep_their_records() {
+    let broker = broker(2).await;
+    broker.append("t", 1, [Record::new("a")]).unwrap();
+    let id = broker.topic_id("t");
+    broker.add_partitions("t", 4).unwrap();
+    let ends: Vec<_> = (0..4).map(|p| broker.watermarks("t", p).unwrap().high.get()).collect();
+    assert_eq!((ends, broker.topic_id("t")), (vec![0, 1, 0, 0], id));
+    broker.append("t", 3, [Record::new("b")]).unwrap();
+    assert!(broker.add_partitions("t", 4).is_err());
+    assert!(broker.add_partitions("gone", 4).is_err());
+}

@@ -19,11 +19,13 @@ impl LossPolicy {
     ///
     /// A position between the readable end and the high watermark stays: open transactions withhold the
     /// offsets below it. If the position is lost, the policy `resume` moves it and adds the skip to
-    /// `resets`.
+    /// `resets`. A log that differs from the one that was read from `diverged` on is read from there
+    /// again, whatever its end is now.
     pub(crate) fn continued(
         self,
         state: &PartitionState,
         position: &Position,
+        diverged: Option<&Offset>,
         resets: &mut Vec<Reset>,
     ) -> Result<Position, DriverError> {
         let bounds = Bounds::of(state, self.isolation)?;
@@ -31,18 +33,17 @@ impl LossPolicy {
             resets.push(reset);
             return Ok(Position::new(state, bounds.log_start));
         }
-        let Position { offset, .. } = *position;
-        let offset = if offset < bounds.log_start {
+        let Position { mut offset, .. } = *position;
+        let end = diverged.map_or(bounds.high, |diverged| bounds.high.min(*diverged));
+        if offset > end {
+            resets.push(self.lost(state, position, ResetCause::Truncated, (end, offset))?);
+            offset = end;
+        }
+        if offset < bounds.log_start {
             let lost = (offset, bounds.log_start);
             resets.push(self.lost(state, position, ResetCause::Trimmed, lost)?);
-            bounds.log_start
-        } else if offset > bounds.high {
-            let lost = (bounds.high, offset);
-            resets.push(self.lost(state, position, ResetCause::Truncated, lost)?);
-            bounds.high
-        } else {
-            offset
-        };
+            offset = bounds.log_start;
+        }
         Ok(Position {
             offset,
             topic_id: state.topic_id.or(position.topic_id),

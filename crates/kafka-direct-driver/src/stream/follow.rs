@@ -1,6 +1,6 @@
 //! Determines which partitions a batch reads, where each starts, and where it ends at the latest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_direct_core::{DataLossPolicy, Offset, Reset, ResetCause, TopicId, TopicPartition};
 
@@ -42,7 +42,7 @@ pub(crate) fn follow(
     observed: Observed,
     targets: Option<&TargetEnds>,
 ) -> Result<Followed, DriverError> {
-    let Observed { mut states, leaderless, unsubscribed, starts } = observed;
+    let Observed { mut states, leaderless, diverged, unsubscribed, starts } = observed;
     sort(&mut states)?;
     states.retain(|state| !unsubscribed.contains(&state.topic_partition));
     let policy = LossPolicy { isolation: settings.isolation, on_data_loss: settings.on_data_loss };
@@ -79,7 +79,7 @@ pub(crate) fn follow(
                 continue;
             }
         };
-        followed.add(policy, state, position, targets)?;
+        followed.add(policy, state, position, &diverged, targets)?;
     }
     if !uncovered.is_empty() {
         return Err(DriverError::Uncovered { side: Side::Start, partitions: uncovered });
@@ -147,12 +147,13 @@ impl Followed {
         policy: LossPolicy,
         state: PartitionState,
         position: Position,
+        diverged: &BTreeMap<TopicPartition, Offset>,
         targets: Option<&TargetEnds>,
     ) -> Result<(), DriverError> {
         let tp = state.topic_partition.clone();
         let resets_before = self.resets.len();
         let stored = position;
-        let position = policy.continued(&state, &stored, &mut self.resets)?;
+        let position = policy.continued(&state, &stored, diverged.get(&tp), &mut self.resets)?;
         let mut end = state.watermarks.end(policy.isolation);
         if let Some(target) = targets.and_then(|targets| targets.get(&tp)) {
             let was_recreated = self.resets.iter().skip(resets_before).any(is_recreated);

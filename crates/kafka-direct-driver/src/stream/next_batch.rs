@@ -1,9 +1,13 @@
 //! [`next_batch`] plans the next micro-batch of a stream.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use kafka_direct_core::{
-    BatchPlan, DataLossPolicy, IsolationLevel, OffsetRange, PlannedPartition, TopicPartition,
+    BatchPlan, DataLossPolicy, IsolationLevel, Offset, OffsetRange, PlannedPartition,
+    TopicPartition,
 };
 
 use crate::{
@@ -65,6 +69,10 @@ pub struct Observed {
     /// The subscribed partitions that exist and have no leader. A partition that also has a state is
     /// planned.
     pub leaderless: BTreeSet<TopicPartition>,
+    /// The offset at which a leader's log differs from the one that the stream has read, of partitions
+    /// where that is below the position (KIP-320): the log was truncated there, and may have grown
+    /// again. Ask for it where the leader epoch is newer than that of the position.
+    pub diverged: BTreeMap<TopicPartition, Offset>,
     /// The partitions that the stream follows and is not subscribed to any more. They keep their
     /// position, are not planned, and are not missing.
     pub unsubscribed: BTreeSet<TopicPartition>,

@@ -73,7 +73,18 @@ pub(crate) fn after_plan(before: &Positions, plan: &BatchPlan) -> Result<Positio
         }
     }
     let mut after = before.clone();
-    after.extend(ends);
+    for (tp, mut end) in ends {
+        // A position without a range to it is of the leader that the reset saw, or stays as it was.
+        if end.leader_epoch.is_none() {
+            let resets = plan.resets().iter().rev();
+            let reset = resets.into_iter().find(|reset| reset.topic_partition == tp);
+            end.leader_epoch = match reset {
+                Some(reset) => reset.new_epoch,
+                None => before.get(&tp).and_then(|position| position.leader_epoch),
+            };
+        }
+        after.insert(tp, end);
+    }
     Ok(after)
 }
 

@@ -108,7 +108,7 @@ struct World {
 }
 
 fn end(partition: i32, offset: Offset) -> EndPosition {
-    EndPosition { topic_partition: TopicPartition::new("t", partition), topic_id: None, offset }
+    EndPosition::new(TopicPartition::new("t", partition), None, offset)
 }
 
 /// A plan of `span` offsets for every second partition, in turn.

@@ -21,7 +21,10 @@ fn tp(partition: i32) -> TopicPartition {
 
 fn end(partition: i32, offset: i64) -> EndPosition {
     let topic_id = TopicId::from_bytes([1; 16]);
-    EndPosition { topic_partition: tp(partition), topic_id, offset: offset.into() }
+    EndPosition {
+        leader_epoch: Some(3),
+        ..EndPosition::new(tp(partition), topic_id, offset.into())
+    }
 }
 
 /// A plan of ranges: partition, from, until.

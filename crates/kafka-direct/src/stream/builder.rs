@@ -253,7 +253,7 @@ impl DirectStreamBuilder {
         let cluster = &selection.cluster;
         let publisher = publish_to.map(|group| GroupPublisher::start(cluster.clone(), group));
         let stream = DirectStream {
-            positions: positions_of(&log, None)?,
+            positions: positions_of(&log)?,
             selection,
             settings,
             pacing,

@@ -23,7 +23,7 @@ use super::{
     trigger::{Schedule, Trigger},
 };
 use crate::{
-    Error, KafkaRddBuilder,
+    EndPosition, Error, KafkaRddBuilder,
     checkpoint::{CommitDraft, LoggedPlan, PlanDraft, StreamLog},
     plan_check::Leaders,
 };
@@ -155,11 +155,15 @@ impl DirectStream {
                     return Ok(Some(planned(entry, is_adopted, backlog.saturating_sub(span))));
                 }
                 Some(_) if self.has_reached_targets() => return Ok(None),
-                Some(WaitReason::BelowMinimum { max_wait: wait }) => {
-                    self.schedule.idle(Some(wait));
+                Some(reason) => {
+                    // The same offsets, under the epochs of the leaders that have them.
+                    self.positions = positions;
+                    self.schedule.idle(match reason {
+                        WaitReason::BelowMinimum { max_wait: wait }
+                        | WaitReason::RateLimited { wait } => Some(wait),
+                        _ => None,
+                    });
                 }
-                Some(WaitReason::RateLimited { wait }) => self.schedule.idle(Some(wait)),
-                Some(_) => self.schedule.idle(None),
             }
         }
     }
@@ -206,9 +210,11 @@ impl DirectStream {
                     warn_of(&next);
                     return Ok(next);
                 }
-                // Deleted since it was described: described again, it is missing, as the policy says.
-                Err(Error::Wire(WireError::UnknownTopic { topic, .. }))
-                    if self.positions.follows_topic(&topic) && tries < MAX_TRIES =>
+                // Deleted since it was described, or re-created with fewer partitions: described again,
+                // it is missing, as the policy says.
+                Err(Error::Wire(WireError::UnknownTopic { topic, partition, .. }))
+                    if (partition.is_some() || self.positions.follows_topic(&topic))
+                        && tries < MAX_TRIES =>
                 {
                     tries = tries.saturating_add(1);
                     self.metadata.forget();
@@ -246,7 +252,7 @@ impl DirectStream {
     /// Logs the end of the batch in hand, and continues there.
     pub(super) async fn log_commit(&mut self, draft: CommitDraft) -> Result<(), Error> {
         self.log.log_commit(draft).await?;
-        self.positions = positions_of(&self.log, Some(&self.positions))?;
+        self.positions = positions_of(&self.log)?;
         self.publish();
         if let Err(error) = self.log.purge(self.retained_batches).await {
             tracing::warn!(%error, "old entries of the checkpoint could not be removed");
@@ -274,16 +280,12 @@ fn warn_of(next: &NextBatch) {
     }
 }
 
-/// The log's positions for the driver. Epochs are known only of positions of this run.
-pub(super) fn positions_of(log: &StreamLog, known: Option<&Positions>) -> Result<Positions, Error> {
+/// The log's positions for the driver.
+pub(super) fn positions_of(log: &StreamLog) -> Result<Positions, Error> {
     let mut positions = Positions::new();
     for position in log.positions() {
         let tp = &position.topic_partition;
-        let before = known.and_then(|known| known.get(tp));
-        let leader_epoch = before
-            .filter(|before| before.topic_id == position.topic_id)
-            .and_then(|before| before.leader_epoch);
-        let (offset, topic_id) = (position.offset, position.topic_id);
+        let EndPosition { offset, topic_id, leader_epoch, .. } = *position;
         positions.insert(tp.clone(), Position { offset, topic_id, leader_epoch })?;
     }
     Ok(positions)

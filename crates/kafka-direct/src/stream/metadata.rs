@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use kafka_direct_driver::Positions;
 use kafka_direct_wire::{TopicMetadata, WireError};
 use tokio::time::Instant;
 
-use crate::{Error, KafkaRddBuilder, builder::Topics};
+use crate::{Error, KafkaRddBuilder, TopicPattern, builder::Topics};
 
 /// How long the description of the topics is used. Fetching notices a re-created topic and a moved
 /// leader in between.
@@ -23,12 +24,13 @@ impl Metadata {
         self.known = None;
     }
 
-    /// The subscribed topics. A topic that `follows` returns true for and that does not exist any more
-    /// is left out; another one that does not exist is an error.
+    /// The subscribed topics. A topic that the stream follows and that does not exist any more is left
+    /// out; another one that does not exist is an error, and so is a pattern that matches no topic of a
+    /// stream that follows none.
     pub(super) async fn get(
         &mut self,
         selection: &KafkaRddBuilder,
-        follows: impl Fn(&str) -> bool + Send,
+        positions: &Positions,
     ) -> Result<Arc<Vec<TopicMetadata>>, Error> {
         if let Some((at, topics)) = &self.known
             && at.elapsed() < MAX_AGE
@@ -39,9 +41,17 @@ impl Metadata {
         let mut selection = selection.clone();
         let mut gone = BTreeSet::new();
         let topics = loop {
+            if let Topics::Pattern(pattern) = &selection.topics
+                && positions.iter().next().is_some()
+            {
+                let pattern = TopicPattern::new(pattern)?;
+                let mut topics = selection.topics_of_users().await?;
+                topics.retain(|topic| pattern.is_match(&topic.name));
+                break topics;
+            }
             match selection.find_topics().await {
                 Err(Error::Wire(WireError::UnknownTopic { topic, partition: None, .. }))
-                    if follows(&topic) && gone.insert(topic.to_string()) =>
+                    if positions.follows_topic(&topic) && gone.insert(topic.to_string()) =>
                 {
                     let Topics::Named(names) = &mut selection.topics else { break Vec::new() };
                     names.retain(|name| **name != *topic);

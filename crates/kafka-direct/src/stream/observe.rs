@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kafka_direct_core::{TopicId, TopicPartition};
+use kafka_direct_core::{Offset, TopicId, TopicPartition};
 use kafka_direct_driver::{
     DriverError, Observed, PartitionState, Positions, Selection, lookups_needed, needs_start,
     resolve_starts,
 };
-use kafka_direct_wire::LogBounds;
+use kafka_direct_wire::{Cluster, LogBounds};
 
 use super::metadata::Metadata;
 use crate::{
@@ -27,7 +27,7 @@ pub(super) async fn observe(
     metadata: &mut Metadata,
     positions: &Positions,
 ) -> Result<(Observed, Leaders), Error> {
-    let topics = metadata.get(selection, |topic| positions.follows_topic(topic)).await?;
+    let topics = metadata.get(selection, positions).await?;
     let wanted = selection.selection.partitions.as_ref();
     let mut led: BTreeMap<TopicPartition, Option<TopicId>> = BTreeMap::new();
     let mut leaderless = BTreeSet::new();
@@ -54,6 +54,7 @@ pub(super) async fn observe(
     let asked: Vec<TopicPartition> = led.keys().cloned().collect();
     let bounds = selection.cluster.log_bounds(&asked).await?;
     let states = states(led, &bounds);
+    let diverged = diverged(&selection.cluster, positions, &states).await?;
     let is_subscribed = |topic: &str| topics.iter().any(|known| &*known.name == topic);
     let unsubscribed = positions
         .iter()
@@ -75,7 +76,29 @@ pub(super) async fn observe(
         resolve_starts(&starts, new, &lookups)?
     };
     let leaders = leaders(&topics);
-    Ok((Observed { states, leaderless, unsubscribed, starts }, leaders))
+    Ok((Observed { states, leaderless, diverged, unsubscribed, starts }, leaders))
+}
+
+/// Where the logs of new leaders differ from what the stream has read. It asks only about partitions
+/// whose leader epoch is newer than that of the position.
+async fn diverged(
+    cluster: &Cluster,
+    positions: &Positions,
+    states: &[PartitionState],
+) -> Result<BTreeMap<TopicPartition, Offset>, Error> {
+    let mut diverged = BTreeMap::new();
+    for state in states {
+        let tp = &state.topic_partition;
+        let position = positions.get(tp).filter(|position| position.topic_id == state.topic_id);
+        let Some(position) = position else { continue };
+        if let Some(epoch) = position.leader_epoch.filter(|epoch| Some(*epoch) < state.leader_epoch)
+            && let Some((_, end)) = cluster.end_offset_for_epoch(tp, epoch).await?
+            && end < position.offset
+        {
+            diverged.insert(tp.clone(), end);
+        }
+    }
+    Ok(diverged)
 }
 
 fn states(

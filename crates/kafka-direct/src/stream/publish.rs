@@ -9,7 +9,7 @@ use kafka_direct_core::{Offset, TopicPartition};
 use kafka_direct_wire::Cluster;
 use tokio::{
     sync::watch,
-    task::JoinHandle,
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -24,19 +24,20 @@ const LAST_COMMIT: Duration = Duration::from_secs(5);
 
 type Offsets = BTreeMap<TopicPartition, Offset>;
 
-/// Publishes the newest positions to a group. The task ends with this value.
+/// Publishes the newest positions to a group. Dropping it ends the task at once, so that a stream that
+/// was dropped does not publish over a newer one.
 #[derive(Debug)]
 pub(super) struct GroupPublisher {
     group: String,
     newest: watch::Sender<Offsets>,
-    task: JoinHandle<()>,
+    task: JoinSet<()>,
 }
 
 impl GroupPublisher {
     pub(super) fn start(cluster: Cluster, group: String) -> Self {
         let (newest, receiver) = watch::channel(Offsets::new());
         let task = Task { cluster, group: group.clone(), published: Offsets::new(), refusal: None };
-        Self { group, newest, task: tokio::spawn(task.run(receiver)) }
+        Self { group, newest, task: JoinSet::from_iter([task.run(receiver)]) }
     }
 
     /// Publishes `positions` when it is their turn; newer ones replace them before.
@@ -48,9 +49,8 @@ impl GroupPublisher {
     pub(super) async fn finish(self) {
         let Self { group, newest, mut task } = self;
         drop(newest);
-        if timeout(LAST_COMMIT, &mut task).await.is_err() {
+        if timeout(LAST_COMMIT, task.join_next()).await.is_err() {
             tracing::warn!(%group, "the last positions were not published in time");
-            task.abort();
         }
     }
 }

@@ -135,6 +135,10 @@ impl<'a> StreamedBatch<'a> {
             processing: total,
             scheduling_delay,
         });
+        if summaries.iter().any(|summary| !summary.resets.is_empty()) {
+            // Of a topic that was re-created, the known id would make the next batch end early too.
+            stream.metadata.forget();
+        }
         let resets = summaries.iter().map(|summary| summary.resets.len());
         let progress = BatchProgress {
             batch: entry.batch.get(),

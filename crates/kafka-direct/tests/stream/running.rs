@@ -229,6 +229,84 @@ async fn a_topic_that_is_deleted_while_a_stream_runs_follows_the_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_re_created_while_a_stream_runs_costs_a_few_batches() {
+    let broker = broker().await;
+    append(&broker, 0, 5);
+    let cluster = connect(&broker).await;
+    let sink = Arc::new(MemorySink::default());
+    let stream = DirectStream::builder(&cluster).topic("t").on_data_loss(DataLossPolicy::Resume);
+    let stream = stream.build().await.unwrap();
+    let handle = stream.handle();
+    let mut progress = handle.progress();
+    let running = tokio::spawn(stream.run(Arc::clone(&sink)));
+    progress.wait_for(|progress| progress.records == 10).await.unwrap();
+    broker.recreate_topic("t").unwrap();
+    append(&broker, 5, 20);
+    progress.wait_for(|progress| progress.records == 40).await.unwrap();
+    handle.stop();
+    let batches = running.await.unwrap().unwrap().batches;
+    assert!(batches < 8, "{batches} batches");
+    assert_eq!(sink.values(), expected(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_truncated_and_grew_again_follows_the_policy_after_a_restart() {
+    for policy in [DataLossPolicy::Fail, DataLossPolicy::Resume] {
+        let broker = broker().await;
+        append(&broker, 0, 5);
+        append(&broker, 5, 10);
+        let cluster = connect(&broker).await;
+        let checkpoint = MemoryCheckpoint::default();
+        let sink = Arc::new(MemorySink::default());
+        let stream = || available(&cluster, &checkpoint).on_data_loss(policy).build();
+        stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+        for partition in 0..2 {
+            broker.truncate("t", partition, 5).unwrap();
+        }
+        append(&broker, 10, 30);
+        let ended = stream().await.unwrap().run(Arc::clone(&sink)).await;
+        match policy {
+            DataLossPolicy::Fail => {
+                let error = ended.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+            }
+            DataLossPolicy::Resume => {
+                ended.unwrap();
+                assert_eq!(sink.values(), expected(30), "offsets 5 to 9 have other records now");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_whose_only_topic_is_deleted_follows_the_policy() {
+    for policy in [DataLossPolicy::Fail, DataLossPolicy::Resume] {
+        let broker = broker().await;
+        append(&broker, 0, 5);
+        let cluster = connect(&broker).await;
+        let checkpoint = MemoryCheckpoint::default();
+        let sink = Arc::new(MemorySink::default());
+        let of = |pattern| {
+            let stream = DirectStream::builder(&cluster).pattern(pattern).on_data_loss(policy);
+            stream.trigger(Trigger::AvailableNow).checkpoint(checkpoint.clone())
+        };
+        of("t").build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+        broker.delete_topic("t").unwrap();
+        let ended = of("t").build().await.unwrap().run(Arc::clone(&sink)).await;
+        match (policy, ended) {
+            (DataLossPolicy::Fail, Err(error)) => {
+                assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
+            }
+            (_, ended) => assert_eq!(ended.unwrap().batches, 0),
+        }
+        // A stream that follows nothing yet has a wrong pattern.
+        let error = DirectStream::builder(&cluster).pattern("t").build().await.unwrap();
+        let error = error.run(Arc::clone(&sink)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_do_not_exist_are_an_error_at_the_first_start() {
     let broker = broker().await;
     let cluster = connect(&broker).await;
