@@ -28,6 +28,9 @@ use crate::{
     write::{BatchWriter, Written},
 };
 
+/// How long a stream that is stopped at once waits for the sink to discard what it wrote.
+const LAST_ABORTS: Duration = Duration::from_secs(5);
+
 /// How a batch is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -37,6 +40,8 @@ pub(crate) struct Settings {
     /// Skips over lost offsets that reading the whole batch made.
     pub(crate) resets: Arc<Mutex<Vec<Reset>>>,
     pub(crate) observer: Observer,
+    /// How long one call of a sink may take.
+    pub(crate) sink_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -194,7 +199,8 @@ impl KafkaRdd {
         sink: &Arc<S>,
     ) -> Result<WrittenBatch<S::Receipt>, Error> {
         let batch = BatchContext { plan: Arc::clone(&self.plan), stream: None };
-        let (written, _) = self.write_ranges(sink, &batch).await?;
+        let written = self.write_ranges(sink, &batch, std::future::pending()).await?;
+        let (written, _) = written.unwrap_or_default();
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
@@ -204,22 +210,31 @@ impl KafkaRdd {
     }
 
     /// Writes every range of the batch, and commits nothing. Returns one receipt per range, in plan
-    /// order, and how long the ranges waited for the sink, all of them together.
+    /// order, and how long the ranges waited for the sink, all of them together; `None` if `stopped`
+    /// was earlier.
     pub(crate) async fn write_ranges<S: Sink>(
         &self,
         sink: &Arc<S>,
         batch: &BatchContext,
-    ) -> Result<(Vec<Written<S::Receipt>>, Duration), Error> {
+        stopped: impl Future<Output = ()> + Send,
+    ) -> Result<Option<(Vec<Written<S::Receipt>>, Duration)>, Error> {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
-        let running = self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned));
-        let written = running.await;
-        if written.is_err() {
-            writer.abort_open().await;
+        let work = |index, planned| Arc::clone(&writer).run(index, planned);
+        let written = self.runner().run_until(stopped, work).await;
+        match &written {
+            Ok(Some(_)) => {}
+            Err(_) => writer.abort_open().await,
+            Ok(None) => {
+                // Who stops the stream does not wait for a sink that hangs.
+                if tokio::time::timeout(LAST_ABORTS, writer.abort_open()).await.is_err() {
+                    tracing::warn!("the sink did not discard the attempts that were stopped");
+                }
+            }
         }
         let in_sink = Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed));
-        Ok((written?, in_sink))
+        Ok(written?.map(|written| (written, in_sink)))
     }
 
     fn runner(&self) -> Runner<'_> {

@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,7 +22,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     BatchEnd, BoxError, Error, RangeWriter as _, RunEvent, Sink, TaskReceipt, WriteTask,
-    rdd::Settings, read_range, runner::cores, sink::BatchContext,
+    rdd::Settings, read_range, runner::cores, sink::BatchContext, time_limit::within,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
@@ -40,7 +41,7 @@ pub struct WrittenBatch<R> {
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-fn backoff(failed_attempts: u32) -> Duration {
+pub(crate) fn backoff(failed_attempts: u32) -> Duration {
     let factor = 1u32.checked_shl(failed_attempts.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_BACKOFF.saturating_mul(factor).min(LONGEST_BACKOFF)
 }
@@ -101,7 +102,7 @@ impl<S: Sink> BatchWriter<S> {
         let observer = &self.settings.observer;
         let batch = self.batch.clone();
         let mut task = WriteTask { batch, index, range: range.clone(), attempt: 1 };
-        let finished = self.sink.finished(&task).await;
+        let finished = self.limited("finished", self.sink.finished(&task)).await;
         let failed =
             |attempts, source| Error::Sink { range: range.range().clone(), attempts, source };
         if let Some(receipt) = finished.map_err(|source| failed(task.attempt, source))? {
@@ -139,14 +140,15 @@ impl<S: Sink> BatchWriter<S> {
     }
 
     async fn attempt(&self, task: &WriteTask) -> Result<TaskReceipt<S::Receipt>, AttemptError> {
-        let mut writer = self.sink.writer(task).await.map_err(AttemptError::Sink)?;
+        let writer = self.limited("writer", self.sink.writer(task)).await;
+        let mut writer = writer.map_err(AttemptError::Sink)?;
         let mut batches = read_range(&self.cluster, task.range.clone(), &self.settings.read)
             .observed_by(self.settings.observer.clone());
         while batches.ready().await? {
             let _permit = self.decode_permits.acquire().await;
             while let Some(batch) = batches.next_buffered()? {
                 let began = Instant::now();
-                writer.write(batch).await.map_err(AttemptError::Sink)?;
+                self.limited("write", writer.write(batch)).await.map_err(AttemptError::Sink)?;
                 self.add_sink_time(began);
             }
         }
@@ -154,10 +156,20 @@ impl<S: Sink> BatchWriter<S> {
         // Many ranges may wait for the disk here, with the buffers of none.
         drop(batches);
         let began = Instant::now();
-        let receipt = writer.finish(&range).await.map_err(AttemptError::Sink)?;
+        let receipt = self.limited("finish", writer.finish(&range)).await;
+        let receipt = receipt.map_err(AttemptError::Sink)?;
         self.add_sink_time(began);
         self.settings.add_resets(&range.resets);
         Ok(TaskReceipt::new(range, receipt))
+    }
+
+    /// One call of the sink or its writer, under the time-out for sinks.
+    async fn limited<T>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        within(self.settings.sink_timeout, call, work).await
     }
 
     fn add_sink_time(&self, began: Instant) {
@@ -181,7 +193,7 @@ impl<S: Sink> BatchWriter<S> {
     }
 
     async fn abort_in_sink(&self, task: &WriteTask) {
-        if let Err(error) = self.sink.abort(task).await {
+        if let Err(error) = self.limited("abort", self.sink.abort(task)).await {
             tracing::warn!(range = %task.range.range(), attempt = task.attempt, error = %error, "the sink could not discard a failed attempt");
         }
     }
