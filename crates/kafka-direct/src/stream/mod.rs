@@ -69,7 +69,7 @@
 //! - **A unique key rejects a second driver.** Give the table of entries a unique key of the name of your
 //!   stream and the batch's number. The stream's id alone is not enough: without a checkpoint each start
 //!   has another one until the first entry is stored. The driver that is rejected starts again with the
-//!   newest entry.
+//!   newest entry. Keep the numbers of old batches: one that was deleted rejects nobody.
 //! - **Batches without ranges are handed out too.** They record where the stream starts in new partitions.
 //!   Store their entry like any other.
 //! - **To rewind**, delete the later results and entries, and use no checkpoint or an empty one.
