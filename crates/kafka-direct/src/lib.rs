@@ -62,6 +62,8 @@
 //! - `batch_end.rs`: `BatchEnd`, where a batch ended and the next one continues
 //! - `runner.rs`: `Runner`, one task per range, the only place where ranges become tasks
 //! - `sink.rs`: `Sink` and `RangeWriter`, where results go
+//! - `sink_conformance.rs`: checks of any sink, with the feature `testing`;
+//!   `sink_conformance/tests.rs`: it accepts a correct sink, and finds what is wrong in others
 //! - `write.rs`: a batch run into a sink, with attempts and one commit
 //! - `time_limit.rs`: the time-out of a call of a sink or closure
 //! - `summary.rs`: `RangeSummary`, what was read of a range
@@ -112,6 +114,8 @@ mod rdd;
 mod records;
 mod runner;
 mod sink;
+#[cfg(any(test, feature = "testing"))]
+pub mod sink_conformance;
 pub mod stream;
 mod summary;
 mod time_check;
