@@ -49,8 +49,8 @@ impl<S: Sink> BatchWork for IntoSink<S> {
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }
                 written => match written? {
-                    Some(written) if !handle.is_stopped_now() => break written,
-                    _ => return Ok(None),
+                    Some(written) => break written,
+                    None => return Ok(None),
                 },
             }
         };
