@@ -91,7 +91,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 /// Returns all Rust sources of the project.
 fn sources() -> Vec<PathBuf> {
-    let folders = ["crates", "integration-tests", "benches"];
+    let folders = ["crates", "integration-tests", "benches", "examples"];
     let files = folders.iter().flat_map(|folder| files_below(&root().join(folder)));
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }

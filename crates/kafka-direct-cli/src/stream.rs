@@ -172,6 +172,9 @@ fn builder(
     if args.output.allow_other_sink {
         builder = builder.allow_other_sink();
     }
+    if let Some(limit) = args.batches.sink_timeout {
+        builder = builder.sink_timeout(limit);
+    }
     let decode = connect::decode_options(&args.connection)?.columns(columns);
     if let SinkSpec::Files { format, .. } = &args.output.sink
         && let Some(files) = format.files_at_once()

@@ -330,6 +330,7 @@ impl KafkaRddBuilder {
             coalesce: None,
             resets: std::sync::Arc::default(),
             observer: self.observer.clone(),
+            sink_timeout: None,
         }
     }
 }

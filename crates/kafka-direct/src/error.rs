@@ -3,6 +3,8 @@
 //! [`Error`] and [`BoxError`] are also at the root of the crate. The other types are parts of
 //! [`Error`]; a program needs them only to match on one cause.
 
+use std::time::Duration;
+
 pub use kafka_direct_core::{CoreError, HeaderError};
 use kafka_direct_core::{ErrorKind, OffsetRange, TopicPartition};
 pub use kafka_direct_driver::{DriverError, Lookup, Side};
@@ -112,6 +114,35 @@ pub enum Error {
         /// What the last attempt returned.
         source: BoxError,
     },
+    /// A closure for the batches of a stream failed every attempt it had at one.
+    #[error("batch {batch}: the closure failed {attempts} times; nothing of it is committed")]
+    BatchClosure {
+        /// The batch it was given.
+        batch: BatchId,
+        /// How many attempts were made.
+        attempts: u32,
+        /// What the last attempt returned.
+        source: BoxError,
+    },
+    /// A closure for the batches of a stream panicked.
+    #[error("batch {batch}: the closure panicked; its attempt was not repeated: {message}")]
+    BatchClosurePanicked {
+        /// The batch it was given.
+        batch: BatchId,
+        /// The message of the panic, or `a panic without a message`.
+        message: String,
+    },
+    /// A call of a sink, or a closure for the batches of a stream, took longer than its time-out. It is
+    /// the source of the error that ends the stream.
+    #[error(
+        "`{call}` took longer than {limit:?}; raise the sink time-out, or find what it waits for"
+    )]
+    SinkTimeout {
+        /// The method of the sink or its writer, or `closure`.
+        call: &'static str,
+        /// The time-out.
+        limit: Duration,
+    },
     /// A sink could not commit a batch whose ranges are all written.
     #[error("the sink could not commit the batch; run it again")]
     Commit {
@@ -130,6 +161,25 @@ pub enum Error {
         sink: BatchId,
         /// The newest committed batch of the checkpoint.
         checkpoint: Option<BatchId>,
+    },
+    /// The checkpoint has a batch that the user's store, from which the stream resumes, does not have.
+    #[error(
+        "the checkpoint of stream {stream} has committed batch {checkpoint}, the store only {}: its records would be lost; give the store's newest entry, or use an empty checkpoint to run later batches again",
+        stored.map_or_else(|| "none".to_owned(), |batch| format!("batch {batch}"))
+    )]
+    StoreBehind {
+        /// The stream.
+        stream: StreamId,
+        /// The newest batch in the user's store.
+        stored: Option<BatchId>,
+        /// The newest committed batch of the checkpoint.
+        checkpoint: BatchId,
+    },
+    /// An entry of a user's store is not of this stream, checkpoint or cluster.
+    #[error("the entry of the user's store does not fit: {reason}")]
+    ForeignEntry {
+        /// What differs, and what to do.
+        reason: String,
     },
     /// The checkpoint is of a stream into another sink.
     #[error(
@@ -197,14 +247,21 @@ impl Error {
             | Self::ForeignBatch { .. }
             | Self::TimeNotIndexed { .. }
             | Self::OtherSink { .. }
+            | Self::StoreBehind { .. }
+            | Self::ForeignEntry { .. }
             | Self::SinkAhead { .. } => ErrorKind::Invalid,
-            Self::Withheld { .. } | Self::PlanningDeadline => ErrorKind::Unavailable,
+            Self::Withheld { .. } | Self::PlanningDeadline | Self::SinkTimeout { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::ForeignPlan { kind, .. } | Self::Checkpoint { kind, .. } => *kind,
             Self::Fenced { .. } => ErrorKind::Fenced,
-            Self::Closure { source, .. } | Self::Sink { source, .. } | Self::Commit { source } => {
+            Self::Closure { source, .. }
+            | Self::BatchClosure { source, .. }
+            | Self::Sink { source, .. }
+            | Self::Commit { source } => {
                 source.downcast_ref::<Self>().map_or(ErrorKind::Internal, Self::kind)
             }
-            Self::ClosurePanicked { .. } => ErrorKind::Internal,
+            Self::ClosurePanicked { .. } | Self::BatchClosurePanicked { .. } => ErrorKind::Internal,
             Self::Poison { .. } => ErrorKind::Corrupt,
         }
     }

@@ -62,7 +62,10 @@
 //! - `batch_end.rs`: `BatchEnd`, where a batch ended and the next one continues
 //! - `runner.rs`: `Runner`, one task per range, the only place where ranges become tasks
 //! - `sink.rs`: `Sink` and `RangeWriter`, where results go
+//! - `sink_conformance.rs`: checks of any sink, with the feature `testing`;
+//!   `sink_conformance/tests.rs`: it accepts a correct sink, and finds what is wrong in others
 //! - `write.rs`: a batch run into a sink, with attempts and one commit
+//! - `time_limit.rs`: the time-out of a call of a sink or closure
 //! - `summary.rs`: `RangeSummary`, what was read of a range
 //! - `event.rs`: `RunEvent`, what a running batch reports
 //! - `decode.rs`: `Decoder`, typed keys and values; `records.rs`: `Records`, typed records one at a
@@ -72,6 +75,7 @@
 //!   - `checkpoint/opening.rs`: opens a checkpoint and claims its generation
 //!   - `checkpoint/draft.rs`: `PlanDraft`, `LoggedPlan` and `CommitDraft`, the arguments and results
 //!   - `checkpoint/state.rs`: `CheckpointState`, what a checkpoint says, without changing it
+//!   - `checkpoint/user_store.rs`: a store of the user, which outranks the checkpoint
 //!   - `checkpoint/verify.rs`: whether the retained batches continue each other
 //!   - `checkpoint/retention.rs`: purging and rewinding
 //!   - `checkpoint/positions.rs`: where partitions continue, and whether a plan continues there
@@ -84,9 +88,12 @@
 //! - `stream/mod.rs`: the direct stream
 //!   - `stream/builder.rs`: `DirectStreamBuilder` selects what is followed, and how
 //!   - `stream/direct.rs`: `DirectStream` plans and logs one batch after the other
-//!   - `stream/streamed_batch.rs`: `StreamedBatch`, one batch from its plan to its end
-//!   - `stream/run.rs`: runs the batches into a sink; `stream/observe.rs`, `stream/metadata.rs`: ask
-//!     the cluster what a batch is planned from
+//!   - `stream/streamed_batch.rs`: `StreamedBatch`, one batch from its plan to its end;
+//!     `stream/batch_in_hand.rs`: `BatchInHand`, the part of it that a closure gets
+//!   - `stream/run.rs`: the loop over the batches; `stream/into_sink.rs`, `stream/into_closure.rs`:
+//!     what it does with each
+//!   - `stream/observe.rs`, `stream/metadata.rs`: ask the
+//!     cluster what a batch is planned from
 //!   - `stream/trigger.rs`: when batches are due; `stream/control.rs`: `StreamHandle`;
 //!     `stream/publish.rs`: the positions in a consumer group, for lag tools
 //!     `stream/progress.rs`: what a stream reports
@@ -107,9 +114,12 @@ mod rdd;
 mod records;
 mod runner;
 mod sink;
+#[cfg(any(test, feature = "testing"))]
+pub mod sink_conformance;
 pub mod stream;
 mod summary;
 mod time_check;
+mod time_limit;
 mod topic_pattern;
 mod write;
 

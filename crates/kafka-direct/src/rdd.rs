@@ -29,6 +29,9 @@ use crate::{
     write::{BatchWriter, Written},
 };
 
+/// How long a stream that is stopped at once waits for the sink to discard what it wrote.
+const LAST_ABORTS: Duration = Duration::from_secs(5);
+
 /// How a batch is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -40,6 +43,8 @@ pub(crate) struct Settings {
     /// Skips over lost offsets that reading the whole batch made.
     pub(crate) resets: Arc<Mutex<Vec<Reset>>>,
     pub(crate) observer: Observer,
+    /// How long one call of a sink may take.
+    pub(crate) sink_timeout: Option<Duration>,
 }
 
 impl Settings {
@@ -197,7 +202,8 @@ impl KafkaRdd {
         sink: &Arc<S>,
     ) -> Result<WrittenBatch<S::Receipt>, Error> {
         let batch = BatchContext { plan: Arc::clone(&self.plan), stream: None };
-        let (written, _) = self.write_ranges(sink, &batch).await?;
+        let written = self.write_ranges(sink, &batch, std::future::pending()).await?;
+        let (written, _) = written.unwrap_or_default();
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
@@ -207,12 +213,14 @@ impl KafkaRdd {
     }
 
     /// Writes every range of the batch, and commits nothing. Returns one receipt per group, in the order
-    /// of their first ranges, and how long the ranges waited for the sink, all of them together.
+    /// of their first ranges, and how long the ranges waited for the sink, all of them together; `None`
+    /// if `stopped` was earlier.
     pub(crate) async fn write_ranges<S: Sink>(
         &self,
         sink: &Arc<S>,
         batch: &BatchContext,
-    ) -> Result<(Vec<Written<S::Receipt>>, Duration), Error> {
+        stopped: impl Future<Output = ()> + Send,
+    ) -> Result<Option<(Vec<Written<S::Receipt>>, Duration)>, Error> {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let groups = group_ranges(self.partitions(), settings.coalesce);
@@ -225,20 +233,28 @@ impl KafkaRdd {
             tasks.iter().filter_map(|task| task.ranges.first().cloned()).collect();
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), cluster, settings));
         let runner = Runner { ranges: &firsts, ..self.runner() };
-        let running = runner.run(|index, first| {
+        let work = |index, first| {
             let (writer, task) = (Arc::clone(&writer), tasks.get(index).cloned());
             async move {
                 // There is a task for each index.
                 let Some(task) = task else { return Ok(None) };
                 writer.run(task, first).await.map(Some)
             }
-        });
-        let written: Result<Vec<_>, _> = running.await;
-        if written.is_err() {
-            writer.abort_open().await;
+        };
+        let written = runner.run_until(stopped, work).await;
+        match &written {
+            Ok(Some(_)) => {}
+            Err(_) => writer.abort_open().await,
+            Ok(None) => {
+                // Who stops the stream does not wait for a sink that hangs.
+                if tokio::time::timeout(LAST_ABORTS, writer.abort_open()).await.is_err() {
+                    tracing::warn!("the sink did not discard the attempts that were stopped");
+                }
+            }
         }
         let in_sink = Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed));
-        Ok((written?.into_iter().flatten().collect(), in_sink))
+        let written: Option<Vec<_>> = written?;
+        Ok(written.map(|written| (written.into_iter().flatten().collect(), in_sink)))
     }
 
     fn runner(&self) -> Runner<'_> {

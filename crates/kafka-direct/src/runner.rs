@@ -37,13 +37,29 @@ impl Runner<'_> {
         W: Fn(usize, PlannedRange) -> Fut,
         Fut: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let results = self.run_until(std::future::pending(), work).await?;
+        Ok(results.unwrap_or_default())
+    }
+
+    /// The same; `None` if `stopped` was earlier: then all tasks have ended, too.
+    pub(crate) async fn run_until<T, W, Fut>(
+        self,
+        stopped: impl Future<Output = ()> + Send,
+        work: W,
+    ) -> Result<Option<Vec<T>>, Error>
+    where
+        T: Send + 'static,
+        W: Fn(usize, PlannedRange) -> Fut,
+        Fut: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let mut stopped = std::pin::pin!(stopped);
         let total = self.ranges.len();
         let limit = self.limit();
         let mut waiting = first_pieces_last(self.ranges);
         let mut results: Vec<Option<T>> = std::iter::repeat_with(|| None).take(total).collect();
         let mut tasks = JoinSet::new();
         let mut indices = HashMap::new();
-        let failed = loop {
+        let unfinished = loop {
             while tasks.len() < limit
                 && let Some(index) = waiting.pop()
             {
@@ -51,7 +67,12 @@ impl Runner<'_> {
                 let task = work(index, planned.clone());
                 indices.insert(tasks.spawn_on(task, &self.runtime).id(), index);
             }
-            let Some(done) = tasks.join_next_with_id().await else { break None };
+            let done = tokio::select! {
+                biased;
+                () = &mut stopped => break Some(Ok(None)),
+                done = tasks.join_next_with_id() => done,
+            };
+            let Some(done) = done else { break None };
             let (id, result) = match done {
                 Ok((id, result)) => (id, result),
                 Err(ended) => {
@@ -59,7 +80,8 @@ impl Runner<'_> {
                     let planned = index.and_then(|index| self.ranges.get(index));
                     let Some(planned) = planned else { continue };
                     let range = planned.range().clone();
-                    break Some(Error::ClosurePanicked { range, message: panic_message(ended) });
+                    let message = panic_message(ended);
+                    break Some(Err(Error::ClosurePanicked { range, message }));
                 }
             };
             let Some(index) = indices.remove(&id) else { continue };
@@ -69,14 +91,11 @@ impl Runner<'_> {
                         *place = Some(value);
                     }
                 }
-                Err(error) => break Some(error),
+                Err(error) => break Some(Err(error)),
             }
         };
         tasks.shutdown().await;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(results.into_iter().flatten().collect()),
-        }
+        unfinished.unwrap_or_else(|| Ok(Some(results.into_iter().flatten().collect())))
     }
 
     fn limit(&self) -> usize {
@@ -90,7 +109,7 @@ impl Runner<'_> {
 }
 
 /// The message of the panic that ended a task.
-fn panic_message(ended: JoinError) -> String {
+pub(crate) fn panic_message(ended: JoinError) -> String {
     let payload = match ended.try_into_panic() {
         Ok(payload) => payload,
         // Only a runtime that shuts down ends a task otherwise.

@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,7 +28,7 @@ use tokio::{
 
 use crate::{
     BatchEnd, BoxError, Error, RangeSummary, RangeWriter as _, RunEvent, Sink, TaskReceipt,
-    WriteTask, rdd::Settings, read_range, runner::cores,
+    WriteTask, rdd::Settings, read_range, runner::cores, time_limit::within,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
@@ -46,7 +47,7 @@ pub struct WrittenBatch<R> {
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
-fn backoff(failed_attempts: u32) -> Duration {
+pub(crate) fn backoff(failed_attempts: u32) -> Duration {
     let factor = 1u32.checked_shl(failed_attempts.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_BACKOFF.saturating_mul(factor).min(LONGEST_BACKOFF)
 }
@@ -109,7 +110,7 @@ impl<S: Sink> BatchWriter<S> {
             attempts,
             source,
         };
-        let finished = self.sink.finished(&task).await;
+        let finished = self.limited("finished", self.sink.finished(&task)).await;
         if let Some(receipt) = finished.map_err(|source| failed(&first, task.attempt, source))? {
             self.report(&task, |range| RunEvent::Finished { range, resumed: true });
             return Ok((receipt, true));
@@ -151,7 +152,8 @@ impl<S: Sink> BatchWriter<S> {
         task: &WriteTask,
         first: &PlannedRange,
     ) -> Result<TaskReceipt<S::Receipt>, AttemptError> {
-        let writer = self.sink.writer(task).await.map_err(AttemptError::of_sink(first))?;
+        let writer = self.limited("writer", self.sink.writer(task)).await;
+        let writer = writer.map_err(AttemptError::of_sink(first))?;
         let writer = AsyncMutex::new(writer);
         let partitions = task.ranges.chunk_by(|a, b| a.topic_partition() == b.topic_partition());
         let mut reading: FuturesUnordered<_> =
@@ -163,7 +165,7 @@ impl<S: Sink> BatchWriter<S> {
         drop(reading);
         summaries.sort_by(|a, b| (&a.topic_partition, a.from).cmp(&(&b.topic_partition, b.from)));
         let began = Instant::now();
-        let finished = writer.into_inner().finish(&summaries).await;
+        let finished = self.limited("finish", writer.into_inner().finish(&summaries)).await;
         let receipt = finished.map_err(AttemptError::of_sink(first))?;
         self.add_sink_time(began);
         summaries.iter().for_each(|range| self.settings.add_resets(&range.resets));
@@ -201,12 +203,22 @@ impl<S: Sink> BatchWriter<S> {
             let _permit = self.decode_permits.acquire().await;
             while let Some(batch) = batches.next_buffered()? {
                 let began = Instant::now();
-                writer.write(batch).await.map_err(AttemptError::of_sink(range))?;
+                let written = self.limited("write", writer.write(batch)).await;
+                written.map_err(AttemptError::of_sink(range))?;
                 self.add_sink_time(began);
             }
         }
         // The buffers are dropped here: many ranges may wait for the disk, with the buffers of none.
         Ok(batches.summary())
+    }
+
+    /// One call of the sink or its writer, under the time-out for sinks.
+    async fn limited<T>(
+        &self,
+        call: &'static str,
+        work: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, BoxError> {
+        within(self.settings.sink_timeout, call, work).await
     }
 
     fn add_sink_time(&self, began: Instant) {
@@ -230,7 +242,7 @@ impl<S: Sink> BatchWriter<S> {
     }
 
     async fn abort_in_sink(&self, task: &WriteTask) {
-        if let Err(error) = self.sink.abort(task).await {
+        if let Err(error) = self.limited("abort", self.sink.abort(task)).await {
             let range = task.ranges.first().map(|range| range.range().to_string());
             tracing::warn!(range, attempt = task.attempt, error = %error, "the sink could not discard a failed attempt");
         }

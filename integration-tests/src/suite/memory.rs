@@ -6,10 +6,10 @@ use crate::{
     rows::rows,
 };
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 
 /// Creates a topic with 8 partitions of 24 batches of 100 KiB: 19 MiB, more than any budget here.
-async fn large(cluster: &impl TestCluster, name: &str) -> String {
+pub(super) async fn large(cluster: &impl TestCluster, name: &str) -> String {
     let (writer, topic) = (Writer::new(cluster).await, unique(name));
     writer.create(&topic, 8).await;
     let record = Written { key: None, value: Some(vec![7; 100 << 10]), timestamp: 1 };

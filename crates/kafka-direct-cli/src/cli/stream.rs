@@ -115,6 +115,9 @@ pub(crate) struct BatchArgs {
     /// How long the batch in hand may take after the first signal
     #[arg(long, value_parser = size::duration, value_name = "D", default_value = "30s")]
     pub(crate) shutdown_timeout: Duration,
+    /// How long one call of the sink may take before it is tried again [default: no limit]
+    #[arg(long, value_parser = size::duration, value_name = "D")]
+    pub(crate) sink_timeout: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

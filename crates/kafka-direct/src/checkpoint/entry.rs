@@ -7,7 +7,11 @@
 use kafka_direct_core::{BatchPlan, Reset};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::ids::{BatchId, Generation, StreamId, WriterNonce};
+use super::{
+    draft::CommitDraft,
+    ids::{BatchId, Generation, StreamId, WriterNonce},
+    positions,
+};
 use crate::EndPosition;
 
 /// The version of the files that this build writes, and the newest that it reads.
@@ -99,6 +103,28 @@ pub struct CommitEntry {
     /// Set if this is no batch of data but a rewind, which a person requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewind: Option<Rewind>,
+}
+
+impl CommitEntry {
+    /// The end of the batch that `planned` plans, by this driver.
+    pub(crate) fn of(
+        planned: &OffsetsEntry,
+        (generation, nonce): (Generation, WriterNonce),
+        draft: CommitDraft,
+    ) -> Self {
+        Self {
+            version: CHECKPOINT_VERSION,
+            stream_id: planned.stream_id,
+            batch: planned.batch,
+            generation,
+            nonce,
+            plan_nonce: planned.nonce,
+            time_millis: draft.time_millis,
+            achieved: positions::by_partition(draft.achieved).into_values().collect(),
+            resets: draft.resets,
+            rewind: None,
+        }
+    }
 }
 
 /// A rewind: the stream continues where an earlier batch ended.

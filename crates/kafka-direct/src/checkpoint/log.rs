@@ -51,6 +51,11 @@ impl StreamLog {
         self.generation
     }
 
+    /// This driver, as its entries name it.
+    pub(crate) const fn writer(&self) -> (Generation, WriterNonce) {
+        (self.generation, self.nonce)
+    }
+
     /// The number of the batch in hand, or of the next one.
     #[must_use]
     pub fn next_batch(&self) -> BatchId {
@@ -239,18 +244,7 @@ impl StreamLog {
             return Err(self.files.error(&name, ErrorKind::Invalid, reason));
         };
         self.check_generation().await?;
-        let entry = CommitEntry {
-            version: CHECKPOINT_VERSION,
-            stream_id: self.meta.stream_id,
-            batch: pending.batch,
-            generation: self.generation,
-            nonce: self.nonce,
-            plan_nonce: pending.nonce,
-            time_millis: draft.time_millis,
-            achieved: positions::by_partition(draft.achieved).into_values().collect(),
-            resets: draft.resets,
-            rewind,
-        };
+        let entry = CommitEntry { rewind, ..CommitEntry::of(pending, self.writer(), draft) };
         let stored = self.files.create(&name, &entry, Some(self.meta.stream_id)).await?;
         if let Some(stored) = &stored {
             self.check_writer(&name, stored.generation, stored.nonce)?;

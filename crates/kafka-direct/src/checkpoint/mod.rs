@@ -29,6 +29,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod user_store;
 mod verify;
 
 pub use self::{

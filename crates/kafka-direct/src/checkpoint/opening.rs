@@ -31,9 +31,19 @@ impl StreamLog {
         time_millis: i64,
     ) -> Result<(Self, CheckpointState), Error> {
         let files = Files::new(store);
+        let meta = open_meta(&files, cluster, StreamId::random()).await?;
+        Self::claim(files, meta, Generation::new(0), time_millis).await
+    }
+
+    /// Claims the next generation, which is above `above`, and reads what it continues from.
+    pub(super) async fn claim(
+        files: Files,
+        meta: StreamMeta,
+        above: Generation,
+        time_millis: i64,
+    ) -> Result<(Self, CheckpointState), Error> {
         let nonce = WriterNonce::random();
-        let meta = open_meta(&files, cluster).await?;
-        let generation = claim(&files, &meta, nonce, time_millis).await?;
+        let generation = claim(&files, &meta, nonce, above, time_millis).await?;
         // After the claim: what an older driver writes from now on is adopted.
         let state = CheckpointState::of(&files, meta.clone()).await?;
         let last = state.last.as_ref();
@@ -54,14 +64,18 @@ impl StreamLog {
     }
 }
 
-/// Reads `stream.json`, or creates it for a new stream.
-async fn open_meta(files: &Files, cluster: Option<&str>) -> Result<StreamMeta, Error> {
+/// Reads `stream.json`, or creates it for a stream with this id.
+pub(super) async fn open_meta(
+    files: &Files,
+    cluster: Option<&str>,
+    stream_id: StreamId,
+) -> Result<StreamMeta, Error> {
     let meta = match files.read(META, None).await? {
         Some(meta) => meta,
         None => {
             let own = StreamMeta {
                 version: CHECKPOINT_VERSION,
-                stream_id: StreamId::random(),
+                stream_id,
                 cluster: cluster.map(str::to_owned),
             };
             files.create(META, &own, None).await?.unwrap_or(own)
@@ -78,11 +92,13 @@ async fn open_meta(files: &Files, cluster: Option<&str>) -> Result<StreamMeta, E
     }
 }
 
-/// Claims the first generation that is free.
+/// Claims the first generation above `above` that is free, and all free ones below it, so that no other
+/// driver can claim one of these.
 async fn claim(
     files: &Files,
     meta: &StreamMeta,
     nonce: WriterNonce,
+    above: Generation,
     time_millis: i64,
 ) -> Result<Generation, Error> {
     let newest = files.numbers(GENERATIONS).await?.last().copied().unwrap_or(0);
@@ -97,8 +113,8 @@ async fn claim(
         };
         let name = generation.file_in(GENERATIONS);
         match files.create(&name, &marker, Some(meta.stream_id)).await? {
-            None => return Ok(generation),
-            Some(_) => generation = generation.next(),
+            None if generation > above => return Ok(generation),
+            None | Some(_) => generation = generation.next(),
         }
     }
 }

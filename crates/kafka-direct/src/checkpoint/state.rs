@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use kafka_direct_core::ErrorKind;
+use serde::{Deserialize, Serialize};
 
 use super::{
     entry::{CommitEntry, OffsetsEntry, StreamMeta},
@@ -14,8 +15,11 @@ use super::{
 };
 use crate::{EndPosition, Error};
 
-/// A batch that is done.
-#[derive(Debug, Clone, PartialEq)]
+/// A batch that is done, with all that a stream needs to continue after it.
+///
+/// In a store of the user it is kept with the results of the batch, see
+/// [`stream`](crate::stream#a-store-of-your-own). It serialises to one JSON object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CommittedBatch {
     /// What it read.
@@ -29,6 +33,12 @@ impl CommittedBatch {
     #[must_use]
     pub const fn batch(&self) -> BatchId {
         self.offsets.batch
+    }
+
+    /// The stream's id.
+    #[must_use]
+    pub const fn stream(&self) -> StreamId {
+        self.offsets.stream_id
     }
 
     /// Where every partition that the stream ever followed continues, ordered by partition.

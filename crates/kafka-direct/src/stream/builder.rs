@@ -1,6 +1,6 @@
 //! [`DirectStreamBuilder`]: what a stream follows, how it is limited, and where its checkpoint is.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use kafka_direct_core::{DataLossPolicy, IsolationLevel};
 use kafka_direct_driver::{Pacing, Starts, StreamLimits, StreamSettings, TargetEnds};
@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     Error, KafkaRdd, KafkaRddBuilder, RunEvent,
-    checkpoint::{CheckpointStore, DEFAULT_RETAINED_BATCHES, MemoryCheckpoint, StreamLog},
+    checkpoint::{
+        CheckpointStore, CommittedBatch, DEFAULT_RETAINED_BATCHES, MemoryCheckpoint, StreamLog,
+    },
 };
 
 /// Selects what a [`DirectStream`] follows. No request is sent before [`DirectStreamBuilder::build`].
@@ -37,6 +39,8 @@ pub struct DirectStreamBuilder {
     allows_other_sink: bool,
     publish_to: Option<String>,
     coalesce: Option<NonZeroUsize>,
+    sink_timeout: Option<Duration>,
+    user_store: Option<Option<Box<CommittedBatch>>>,
 }
 
 impl DirectStreamBuilder {
@@ -52,6 +56,8 @@ impl DirectStreamBuilder {
             allows_other_sink: false,
             publish_to: None,
             coalesce: None,
+            sink_timeout: None,
+            user_store: None,
         }
     }
 
@@ -172,6 +178,27 @@ impl DirectStreamBuilder {
         self
     }
 
+    /// Resumes after the newest batch of a store of your own, which keeps each batch's results and its
+    /// [`CommittedBatch`] together; `None` if it has no batch yet. See
+    /// [a store of your own](super#a-store-of-your-own). Default: the checkpoint alone decides.
+    ///
+    /// Pass it at every start, also at the first. The entry outranks the checkpoint.
+    pub fn resume_from(mut self, newest: impl Into<Option<CommittedBatch>>) -> Self {
+        self.user_store = Some(newest.into().map(Box::new));
+        self
+    }
+
+    /// How long one call of the sink or its writer may take, and of a closure of
+    /// [`DirectStream::for_each_batch`] one attempt, reading included. Default: no limit, because only you
+    /// know how long a batch may take.
+    ///
+    /// An attempt that exceeds it fails with [`Error::SinkTimeout`], is aborted, and is repeated as after
+    /// any other error. A call that blocks its thread is not ended.
+    pub const fn sink_timeout(mut self, limit: Duration) -> Self {
+        self.sink_timeout = Some(limit);
+        self
+    }
+
     /// Keeps in the checkpoint where the records go. A stream whose checkpoint names another sink is
     /// refused: batches that one sink got are missing in the other. Default: not kept.
     pub fn sink_name(mut self, name: impl Into<String>) -> Self {
@@ -206,8 +233,9 @@ impl DirectStreamBuilder {
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for limits that contradict each other, a group without a
-    /// name, an excluded topic that is named, or a checkpoint of another cluster or a newer version;
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
+    /// name, for an excluded topic that is named, for a checkpoint of another cluster or a newer version,
+    /// and for an entry of [`DirectStreamBuilder::resume_from`] that does not fit or is older than the
+    /// checkpoint; [`Corrupt`](crate::ErrorKind::Corrupt) for a damaged one;
     /// [`Unavailable`](crate::ErrorKind::Unavailable).
     pub async fn build(self) -> Result<DirectStream, Error> {
         let Self {
@@ -221,6 +249,8 @@ impl DirectStreamBuilder {
             allows_other_sink,
             publish_to,
             coalesce,
+            sink_timeout,
+            user_store,
         } = self;
         if let (None, Trigger::Interval(interval)) = (limits.batch_interval, trigger) {
             limits = limits.batch_interval(interval);
@@ -232,7 +262,11 @@ impl DirectStreamBuilder {
         }
         let store = checkpoint.unwrap_or_else(|| Arc::new(MemoryCheckpoint::default()));
         let cluster_id = selection.cluster.id();
-        let (log, state) = StreamLog::open(store, cluster_id.as_deref(), millis_now()).await?;
+        let (id, now) = (cluster_id.as_deref(), millis_now());
+        let (log, state) = match &user_store {
+            Some(newest) => StreamLog::open_after(store, newest.as_deref(), id, now).await?,
+            None => StreamLog::open(store, id, now).await?,
+        };
         let newest = state.pending.as_ref();
         let newest = newest.or_else(|| state.last.as_ref().map(|batch| &batch.offsets));
         let before = newest.and_then(|entry| entry.sink.as_ref());
@@ -270,6 +304,8 @@ impl DirectStreamBuilder {
             handle: StreamHandle::new(),
             began: tokio::time::Instant::now(),
             publisher,
+            sink_timeout,
+            is_stored_by_user: user_store.is_some(),
         };
         stream.publish();
         Ok(stream)

@@ -1,6 +1,6 @@
 //! Controls a running stream from elsewhere: stop, pause, resume, and its progress.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -12,6 +12,7 @@ pub(super) enum Wanted {
     Run,
     Pause,
     Stop,
+    StopNow,
 }
 
 /// Controls a stream, also from other tasks. Clones control the same stream.
@@ -29,10 +30,18 @@ impl StreamHandle {
         }
     }
 
-    /// Ends the stream after the batch in hand: it is committed, and no other is planned. To stop at
-    /// once, drop the future that runs the stream: the batch in hand runs again after a restart.
+    /// Ends the stream after the batch in hand: it is committed, and no other is planned.
     pub fn stop(&self) {
-        self.wanted.send_replace(Wanted::Stop);
+        self.want(Wanted::Stop);
+    }
+
+    /// Ends the stream without the batch in hand: what has begun of it is aborted in the sink, and it
+    /// runs again after a restart. A commit that has begun is finished first.
+    ///
+    /// A batch of [`DirectStream::next`](super::DirectStream::next) is its caller's to drop. A sink or
+    /// closure that blocks its thread is waited for.
+    pub fn stop_now(&self) {
+        self.want(Wanted::StopNow);
     }
 
     /// Plans no batch until [`StreamHandle::resume`] is called. A stream that was stopped stays stopped.
@@ -47,7 +56,11 @@ impl StreamHandle {
 
     fn want(&self, wanted: Wanted) {
         self.wanted.send_if_modified(|now| {
-            let changes = *now != Wanted::Stop && *now != wanted;
+            let changes = match *now {
+                Wanted::Run | Wanted::Pause => *now != wanted,
+                Wanted::Stop => wanted == Wanted::StopNow,
+                Wanted::StopNow => false,
+            };
             if changes {
                 *now = wanted;
             }
@@ -65,6 +78,33 @@ impl StreamHandle {
         self.wanted.subscribe()
     }
 
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(*self.wanted.borrow(), Wanted::Stop | Wanted::StopNow)
+    }
+
+    pub(super) fn is_stopped_now(&self) -> bool {
+        *self.wanted.borrow() == Wanted::StopNow
+    }
+
+    /// Waits until the stream is to stop, or to stop at once.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        wait_for(self.wanted(), |wanted| matches!(wanted, Wanted::Stop | Wanted::StopNow))
+    }
+
+    /// Waits until the stream is to stop at once.
+    pub(super) fn stopped_now(&self) -> impl Future<Output = ()> + Send + use<> {
+        wait_for(self.wanted(), |wanted| *wanted == Wanted::StopNow)
+    }
+
+    /// The output of `work`; `None` if the stream is to stop at once before.
+    pub(super) async fn unless_stopped_now<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stopped_now() => None,
+            output = work => Some(output),
+        }
+    }
+
     pub(super) fn set_state(&self, state: StreamState) {
         self.progress.send_if_modified(|progress| {
             let changes = progress.state != state;
@@ -77,6 +117,13 @@ impl StreamHandle {
 
     pub(super) fn report(&self, change: impl FnOnce(&mut StreamProgress)) {
         self.progress.send_modify(change);
+    }
+}
+
+async fn wait_for(mut wanted: watch::Receiver<Wanted>, is: fn(&Wanted) -> bool) {
+    if wanted.wait_for(is).await.is_err() {
+        // Without a handle nobody can stop the stream.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -96,5 +143,8 @@ mod tests {
         handle.resume();
         handle.pause();
         assert_eq!(*wanted.borrow(), Wanted::Stop);
+        handle.stop_now();
+        handle.stop();
+        assert_eq!(*wanted.borrow(), Wanted::StopNow);
     }
 }

@@ -1,6 +1,7 @@
 //! [`DirectStream`] plans one batch after the other and logs each before it is read.
 
 use std::{
+    future::Future,
     num::NonZeroUsize,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -19,12 +20,12 @@ use super::{
     observe::observe,
     progress::{BatchObserver, StreamState},
     publish::GroupPublisher,
-    streamed_batch::{Planned, StreamedBatch},
+    streamed_batch::{Planned, StreamedBatch, Timing},
     trigger::{Schedule, Trigger},
 };
 use crate::{
     EndPosition, Error, KafkaRddBuilder,
-    checkpoint::{CommitDraft, LoggedPlan, PlanDraft, StreamLog},
+    checkpoint::{CommitDraft, LoggedPlan, OffsetsEntry, PlanDraft, StreamLog},
     plan_check::Leaders,
 };
 
@@ -60,6 +61,9 @@ pub struct DirectStream {
     pub(super) began: Instant,
     /// Gone once the stream has ended.
     pub(super) publisher: Option<GroupPublisher>,
+    pub(super) sink_timeout: Option<Duration>,
+    /// Whether the position is in a store of the user: it gets the batches without ranges, too.
+    pub(super) is_stored_by_user: bool,
 }
 
 impl DirectStream {
@@ -84,7 +88,8 @@ impl DirectStream {
     /// available.
     ///
     /// A batch that was handed out and not ended with [`StreamedBatch::done`] is handed out again. While
-    /// the cluster is unavailable this waits.
+    /// the cluster is unavailable this waits. With
+    /// [`DirectStreamBuilder::resume_from`] there are batches without ranges: they record positions.
     ///
     /// # Errors
     /// [`Error::Fenced`] if another driver has started on the checkpoint;
@@ -95,8 +100,11 @@ impl DirectStream {
     /// # Cancel safety
     /// Safe: a plan that is logged meanwhile is handed out by the next call.
     pub async fn next(&mut self) -> Result<Option<StreamedBatch<'_>>, Error> {
-        let Some(planned) = self.plan_next().await? else {
-            if let Some(publisher) = self.publisher.take() {
+        let handle = self.handle();
+        let planned = handle.unless_stopped_now(self.plan_next()).await;
+        let Some(planned) = planned.transpose()?.flatten() else {
+            let publisher = self.publisher.take();
+            if let Some(publisher) = publisher.filter(|_| !handle.is_stopped_now()) {
                 publisher.finish().await;
             }
             self.handle.set_state(StreamState::Ended);
@@ -109,17 +117,18 @@ impl DirectStream {
     async fn plan_next(&mut self) -> Result<Option<Planned>, Error> {
         if let Some(pending) = self.log.pending().cloned() {
             let began = Instant::now();
-            // Only records positions: it has nothing to run.
-            if pending.plan.is_empty_span() {
+            if self.only_records_positions(&pending) {
                 self.log_commit(CommitDraft::restored(vec![], vec![], millis_now())).await?;
             } else {
                 return Ok(Some(Planned {
                     entry: pending,
                     is_repeated: true,
-                    lag: 0,
-                    planning: Duration::ZERO,
-                    began,
-                    scheduling_delay: Duration::ZERO,
+                    timing: Timing {
+                        lag: 0,
+                        planning: Duration::ZERO,
+                        began,
+                        scheduling_delay: Duration::ZERO,
+                    },
                 }));
             }
         }
@@ -131,20 +140,21 @@ impl DirectStream {
             let scheduling_delay = began.saturating_duration_since(self.schedule.due());
             let planned = |entry, is_repeated, lag| {
                 let planning = began.elapsed();
-                Planned { entry, is_repeated, lag, planning, began, scheduling_delay }
+                let timing = Timing { lag, planning, began, scheduling_delay };
+                Planned { entry, is_repeated, timing }
             };
-            let next = self.observe_and_plan().await?;
+            let Some(next) = self.observe_and_plan().await? else { return Ok(None) };
             let NextBatch { plan, positions, must_be_stored, wait, backlog, .. } = next;
             if wait.is_some() && must_be_stored {
                 // The positions of new partitions, and resets, are durable before data is waited for.
-                let LoggedPlan { entry, .. } = self.log_plan(plan).await?;
+                let LoggedPlan { entry, is_adopted, .. } = self.log_plan(plan).await?;
                 self.positions = positions;
-                if entry.plan.is_empty_span() {
+                if self.only_records_positions(&entry) {
                     self.log_commit(CommitDraft::restored(vec![], vec![], millis_now())).await?;
                     continue;
                 }
-                // An older driver has planned this batch meanwhile.
-                return Ok(Some(planned(entry, true, backlog)));
+                // The user's store gets it, or an older driver has planned this batch meanwhile.
+                return Ok(Some(planned(entry, is_adopted, backlog)));
             }
             match wait {
                 None => {
@@ -168,13 +178,18 @@ impl DirectStream {
         }
     }
 
+    /// Whether the batch ends at once: it has nothing to run, and nobody stores it.
+    fn only_records_positions(&self, entry: &OffsetsEntry) -> bool {
+        entry.plan.is_empty_span() && !self.is_stored_by_user
+    }
+
     /// Waits until the next batch is due and the stream is not paused; `false` if it was stopped.
     async fn wait_until_due(&self) -> bool {
         let mut wanted = self.handle.wanted();
         loop {
             let now = *wanted.borrow_and_update();
             let paused = match now {
-                Wanted::Stop => return false,
+                Wanted::Stop | Wanted::StopNow => return false,
                 Wanted::Pause => true,
                 Wanted::Run => false,
             };
@@ -187,8 +202,9 @@ impl DirectStream {
         }
     }
 
-    /// Asks the cluster and plans. Waits while the cluster is unavailable, unless it is stopped.
-    async fn observe_and_plan(&mut self) -> Result<NextBatch, Error> {
+    /// Asks the cluster and plans. Waits while the cluster is unavailable; `None` if the stream is stopped
+    /// meanwhile.
+    async fn observe_and_plan(&mut self) -> Result<Option<NextBatch>, Error> {
         let (mut pause, mut tries) = (FIRST_OUTAGE_PAUSE, 0_u32);
         loop {
             let observed = observe(&self.selection, &mut self.metadata, &self.positions).await;
@@ -208,7 +224,7 @@ impl DirectStream {
                         self.began.elapsed(),
                     )?;
                     warn_of(&next);
-                    return Ok(next);
+                    return Ok(Some(next));
                 }
                 // Deleted since it was described, or re-created with fewer partitions: described again,
                 // it is missing, as the policy says.
@@ -221,7 +237,11 @@ impl DirectStream {
                     tokio::time::sleep(FIRST_OUTAGE_PAUSE).await;
                 }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    self.wait_out(&error, pause).await;
+                    let stopped = self.handle.stopped();
+                    self.wait_out(&error, pause, stopped).await;
+                    if self.handle.is_stopped() {
+                        return Ok(None);
+                    }
                     pause = pause.saturating_mul(2).min(LONGEST_OUTAGE_PAUSE);
                 }
                 Err(error) => return Err(error),
@@ -229,12 +249,20 @@ impl DirectStream {
         }
     }
 
-    /// Reports that the cluster is unavailable, and waits before the next attempt.
-    pub(super) async fn wait_out(&mut self, error: &Error, pause: Duration) {
+    /// Reports that the cluster is unavailable, and waits before the next attempt, or until `stopped`.
+    pub(super) async fn wait_out(
+        &mut self,
+        error: &Error,
+        pause: Duration,
+        stopped: impl Future<Output = ()>,
+    ) {
         tracing::warn!(%error, "the cluster is unavailable; the stream goes on when it is back");
         self.handle.set_state(StreamState::Unavailable(error.to_string().into()));
         self.metadata.forget();
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stopped => {}
+        }
     }
 
     fn has_reached_targets(&self) -> bool {

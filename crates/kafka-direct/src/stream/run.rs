@@ -1,22 +1,35 @@
-//! Runs a stream into a sink: each batch is written, committed once, and marked as done.
+//! The loop that runs every batch of a stream: [`DirectStream::run`] and
+//! [`DirectStream::for_each_batch`] differ in what they do with a batch, and in nothing else.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-
-use kafka_direct_core::{ErrorKind, TopicPartition};
-use tokio::time::Instant;
+use std::{future::Future, sync::Arc, time::Duration};
 
 use super::{
-    direct::{DirectStream, millis_now},
-    progress::{BatchProgress, StreamProgress},
-    streamed_batch::{StreamedBatch, Times},
+    batch_in_hand::BatchInHand,
+    direct::DirectStream,
+    into_closure::IntoClosure,
+    into_sink::IntoSink,
+    progress::StreamProgress,
+    streamed_batch::{Ended, StreamedBatch},
 };
-use crate::{
-    Error, RangeSummary, Sink, TaskReceipt, WriteTask, checkpoint::CommitDraft, write::Written,
-};
+use crate::{BoxError, Error, Sink};
 
 /// The wait after the first failure of a cluster; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What is done with the batches of a stream.
+pub(super) trait BatchWork: Send + Sync {
+    /// Logs the commit of the batch in hand if it is committed where its results go.
+    fn catch_up(&self, stream: &mut DirectStream)
+    -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Stores the results of one batch. While the cluster is unavailable it is run again. `None` if the
+    /// stream was stopped at once: then nothing of it is committed.
+    fn run(
+        &self,
+        batch: &mut StreamedBatch<'_>,
+    ) -> impl Future<Output = Result<Option<Ended>, Error>> + Send;
+}
 
 impl DirectStream {
     /// Runs every batch into `sink`, until the stream is stopped or has read all that was available.
@@ -31,114 +44,53 @@ impl DirectStream {
     ///
     /// # Cancel safety
     /// Dropping the future stops at once, as a crash would: the batch in hand runs again.
-    pub async fn run<S: Sink>(mut self, sink: Arc<S>) -> Result<StreamProgress, Error> {
-        self.catch_up_with(&sink).await?;
-        while let Some(batch) = self.next().await? {
+    pub async fn run<S: Sink>(self, sink: Arc<S>) -> Result<StreamProgress, Error> {
+        self.run_all(IntoSink(sink)).await
+    }
+
+    /// Calls `closure` with every batch, until the stream is stopped or has read all that was available.
+    /// A batch is done once the closure returned `Ok`.
+    ///
+    /// The closure reads with [`BatchInHand::rdd`]. What it does not read is its decision: the next batch
+    /// starts after it. A closure that fails gets the identical ranges again, up to
+    /// [`attempts`](super::DirectStreamBuilder::attempts) times, after 100 ms at first and at most 10 s.
+    /// An error of reading, returned as it is, is no failure of the closure: while the cluster is
+    /// unavailable the batch is run again, and other such errors end the stream.
+    ///
+    /// After a crash the batch in hand runs again, also if the closure had returned: it must be
+    /// idempotent, by the number of the batch, or keep
+    /// [its position with its results](super#a-store-of-your-own).
+    ///
+    /// # Errors
+    /// [`Error::BatchClosure`] or [`Error::BatchClosurePanicked`] if the closure fails for good: the
+    /// batch is not done; or as [`DirectStream::next`].
+    ///
+    /// # Cancel safety
+    /// As [`DirectStream::run`]; the closure's future is dropped.
+    pub async fn for_each_batch<F, Fut>(self, closure: F) -> Result<StreamProgress, Error>
+    where
+        F: Fn(BatchInHand) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.run_all(IntoClosure(closure)).await
+    }
+
+    async fn run_all(mut self, work: impl BatchWork) -> Result<StreamProgress, Error> {
+        let handle = self.handle();
+        handle.unless_stopped_now(work.catch_up(&mut self)).await.transpose()?;
+        while let Some(mut batch) = self.next().await? {
             if batch.is_repeated() {
                 // The driver that planned it may have committed it since.
-                batch.stream.catch_up_with(&sink).await?;
+                let caught_up = work.catch_up(batch.stream);
+                handle.unless_stopped_now(caught_up).await.transpose()?;
                 if batch.stream.log.pending().is_none() {
                     continue;
                 }
             }
-            write_batch(batch, &sink).await?;
-        }
-        Ok(self.handle().progress().borrow().clone())
-    }
-
-    /// Logs the commit of the batch in hand if the sink has committed it.
-    async fn catch_up_with<S: Sink>(&mut self, sink: &Arc<S>) -> Result<(), Error> {
-        let stream = self.log.stream_id();
-        let committed = sink.last_committed(stream).await;
-        let Some(commit) = committed.map_err(|source| Error::Commit { source })? else {
-            return Ok(());
-        };
-        let pending = self.log.pending().filter(|pending| pending.batch == commit.batch);
-        if let Some(pending) = pending {
-            let draft = CommitDraft::new(&pending.plan, &commit.ranges, millis_now());
-            return self.log_commit(draft).await;
-        }
-        match self.log.last_committed() {
-            Some(last) if commit.batch <= last => Ok(()),
-            last => {
-                // A newer driver's batches in the sink are the same sight from an older one.
-                self.log.check_generation().await?;
-                Err(Error::SinkAhead { stream, sink: commit.batch, checkpoint: last })
+            if let Some(ended) = work.run(&mut batch).await? {
+                batch.finish(ended).await?;
             }
         }
+        Ok(handle.progress().borrow().clone())
     }
-}
-
-/// Writes one batch and commits it. While the cluster is unavailable it is written again.
-async fn write_batch<S: Sink>(
-    batch: StreamedBatch<'_>,
-    sink: &Arc<S>,
-) -> Result<BatchProgress, Error> {
-    let began = Instant::now();
-    let context = batch.context();
-    let mut pause = FIRST_PAUSE;
-    let (written, writing) = loop {
-        match batch.rdd().write_ranges(sink, &context).await {
-            Err(error) if error.kind() == ErrorKind::Unavailable && !is_of_sink(&error) => {
-                batch.stream.wait_out(&error, pause).await;
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            }
-            written => break written?,
-        }
-    };
-    let receipts: Vec<_> = written.into_iter().map(|(receipt, _): Written<_>| receipt).collect();
-    let times = Times { reading: began.elapsed(), writing };
-    let (receipts, late) = without_pieces_after_a_short_one(receipts);
-    for index in late {
-        // A late piece is a group of its own: with fewer groups the pieces of a partition are in one.
-        if let Some(task) = WriteTask::new(context.clone(), index, 1) {
-            let aborted = sink.abort(&task).await;
-            aborted.map_err(|source| Error::Commit { source })?;
-        }
-    }
-    let summaries: Vec<RangeSummary> =
-        receipts.iter().flat_map(|receipt| receipt.ranges.clone()).collect();
-    batch.stream.log.check_generation().await?;
-    let committed = sink.commit(&context, &receipts).await;
-    committed.map_err(|source| Error::Commit { source })?;
-    let summaries = committed_by_another(&batch, sink).await?.unwrap_or(summaries);
-    batch.finish(&summaries, times).await
-}
-
-/// What was read of the batch if an older driver may have committed it first: its ends are those of the
-/// records in the sink.
-async fn committed_by_another<S: Sink>(
-    batch: &StreamedBatch<'_>,
-    sink: &Arc<S>,
-) -> Result<Option<Vec<RangeSummary>>, Error> {
-    let log = &batch.stream.log;
-    if log.generation().get() == 1 {
-        return Ok(None);
-    }
-    let committed = sink.last_committed(log.stream_id()).await;
-    let committed = committed.map_err(|source| Error::Commit { source })?;
-    Ok(committed.filter(|commit| commit.batch == batch.id()).map(|commit| commit.ranges))
-}
-
-const fn is_of_sink(error: &Error) -> bool {
-    matches!(error, Error::Sink { .. } | Error::Closure { .. })
-}
-
-/// The receipts to commit, and the indices of the others: after a piece that ended early, the next
-/// batch continues at its end, so that later pieces of the partition would be doubled.
-fn without_pieces_after_a_short_one<R>(
-    receipts: Vec<TaskReceipt<R>>,
-) -> (Vec<TaskReceipt<R>>, Vec<usize>) {
-    let mut ended: BTreeSet<TopicPartition> = BTreeSet::new();
-    let (mut kept, mut late) = (Vec::with_capacity(receipts.len()), Vec::new());
-    for (index, receipt) in receipts.into_iter().enumerate() {
-        if receipt.ranges.iter().any(|range| ended.contains(&range.topic_partition)) {
-            late.push(index);
-            continue;
-        }
-        let short = receipt.ranges.iter().filter(|range| range.reached < range.until);
-        ended.extend(short.map(|range| range.topic_partition.clone()));
-        kept.push(receipt);
-    }
-    (kept, late)
 }

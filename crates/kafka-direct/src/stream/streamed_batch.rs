@@ -1,20 +1,18 @@
 //! [`StreamedBatch`]: one batch of a stream, from its durable plan to its logged end.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, time::Duration};
 
-use kafka_direct_core::PlannedRange;
 use kafka_direct_driver::CompletedBatch;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    batch_in_hand::BatchInHand,
     direct::{DirectStream, millis_now},
     progress::BatchProgress,
 };
 use crate::{
-    BatchContext, Error, KafkaRdd, RangeSummary, RunEvent, StreamBatch,
-    checkpoint::{BatchId, CommitDraft, OffsetsEntry},
-    event::Observer,
+    Error, RangeSummary,
+    checkpoint::{CommitDraft, CommittedBatch, OffsetsEntry},
 };
 
 /// What is known of a batch before it runs.
@@ -23,74 +21,40 @@ pub(super) struct Planned {
     pub(super) entry: OffsetsEntry,
     /// Whether an older driver, or an earlier run, has planned it: its sink may have committed it.
     pub(super) is_repeated: bool,
+    pub(super) timing: Timing,
+}
+
+/// When a batch was planned, and what was left.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
     pub(super) lag: u64,
     pub(super) planning: Duration,
     pub(super) began: Instant,
     pub(super) scheduling_delay: Duration,
 }
 
-/// A batch of a stream: its plan is durable. Read its partitions through [`StreamedBatch::rdd`], then
-/// call [`StreamedBatch::done`].
+/// A batch of a stream: its plan is durable. Read its partitions through [`BatchInHand::rdd`], then call
+/// [`StreamedBatch::done`], or [`StreamedBatch::done_externally`] with a store of your own.
 #[derive(Debug)]
 pub struct StreamedBatch<'a> {
     pub(super) stream: &'a mut DirectStream,
-    planned: Planned,
-    rdd: KafkaRdd,
-    /// What was read of the ranges so far.
-    summaries: Arc<Mutex<Vec<RangeSummary>>>,
+    pub(super) batch: BatchInHand,
+    timing: Timing,
+}
+
+impl Deref for StreamedBatch<'_> {
+    type Target = BatchInHand;
+
+    fn deref(&self) -> &BatchInHand {
+        &self.batch
+    }
 }
 
 impl<'a> StreamedBatch<'a> {
     pub(super) fn new(stream: &'a mut DirectStream, planned: Planned) -> Self {
-        let mut settings = stream.selection.settings(None);
-        settings.coalesce = stream.coalesce;
-        let summaries = Arc::<Mutex<Vec<RangeSummary>>>::default();
-        let (seen, outer) = (Arc::clone(&summaries), settings.observer);
-        settings.observer = Observer::new(move |event| {
-            if let RunEvent::Read { summary, .. } = event {
-                seen.lock().push((*summary).clone());
-            }
-            outer.report(event);
-        });
-        let plan = planned.entry.plan.clone();
-        let cluster = stream.selection.cluster.clone();
-        let rdd = KafkaRdd::new(cluster, plan, stream.leaders.clone(), settings);
-        Self { stream, planned, rdd, summaries }
-    }
-
-    /// The batch's number.
-    #[must_use]
-    pub const fn id(&self) -> BatchId {
-        self.planned.entry.batch
-    }
-
-    /// What the log says of the batch: its plan, the positions after it, and who planned it.
-    #[must_use]
-    pub const fn entry(&self) -> &OffsetsEntry {
-        &self.planned.entry
-    }
-
-    /// The ranges of the batch and the ways to read them.
-    #[must_use]
-    pub const fn rdd(&self) -> &KafkaRdd {
-        &self.rdd
-    }
-
-    /// Whether it was planned before: by an earlier run that was cut short, or by an older driver.
-    #[must_use]
-    pub const fn is_repeated(&self) -> bool {
-        self.planned.is_repeated
-    }
-
-    pub(super) fn context(&self) -> BatchContext {
-        BatchContext {
-            plan: Arc::new(self.planned.entry.plan.clone()),
-            stream: Some(StreamBatch {
-                stream: self.stream.log.stream_id(),
-                batch: self.id(),
-                generation: self.stream.log.generation(),
-            }),
-        }
+        let Planned { entry, is_repeated, timing } = planned;
+        let batch = BatchInHand::new(stream, entry, is_repeated);
+        Self { stream, batch, timing }
     }
 
     /// Marks the batch as done: its results are stored. The next batch starts where its ranges ended. A
@@ -99,34 +63,52 @@ impl<'a> StreamedBatch<'a> {
     /// # Errors
     /// [`Error::Fenced`] if another driver has started on the checkpoint; errors of the checkpoint.
     pub async fn done(self) -> Result<BatchProgress, Error> {
-        let summaries = self.in_plan_order();
-        let reading = self.planned.began.elapsed().saturating_sub(self.planned.planning);
-        self.finish(&summaries, Times { reading, writing: Duration::ZERO }).await
+        let end = self.read_so_far();
+        self.finish(end).await
     }
 
-    /// The newest summary of every range that was read.
-    fn in_plan_order(&self) -> Vec<RangeSummary> {
-        let seen = self.summaries.lock();
-        let of = |planned: &PlannedRange| {
-            let newest = seen.iter().rev().find(|summary| {
-                summary.topic_partition == *planned.topic_partition()
-                    && summary.from == planned.range().from()
-            });
-            newest.cloned().unwrap_or_else(|| RangeSummary::new(planned))
-        };
-        self.planned.entry.plan.ranges().iter().map(of).collect()
+    /// Marks the batch as done: your store has its results and this entry, which
+    /// [`BatchInHand::to_committed`] returned. The next batch starts where the entry says.
+    ///
+    /// The batch is done from the moment at which your store has the entry. After an error, and after a
+    /// crash before this call, start again with
+    /// [`DirectStreamBuilder::resume_from`](super::DirectStreamBuilder::resume_from).
+    ///
+    /// # Errors
+    /// [`Error::ForeignEntry`] for an entry of another batch; or as [`StreamedBatch::done`].
+    pub async fn done_externally(self, stored: &CommittedBatch) -> Result<BatchProgress, Error> {
+        let (own, given) = (&self.batch.planned, &stored.offsets);
+        if (own.stream_id, own.batch, own.nonce) != (given.stream_id, given.batch, given.nonce) {
+            let reason = format!(
+                "it is of batch {} of stream {}, and the batch in hand is {}; give the one that the batch returned",
+                given.batch, given.stream_id, own.batch
+            );
+            return Err(Error::ForeignEntry { reason });
+        }
+        let CommittedBatch { commit, .. } = stored.clone();
+        let draft = CommitDraft::restored(commit.achieved, commit.resets, commit.time_millis);
+        let end = Ended { draft: Some(draft), ..self.read_so_far() };
+        self.finish(end).await
     }
 
-    /// Logs the end of the batch, of whose ranges `summaries` say what was read, in plan order.
-    pub(super) async fn finish(
-        self,
-        summaries: &[RangeSummary],
-        times: Times,
-    ) -> Result<BatchProgress, Error> {
-        let Self { stream, planned, .. } = self;
-        let Planned { entry, lag, planning, began, scheduling_delay, .. } = planned;
-        let plan = &entry.plan;
-        stream.log_commit(CommitDraft::new(plan, summaries, millis_now())).await?;
+    /// The end of a batch that the caller has read through [`BatchInHand::rdd`].
+    pub(super) fn read_so_far(&self) -> Ended {
+        let reading = self.timing.began.elapsed().saturating_sub(self.timing.planning);
+        Ended {
+            summaries: self.in_plan_order(),
+            draft: None,
+            times: Times { reading, writing: Duration::ZERO },
+        }
+    }
+
+    /// Logs the end of the batch.
+    pub(super) async fn finish(self, ended: Ended) -> Result<BatchProgress, Error> {
+        let Self { stream, batch, timing } = self;
+        let Timing { lag, planning, began, scheduling_delay } = timing;
+        let Ended { summaries, draft, times } = ended;
+        let plan = &batch.planned.plan;
+        let draft = draft.unwrap_or_else(|| CommitDraft::new(plan, &summaries, millis_now()));
+        stream.log_commit(draft).await?;
         let total = began.elapsed();
         let span = u64::try_from(plan.span()).unwrap_or(0);
         stream.pacing.batch_completed(&CompletedBatch {
@@ -141,7 +123,7 @@ impl<'a> StreamedBatch<'a> {
         }
         let resets = summaries.iter().map(|summary| summary.resets.len());
         let progress = BatchProgress {
-            batch: entry.batch.get(),
+            batch: batch.id().get(),
             ranges: plan.ranges().len(),
             span,
             records: summaries.iter().map(|summary| summary.records).sum(),
@@ -164,6 +146,16 @@ impl<'a> StreamedBatch<'a> {
         });
         Ok(progress)
     }
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// What was read of every range, in plan order.
+    pub(super) summaries: Vec<RangeSummary>,
+    /// What the log is to say, if it is not what the summaries say.
+    pub(super) draft: Option<CommitDraft>,
+    pub(super) times: Times,
 }
 
 /// How long the parts of a batch took.

@@ -6,10 +6,13 @@
     reason = "an unexpected result is a failed test"
 )]
 
+mod closures;
 mod groups;
 mod memory_sink;
 mod recovery;
 mod running;
+mod stopping;
+mod user_store;
 
 use kafka_direct::{
     Cluster, ClusterConfig, DirectStream, StreamLimits, Trigger, checkpoint::MemoryCheckpoint,
