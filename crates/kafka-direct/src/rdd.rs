@@ -25,7 +25,7 @@ use crate::{
     plan_check::Leaders,
     read_range,
     runner::Runner,
-    write::{BatchWriter, Written},
+    write::{BatchWriter, WrittenRanges},
 };
 
 /// How a batch is read.
@@ -194,7 +194,7 @@ impl KafkaRdd {
         sink: &Arc<S>,
     ) -> Result<WrittenBatch<S::Receipt>, Error> {
         let batch = BatchContext { plan: Arc::clone(&self.plan), stream: None };
-        let (written, _) = self.write_ranges(sink, &batch).await?;
+        let written = self.write_ranges(sink, &batch).await?.written;
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
@@ -203,13 +203,12 @@ impl KafkaRdd {
         Ok(WrittenBatch { receipts, end, ranges_read })
     }
 
-    /// Writes every range of the batch, and commits nothing. Returns one receipt per range, in plan
-    /// order, and how long the ranges waited for the sink, all of them together.
+    /// Writes every range of the batch, and commits nothing.
     pub(crate) async fn write_ranges<S: Sink>(
         &self,
         sink: &Arc<S>,
         batch: &BatchContext,
-    ) -> Result<(Vec<Written<S::Receipt>>, Duration), Error> {
+    ) -> Result<WrittenRanges<S::Receipt>, Error> {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
@@ -218,8 +217,11 @@ impl KafkaRdd {
         if written.is_err() {
             writer.abort_open().await;
         }
-        let in_sink = Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed));
-        Ok((written?, in_sink))
+        Ok(WrittenRanges {
+            written: written?,
+            in_sink: Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed)),
+            poison: writer.poison.load(Ordering::Relaxed),
+        })
     }
 
     fn runner(&self) -> Runner<'_> {

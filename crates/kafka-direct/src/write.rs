@@ -2,7 +2,7 @@
 //!
 //! Contract: a range holds nothing decoded while it waits for its records. As many ranges decode and
 //! write at once as there are cores, so that memory does not grow with the number of ranges. Only an
-//! error of the sink starts another attempt. After a fault of the cluster, reading resumes inside the
+//! error of the sink starts another attempt, unless it is a record that cannot be decoded. After a fault of the cluster, reading resumes inside the
 //! same attempt, or the batch ends with the error.
 
 use std::{
@@ -54,6 +54,8 @@ pub(crate) struct BatchWriter<S> {
     pub(crate) settings: Settings,
     /// How long ranges waited for the sink, all of them together, in nanoseconds.
     pub(crate) sink_nanos: AtomicU64,
+    /// The records that finished attempts could not decode.
+    pub(crate) poison: AtomicU64,
     decode_permits: Semaphore,
     /// Attempts that have begun and are neither finished nor aborted.
     open: Mutex<BTreeMap<usize, WriteTask>>,
@@ -61,6 +63,22 @@ pub(crate) struct BatchWriter<S> {
 
 /// A range's receipt, and whether an earlier run had finished it.
 pub(crate) type Written<R> = (TaskReceipt<R>, bool);
+
+/// What a run has written and not committed.
+#[derive(Debug)]
+pub(crate) struct WrittenRanges<R> {
+    /// One entry per range, in plan order.
+    pub(crate) written: Vec<Written<R>>,
+    /// How long the ranges waited for the sink, all of them together.
+    pub(crate) in_sink: Duration,
+    /// How many records could not be decoded.
+    pub(crate) poison: u64,
+}
+
+/// Whether the sink failed because a record cannot be decoded: its bytes stay the same.
+fn is_poison(source: &BoxError) -> bool {
+    matches!(source.downcast_ref(), Some(Error::Poison { .. }))
+}
 
 /// Why an attempt failed: only the sink's errors are worth another attempt.
 enum AttemptError {
@@ -87,6 +105,7 @@ impl<S: Sink> BatchWriter<S> {
             cluster,
             settings,
             sink_nanos: AtomicU64::new(0),
+            poison: AtomicU64::new(0),
             decode_permits: Semaphore::new(cores()),
             open: Mutex::default(),
         }
@@ -124,7 +143,7 @@ impl<S: Sink> BatchWriter<S> {
                 Err(AttemptError::Sink(source)) => source,
             };
             self.abort(&task).await;
-            if task.attempt >= self.settings.attempts {
+            if task.attempt >= self.settings.attempts || is_poison(&source) {
                 return Err(failed(task.attempt, source));
             }
             tracing::warn!(range = %range.range(), attempt = task.attempt, error = %source, "the sink failed; the range is read again");
@@ -153,9 +172,11 @@ impl<S: Sink> BatchWriter<S> {
         let range = batches.summary();
         // Many ranges may wait for the disk here, with the buffers of none.
         drop(batches);
+        let poison = writer.poison();
         let began = Instant::now();
         let receipt = writer.finish(&range).await.map_err(AttemptError::Sink)?;
         self.add_sink_time(began);
+        self.poison.fetch_add(poison, Ordering::Relaxed);
         self.settings.add_resets(&range.resets);
         Ok(TaskReceipt::new(range, receipt))
     }

@@ -8,10 +8,12 @@ use tokio::time::Instant;
 use super::{
     direct::{DirectStream, millis_now},
     progress::{BatchProgress, StreamProgress},
-    streamed_batch::{StreamedBatch, Times},
+    streamed_batch::{InRanges, StreamedBatch},
 };
 use crate::{
-    Error, RangeSummary, Sink, TaskReceipt, WriteTask, checkpoint::CommitDraft, write::Written,
+    Error, RangeSummary, Sink, TaskReceipt, WriteTask,
+    checkpoint::CommitDraft,
+    write::{Written, WrittenRanges},
 };
 
 /// The wait after the first failure of a cluster; it doubles with each further one.
@@ -77,7 +79,7 @@ async fn write_batch<S: Sink>(
     let began = Instant::now();
     let context = batch.context();
     let mut pause = FIRST_PAUSE;
-    let (written, writing) = loop {
+    let WrittenRanges { written, in_sink, poison } = loop {
         match batch.rdd().write_ranges(sink, &context).await {
             Err(error) if error.kind() == ErrorKind::Unavailable && !is_of_sink(&error) => {
                 batch.stream.wait_out(&error, pause).await;
@@ -89,7 +91,7 @@ async fn write_batch<S: Sink>(
     let receipts: Vec<_> = written.into_iter().map(|(receipt, _): Written<_>| receipt).collect();
     let summaries: Vec<RangeSummary> =
         receipts.iter().map(|receipt| receipt.range.clone()).collect();
-    let times = Times { reading: began.elapsed(), writing };
+    let in_ranges = InRanges { reading: began.elapsed(), writing: in_sink, poison };
     let (receipts, late) = without_pieces_after_a_short_one(receipts);
     for index in late {
         if let Some(range) = context.plan.ranges().get(index) {
@@ -103,7 +105,7 @@ async fn write_batch<S: Sink>(
     let committed = sink.commit(&context, &receipts).await;
     committed.map_err(|source| Error::Commit { source })?;
     let summaries = committed_by_another(&batch, sink).await?.unwrap_or(summaries);
-    batch.finish(&summaries, times).await
+    batch.finish(&summaries, in_ranges).await
 }
 
 /// What was read of the batch if an older driver may have committed it first: its ends are those of the

@@ -100,7 +100,8 @@ impl<'a> StreamedBatch<'a> {
     pub async fn done(self) -> Result<BatchProgress, Error> {
         let summaries = self.in_plan_order();
         let reading = self.planned.began.elapsed().saturating_sub(self.planned.planning);
-        self.finish(&summaries, Times { reading, writing: Duration::ZERO }).await
+        let in_ranges = InRanges { reading, writing: Duration::ZERO, poison: 0 };
+        self.finish(&summaries, in_ranges).await
     }
 
     /// The newest summary of every range that was read.
@@ -120,7 +121,7 @@ impl<'a> StreamedBatch<'a> {
     pub(super) async fn finish(
         self,
         summaries: &[RangeSummary],
-        times: Times,
+        in_ranges: InRanges,
     ) -> Result<BatchProgress, Error> {
         let Self { stream, planned, .. } = self;
         let Planned { entry, lag, planning, began, scheduling_delay, .. } = planned;
@@ -143,10 +144,11 @@ impl<'a> StreamedBatch<'a> {
             bytes: summaries.iter().map(|summary| summary.value_bytes).sum(),
             lag,
             resets: resets.sum::<usize>().saturating_add(plan.resets().len()),
+            poison: in_ranges.poison,
             planning,
-            reading: times.reading,
-            writing: times.writing,
-            commit: total.saturating_sub(planning).saturating_sub(times.reading),
+            reading: in_ranges.reading,
+            writing: in_ranges.writing,
+            commit: total.saturating_sub(planning).saturating_sub(in_ranges.reading),
             total,
             scheduling_delay,
         };
@@ -161,9 +163,10 @@ impl<'a> StreamedBatch<'a> {
     }
 }
 
-/// How long the parts of a batch took.
+/// What the ranges of a batch took, and what a sink could not decode of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct InRanges {
     pub(super) reading: Duration,
     pub(super) writing: Duration,
+    pub(super) poison: u64,
 }
