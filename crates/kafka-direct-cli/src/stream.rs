@@ -1,6 +1,7 @@
 //! `stream`: follows topics in micro-batches, into a sink, with a checkpoint.
 
 mod console;
+mod decoding;
 mod report;
 mod spec;
 
@@ -17,6 +18,7 @@ use kafka_direct::{
 };
 
 use kafka_direct_sinks::{NullSink, StreamFolder};
+use kafka_direct_values::{DecodedSink, Decoding};
 
 pub(crate) use self::spec::{SinkSpec, TriggerSpec};
 use self::{console::ConsoleSink, report::Report};
@@ -49,18 +51,21 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
             "--progress-json - and the sink console both write to stdout; name a file, or another --sink",
         ));
     }
+    let columns = columns(&args);
+    let decoding = decoding::decoding(&args.decoding, columns)?;
     match sink {
-        SinkSpec::Null => Box::pin(into(&args, || Ok(NullSink::new()))).await,
+        SinkSpec::Null => Box::pin(into(&args, decoding, || Ok(NullSink::new()))).await,
         SinkSpec::Console => {
-            let columns = columns(&args);
-            Box::pin(into(&args, || Ok(ConsoleSink::new(columns)))).await
+            let schema = decoding.schema();
+            Box::pin(into(&args, decoding, || Ok(ConsoleSink::new(columns, &schema)))).await
         }
         SinkSpec::Files { format, folder } => {
-            let mut folder = StreamFolder::builder(folder, *format).columns(columns(&args));
+            let folder = StreamFolder::builder(folder, *format).columns(columns);
+            let mut folder = folder.schema(decoding.schema());
             if args.output.append {
                 folder = folder.append();
             }
-            Box::pin(into(&args, || Ok(folder.build()?))).await
+            Box::pin(into(&args, decoding, || Ok(folder.build()?))).await
         }
     }
 }
@@ -72,16 +77,18 @@ fn columns(args: &StreamArgs) -> Columns {
     List::flat(&args.output.columns).into_iter().collect()
 }
 
-/// Runs the stream into a sink, until it ends or a signal stops it.
+/// Runs the stream into a sink that gets decoded batches, until it ends or a signal stops it.
 async fn into<S: Sink>(
     args: &StreamArgs,
+    decoding: Decoding,
     sink: impl FnOnce() -> Result<S, Failure>,
 ) -> Result<(), Failure> {
-    let sink = Arc::new(sink()?);
+    let read_columns = decoding.read_columns();
+    let sink = Arc::new(DecodedSink::new(sink()?, decoding));
     let cluster = connect::connect(&args.connection).await?;
     let report = Arc::new(Report::open(&args.output)?);
     let shown = Arc::clone(&report);
-    let builder = builder(args, DirectStream::builder(&cluster))?;
+    let builder = builder(args, read_columns, DirectStream::builder(&cluster))?;
     let stream = builder.on_batch(move |batch| shown.batch(batch)).build().await?;
     if args.source.from.is_some() && stream.log().positions().next().is_some() {
         output::note(
@@ -124,6 +131,7 @@ async fn until_stopped(
 
 fn builder(
     args: &StreamArgs,
+    read_columns: Columns,
     mut builder: DirectStreamBuilder,
 ) -> Result<DirectStreamBuilder, Failure> {
     let source = args.source.selection();
@@ -150,7 +158,7 @@ fn builder(
     if args.output.allow_other_sink {
         builder = builder.allow_other_sink();
     }
-    let decode = connect::decode_options(&args.connection)?.columns(columns(args));
+    let decode = connect::decode_options(&args.connection)?.columns(read_columns);
     if let SinkSpec::Files { format, .. } = &args.output.sink
         && let Some(files) = format.files_at_once()
     {

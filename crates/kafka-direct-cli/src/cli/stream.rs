@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use kafka_direct::{Column, OffsetSpec};
 
 use super::{
-    ConnectionArgs, SelectionArgs,
+    ConnectionArgs, DecodingArgs, SelectionArgs,
     selection::{Isolation, OnDataLoss, OnNoMatch},
 };
 use crate::{
@@ -25,6 +25,12 @@ Sinks:
   null             nothing: to measure
   jsonl:DIR        files in DIR, one per range and batch; also csv:DIR, raw:DIR, arrow:DIR,
                    parquet:DIR. Every record is in them exactly once, whenever the stream is killed
+
+A schema for --value-schema has a type for each field of the JSON objects, for example
+  {\"id\": \"Int64!\", \"at\": \"Timestamp(ms)\", \"tags\": [\"Utf8\"], \"customer\": {\"name\": \"Utf8\"}}
+Types are Boolean, Int8 to Int64, UInt8 to UInt64, Float32, Float64, Utf8, Date32 and Timestamp
+of s, ms, us or ns. A field that is missing is null; if its type ends in `!` it must be there.
+Other fields are ignored.
 
 The first SIGINT or SIGTERM ends the stream after the batch in hand, with exit code 0. A second one,
 or --shutdown-timeout, ends it at once: the batch in hand runs again at the next start.
@@ -45,6 +51,8 @@ pub(crate) struct StreamArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) batches: BatchArgs,
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
     #[command(flatten)]
     pub(crate) output: StreamOutputArgs,
 }

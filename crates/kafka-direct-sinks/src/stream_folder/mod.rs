@@ -24,7 +24,7 @@ use std::{
     sync::Arc,
 };
 
-use kafka_direct::Columns;
+use kafka_direct::{Columns, arrow::schema::SchemaRef};
 
 use self::store::Store;
 pub use self::{manifest::StagedFile, sink::StreamFolderWriter};
@@ -60,6 +60,7 @@ use crate::{
 #[derive(Debug)]
 pub struct StreamFolder {
     output: Output,
+    columns: Columns,
     store: Arc<Store>,
     work: Arc<FileWork>,
 }
@@ -71,6 +72,7 @@ impl StreamFolder {
             folder: folder.into(),
             format,
             columns: format.default_columns(),
+            schema: None,
             arrow_types: ArrowTypes::Plain,
             append: false,
             crash: CrashPoint::never(),
@@ -83,10 +85,11 @@ impl StreamFolder {
         &self.store.root
     }
 
-    /// The columns that it writes: the stream must read these.
+    /// The columns that it writes: the stream must read these. With [`StreamFolderBuilder::schema`] the
+    /// batches have the columns of that schema instead.
     #[must_use]
     pub const fn columns(&self) -> Columns {
-        self.output.columns
+        self.columns
     }
 }
 
@@ -97,6 +100,7 @@ pub struct StreamFolderBuilder {
     folder: PathBuf,
     format: Format,
     columns: Columns,
+    schema: Option<SchemaRef>,
     arrow_types: ArrowTypes,
     append: bool,
     crash: CrashPoint,
@@ -106,6 +110,13 @@ impl StreamFolderBuilder {
     /// The columns to write. Default: those of [`Format::default_columns`].
     pub const fn columns(mut self, columns: Columns) -> Self {
         self.columns = columns;
+        self
+    }
+
+    /// The schema of the batches, where keys or values are decoded before they are written, see
+    /// [`Encoder::of_schema`](crate::format::Encoder::of_schema). Default: that of the columns.
+    pub fn schema(mut self, schema: SchemaRef) -> Self {
+        self.schema = Some(schema);
         self
     }
 
@@ -132,11 +143,12 @@ impl StreamFolderBuilder {
     /// path that is no folder, and for the folder of a batch job. [`Error::Io`] if the folder cannot be
     /// listed.
     pub fn build(self) -> Result<StreamFolder, Error> {
-        let Self { folder, format, columns, arrow_types, append, crash } = self;
-        let output = Output { format, columns, arrow_types };
+        let Self { folder, format, columns, schema, arrow_types, append, crash } = self;
+        let schema = schema.unwrap_or_else(|| kafka_direct::schema(columns));
+        let output = Output { format, schema, arrow_types };
         output.encoder()?;
         claim::refuse_job(&folder, append)?;
         let store = Arc::new(Store::new(folder, append, crash));
-        Ok(StreamFolder { output, store, work: Arc::new(FileWork::new()) })
+        Ok(StreamFolder { output, columns, store, work: Arc::new(FileWork::new()) })
     }
 }
