@@ -28,7 +28,7 @@ const LAYERS: &[&[&str]] = &[
     &["kafka-direct-core"],
     &["kafka-direct-driver", "kafka-direct-wire", "kafka-direct-worker", "kafka-direct-broker"],
     &["kafka-direct"],
-    &["kafka-direct-sinks"],
+    &["kafka-direct-sinks", "kafka-direct-values"],
     &["kafka-direct-cli"],
 ];
 

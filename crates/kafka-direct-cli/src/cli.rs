@@ -6,6 +6,7 @@
 mod bench;
 mod checkpoint;
 mod connection;
+mod decoding;
 mod read;
 mod selection;
 mod stream;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     bench::{BenchArgs, GenerateArgs},
     checkpoint::{CheckpointArgs, CheckpointCommand, RewindArgs, ShowArgs, VerifyCheckpointArgs},
     connection::ConnectionArgs,
+    decoding::{DecodingArgs, Encoding, PoisonPolicy},
     read::{Format, PlanArgs, ReadArgs},
     selection::{OnNoMatch, SelectionArgs},
     stream::{BatchArgs, StreamArgs, StreamOutputArgs},

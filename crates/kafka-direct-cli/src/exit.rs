@@ -184,13 +184,22 @@ impl From<Error> for Failure {
     }
 }
 
-/// The failure that a sink of this program, or of the sinks' crate, returned.
+/// The failure that a sink of this program, or of the sinks' crate, returned; or a record that could not
+/// be decoded.
 fn own(source: BoxError) -> Result<Failure, BoxError> {
     let source = match source.downcast::<Failure>() {
         Ok(own) => return Ok(*own),
         Err(source) => source,
     };
-    Ok((*source.downcast::<kafka_direct_sinks::Error>()?).into())
+    let source = match source.downcast::<kafka_direct_sinks::Error>() {
+        Ok(of_sinks) => return Ok((*of_sinks).into()),
+        Err(source) => source,
+    };
+    match *source.downcast::<Error>()? {
+        // It names the record, and it was tried once.
+        poison @ Error::Poison { .. } => Ok(Failure::Read(poison)),
+        other => Err(other.into()),
+    }
 }
 
 impl From<kafka_direct_sinks::Error> for Failure {
@@ -235,6 +244,9 @@ fn hint_for(error: &Error) -> Option<&'static str> {
         Error::Driver(DriverError::Recreated { .. }) => {
             Some("`--on-data-loss resume` reads the new topic from its start and reports it")
         }
+        Error::Poison { .. } => Some(
+            "`--on-poison skip` leaves such records out, `--on-poison null` keeps them with the reason; both count them and warn",
+        ),
         Error::OtherSink { .. } => {
             Some("`--allow-other-sink` goes on here, without the batches that are done")
         }

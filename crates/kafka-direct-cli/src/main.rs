@@ -22,7 +22,8 @@
 //! - `checkpoint.rs`: runs `checkpoint`; `cli/checkpoint.rs`: its flags
 //! - `stream.rs`: runs `stream`; `cli/stream.rs`: its flags; `stream/spec.rs`: parses its sink and
 //!   trigger; `stream/console.rs`: the sink `console`; `stream/topic.rs`: the sink
-//!   `kafka:TOPIC`; `stream/report.rs`: reports on its batches; `stream/live.rs`: its live view
+//!   `kafka:TOPIC`; `stream/report.rs`: reports on its batches; `stream/live.rs`: its live view;
+//!   `stream/decoding.rs`, `cli/decoding.rs`: what keys and values are decoded to
 //! - `verify.rs`, `plan.rs`, `offsets.rs`, `topics.rs`, `broker.rs`, `completions.rs`: run the commands
 //!   of the same names; `topics/admin.rs`: creates and deletes topics, also those of `bench`
 //! - `demo.rs`: runs `demo`; `demo/payload.rs`: its records, each with its own checksum;

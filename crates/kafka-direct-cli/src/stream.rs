@@ -1,6 +1,7 @@
 //! `stream`: follows topics in micro-batches, into a sink, with a checkpoint.
 
 mod console;
+mod decoding;
 mod live;
 mod report;
 mod spec;
@@ -20,11 +21,12 @@ use kafka_direct::{
 };
 
 use kafka_direct_sinks::{NullSink, StreamFolder};
+use kafka_direct_values::{DeadLetters, DecodedSink, Decoding};
 
 pub(crate) use self::spec::{CoalesceSpec, SinkSpec, TriggerSpec};
 use self::{console::ConsoleSink, report::Report};
 use crate::{
-    cli::{BatchArgs, StreamArgs},
+    cli::{BatchArgs, PoisonPolicy, StreamArgs},
     connect,
     exit::Failure,
     list::List,
@@ -63,22 +65,48 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
             "--keep-partitions is for --sink kafka:TOPIC, and not for --sink {sink}; leave it out"
         )));
     }
+    let writes_topic = matches!(sink, SinkSpec::Kafka { .. });
+    if writes_topic && args.decoding.on_poison == PoisonPolicy::Null {
+        return Err(Failure::usage(
+            "--on-poison null would write tombstones into the topic; use skip or dead-letter:TOPIC",
+        ));
+    }
+    let letters = match &args.decoding.on_poison {
+        PoisonPolicy::DeadLetter { topic } => Some(topic::open_dead_letters(&args, topic).await?),
+        _ => None,
+    };
+    let shared = letters.clone().map(|letters| Arc::new(letters) as Arc<dyn DeadLetters>);
+    let decoding = decoding::decoding(&args.decoding, columns, shared)?;
+    let ended = into_sink(&args, columns, decoding).await;
+    if let Some(letters) = letters {
+        topic::report(letters.altered_headers());
+    }
+    ended
+}
+
+/// Runs the stream into the sink of the flags.
+async fn into_sink(args: &StreamArgs, columns: Columns, decoding: Decoding) -> Result<(), Failure> {
+    let sink = &args.output.sink;
     match sink {
-        SinkSpec::Null => Box::pin(into(&args, columns, || Ok(NullSink::new()))).await,
-        SinkSpec::Console => Box::pin(into(&args, columns, || Ok(ConsoleSink::new(columns)))).await,
+        SinkSpec::Null => Box::pin(into(args, decoding, || Ok(NullSink::new()))).await,
+        SinkSpec::Console => {
+            let schema = decoding.schema();
+            Box::pin(into(args, decoding, || Ok(ConsoleSink::new(columns, &schema)))).await
+        }
         SinkSpec::Files { format, folder } => {
             let mut folder = StreamFolder::builder(folder, *format)
                 .columns(columns)
+                .schema(decoding.schema())
                 .partition_by(List::flat(&args.output.partition_by));
             if args.output.append {
                 folder = folder.append();
             }
-            Box::pin(into(&args, columns, || Ok(folder.build()?))).await
+            Box::pin(into(args, decoding, || Ok(folder.build()?))).await
         }
         SinkSpec::Kafka { topic } => {
-            let sink = topic::open(&args, topic).await?;
-            let ended = Box::pin(into(&args, columns, || Ok(sink.clone()))).await;
-            topic::report(&sink);
+            let sink = topic::open(args, topic).await?;
+            let ended = Box::pin(into(args, decoding, || Ok(sink.clone()))).await;
+            topic::report(sink.altered_headers());
             ended
         }
     }
@@ -92,17 +120,18 @@ fn columns(args: &StreamArgs) -> Result<Columns, Failure> {
     args.output.sink.columns(named).map_err(Failure::usage)
 }
 
-/// Runs the stream into a sink, until it ends or a signal stops it.
+/// Runs the stream into a sink that gets decoded batches, until it ends or a signal stops it.
 async fn into<S: Sink>(
     args: &StreamArgs,
-    columns: Columns,
+    decoding: Decoding,
     sink: impl FnOnce() -> Result<S, Failure>,
 ) -> Result<(), Failure> {
-    let sink = Arc::new(sink()?);
+    let read_columns = decoding.read_columns();
+    let sink = Arc::new(DecodedSink::new(sink()?, decoding));
     let cluster = connect::connect(&args.connection).await?;
     let report = Arc::new(Report::open(&args.output)?);
     let shown = Arc::clone(&report);
-    let builder = builder(args, columns, DirectStream::builder(&cluster))?;
+    let builder = builder(args, read_columns, DirectStream::builder(&cluster))?;
     let stream = builder.on_batch(move |batch| shown.batch(batch)).build().await?;
     if args.source.from.is_some() && stream.log().positions().next().is_some() {
         output::note(
@@ -145,7 +174,7 @@ async fn until_stopped(
 
 fn builder(
     args: &StreamArgs,
-    columns: Columns,
+    read_columns: Columns,
     mut builder: DirectStreamBuilder,
 ) -> Result<DirectStreamBuilder, Failure> {
     let source = args.source.selection();
@@ -175,7 +204,7 @@ fn builder(
     if let Some(limit) = args.batches.sink_timeout {
         builder = builder.sink_timeout(limit);
     }
-    let decode = connect::decode_options(&args.connection)?.columns(columns);
+    let decode = connect::decode_options(&args.connection)?.columns(read_columns);
     if let SinkSpec::Files { format, .. } = &args.output.sink
         && let Some(files) = format.files_at_once()
     {
@@ -187,7 +216,10 @@ fn builder(
         builder = builder.coalesce(writers);
     }
     if let SinkSpec::Kafka { topic } = &args.output.sink {
-        builder = builder.exclude_topics([topic]).concurrency(topic::WRITERS_AT_ONCE);
+        builder = builder.exclude_topics([topic.clone()]).concurrency(topic::WRITERS_AT_ONCE);
+    }
+    if let PoisonPolicy::DeadLetter { topic } = &args.decoding.on_poison {
+        builder = builder.exclude_topics([topic.clone()]);
     }
     let is_files = args.output.sink.is_files();
     Ok(builder

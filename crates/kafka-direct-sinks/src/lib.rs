@@ -32,6 +32,8 @@
 //! - `format/arrow_types.rs`: `ArrowTypes`, views or plain types
 //! - `format/plain.rs`: batches with plain types
 //! - `format/rows.rs`: `Rows`, typed access to the columns of a batch
+//! - `format/cells.rs`: `Cells`, keys or values as they were read or decoded
+//! - `format/json_object.rs`: structs as JSON objects
 //! - `format/json_text.rs`: JSON strings and base64
 //! - `format/json_values.rs`: values that are JSON, embedded in JSON lines
 //! - `format/buffers.rs`: `Buffers`, output buffers that are used again

@@ -6,7 +6,7 @@
     reason = "an unexpected result is a failed test"
 )]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kafka_direct::{
@@ -73,8 +73,8 @@ fn contents(rows: &Rows<'_>, row: usize) -> Contents {
     let timestamp = rows.timestamp.unwrap();
     let headers = rows.headers.as_ref().unwrap().of(row);
     (
-        key.is_valid(row).then(|| key.value(row).to_vec()),
-        value.is_valid(row).then(|| value.value(row).to_vec()),
+        key.bytes(row).unwrap().map(Cow::into_owned),
+        value.bytes(row).unwrap().map(Cow::into_owned),
         headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec))).collect(),
         timestamp.is_valid(row).then(|| timestamp.value(row)),
     )

@@ -26,7 +26,7 @@ use crate::{
     plan_check::Leaders,
     read_range,
     runner::Runner,
-    write::{BatchWriter, Written},
+    write::{BatchWriter, WrittenRanges},
 };
 
 /// How long a stream that is stopped at once waits for the sink to discard what it wrote.
@@ -203,7 +203,7 @@ impl KafkaRdd {
     ) -> Result<WrittenBatch<S::Receipt>, Error> {
         let batch = BatchContext { plan: Arc::clone(&self.plan), stream: None };
         let written = self.write_ranges(sink, &batch, std::future::pending()).await?;
-        let (written, _) = written.unwrap_or_default();
+        let written = written.map(|ranges| ranges.written).unwrap_or_default();
         let ranges_read = written.iter().filter(|(_, resumed)| !resumed).count();
         let receipts: Vec<_> = written.into_iter().map(|(receipt, _)| receipt).collect();
         let committed = sink.commit(&batch, &receipts).await;
@@ -212,15 +212,13 @@ impl KafkaRdd {
         Ok(WrittenBatch { receipts, end, ranges_read })
     }
 
-    /// Writes every range of the batch, and commits nothing. Returns one receipt per group, in the order
-    /// of their first ranges, and how long the ranges waited for the sink, all of them together; `None`
-    /// if `stopped` was earlier.
+    /// Writes every range of the batch, and commits nothing; `None` if `stopped` was earlier.
     pub(crate) async fn write_ranges<S: Sink>(
         &self,
         sink: &Arc<S>,
         batch: &BatchContext,
         stopped: impl Future<Output = ()> + Send,
-    ) -> Result<Option<(Vec<Written<S::Receipt>>, Duration)>, Error> {
+    ) -> Result<Option<WrittenRanges<S::Receipt>>, Error> {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let groups = group_ranges(self.partitions(), settings.coalesce);
@@ -252,9 +250,12 @@ impl KafkaRdd {
                 }
             }
         }
-        let in_sink = Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed));
         let written: Option<Vec<_>> = written?;
-        Ok(written.map(|written| (written.into_iter().flatten().collect(), in_sink)))
+        Ok(written.map(|written| WrittenRanges {
+            written: written.into_iter().flatten().collect(),
+            in_sink: Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed)),
+            poison: writer.poison.load(Ordering::Relaxed),
+        }))
     }
 
     fn runner(&self) -> Runner<'_> {

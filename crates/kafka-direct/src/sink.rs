@@ -198,6 +198,13 @@ pub trait RangeWriter: Send + 'static {
     /// holds the memory it points into.
     fn write(&mut self, batch: RecordBatch) -> impl Future<Output = Result<(), BoxError>> + Send;
 
+    /// How many records of this attempt could not be decoded so far. It is asked for before
+    /// [`RangeWriter::finish`], and reported as [`BatchProgress::poison`](crate::stream::BatchProgress::poison).
+    /// Default: none.
+    fn poison(&self) -> u64 {
+        0
+    }
+
     /// Makes what was written durable, not yet visible. `ranges` says what was read, as in
     /// [`TaskReceipt::ranges`].
     fn finish(

@@ -4,7 +4,7 @@
 //! write at once as there are cores, so that memory does not grow with the number of ranges. The
 //! ranges of a group are fetched at once and share a writer, one after the other; pieces of a partition
 //! are read in order, and none after a piece that ended early. Only an error of the sink starts another
-//! attempt, of the whole group. After a fault of the cluster, reading resumes inside the
+//! attempt, of the whole group, unless it is a record that cannot be decoded. After a fault of the cluster, reading resumes inside the
 //! same attempt, or the batch ends with the error.
 
 use std::{
@@ -60,6 +60,8 @@ pub(crate) struct BatchWriter<S> {
     pub(crate) settings: Settings,
     /// How long ranges waited for the sink, all of them together, in nanoseconds.
     pub(crate) sink_nanos: AtomicU64,
+    /// The records that finished attempts could not decode.
+    pub(crate) poison: AtomicU64,
     decode_permits: Semaphore,
     /// Attempts that have begun and are neither finished nor aborted.
     open: Mutex<BTreeMap<usize, WriteTask>>,
@@ -67,6 +69,22 @@ pub(crate) struct BatchWriter<S> {
 
 /// A group's receipt, and whether an earlier run had finished it.
 pub(crate) type Written<R> = (TaskReceipt<R>, bool);
+
+/// What a run has written and not committed.
+#[derive(Debug)]
+pub(crate) struct WrittenRanges<R> {
+    /// One entry per group, in the order of their first ranges.
+    pub(crate) written: Vec<Written<R>>,
+    /// How long the ranges waited for the sink, all of them together.
+    pub(crate) in_sink: Duration,
+    /// How many records could not be decoded.
+    pub(crate) poison: u64,
+}
+
+/// Whether the sink failed because a record cannot be decoded: its bytes stay the same.
+fn is_poison(source: &BoxError) -> bool {
+    matches!(source.downcast_ref(), Some(Error::Poison { .. }))
+}
 
 /// Why an attempt failed: only the sink's errors are worth another attempt.
 enum AttemptError {
@@ -94,6 +112,7 @@ impl<S: Sink> BatchWriter<S> {
             cluster,
             settings,
             sink_nanos: AtomicU64::new(0),
+            poison: AtomicU64::new(0),
             decode_permits: Semaphore::new(cores()),
             open: Mutex::default(),
         }
@@ -132,7 +151,7 @@ impl<S: Sink> BatchWriter<S> {
                 Err(AttemptError::Sink { range, source }) => (range, source),
             };
             self.abort(&task).await;
-            if attempt >= self.settings.attempts {
+            if attempt >= self.settings.attempts || is_poison(&source) {
                 return Err(failed(&range, attempt, source));
             }
             tracing::warn!(range = %range.range(), attempt, error = %source, "the sink failed; the range is read again");
@@ -165,9 +184,12 @@ impl<S: Sink> BatchWriter<S> {
         drop(reading);
         summaries.sort_by(|a, b| (&a.topic_partition, a.from).cmp(&(&b.topic_partition, b.from)));
         let began = Instant::now();
-        let finished = self.limited("finish", writer.into_inner().finish(&summaries)).await;
+        let writer = writer.into_inner();
+        let poison = writer.poison();
+        let finished = self.limited("finish", writer.finish(&summaries)).await;
         let receipt = finished.map_err(AttemptError::of_sink(first))?;
         self.add_sink_time(began);
+        self.poison.fetch_add(poison, Ordering::Relaxed);
         summaries.iter().for_each(|range| self.settings.add_resets(&range.resets));
         Ok(TaskReceipt::new(summaries, receipt))
     }

@@ -1,5 +1,6 @@
 //! One test function per guarantee, grouped by subject.
 
+pub mod decoding;
 pub mod memory;
 pub mod outputs;
 pub mod plans;

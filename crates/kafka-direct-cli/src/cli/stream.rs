@@ -7,7 +7,7 @@ use kafka_direct::{Column, OffsetSpec};
 use kafka_direct_sinks::PartitionBy;
 
 use super::{
-    ConnectionArgs, SelectionArgs,
+    ConnectionArgs, DecodingArgs, SelectionArgs,
     selection::{Isolation, OnDataLoss, OnNoMatch},
 };
 use crate::{
@@ -30,6 +30,12 @@ Sinks:
                    the batch in hand may be there twice after a crash or a retry. The partition is
                    chosen by the key as Kafka's Java producer does. The stream never reads TOPIC
 
+A schema for --value-schema has a type for each field of the JSON objects, for example
+  {\"id\": \"Int64!\", \"at\": \"Timestamp(ms)\", \"tags\": [\"Utf8\"], \"customer\": {\"name\": \"Utf8\"}}
+Types are Boolean, Int8 to Int64, UInt8 to UInt64, Float32, Float64, Utf8, Date32 and Timestamp
+of s, ms, us or ns. A field that is missing is null; if its type ends in `!` it must be there.
+Other fields are ignored.
+
 The first SIGINT or SIGTERM ends the stream after the batch in hand, with exit code 0. A second one,
 or --shutdown-timeout, ends it at once: the batch in hand runs again at the next start.
 
@@ -49,6 +55,8 @@ pub(crate) struct StreamArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) batches: BatchArgs,
+    #[command(flatten)]
+    pub(crate) decoding: DecodingArgs,
     #[command(flatten)]
     pub(crate) output: StreamOutputArgs,
 }

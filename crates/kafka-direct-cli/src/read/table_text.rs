@@ -8,10 +8,10 @@ use chrono::{DateTime, SecondsFormat};
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table, presets};
 use kafka_direct::{
     Column, Columns,
-    arrow::array::{Array as _, BinaryViewArray, RecordBatch},
+    arrow::array::{Array as _, RecordBatch},
 };
 
-use kafka_direct_sinks::format::{COLUMN_ORDER, Rows};
+use kafka_direct_sinks::format::{COLUMN_ORDER, Cells, ERROR_COLUMN, Rows};
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -39,10 +39,27 @@ pub(crate) enum Fit {
     Terminal(usize),
 }
 
+/// A column of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Of(Column),
+    /// Why a record could not be decoded.
+    Error,
+}
+
+impl Shown {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Of(column) => column.as_str(),
+            Self::Error => ERROR_COLUMN,
+        }
+    }
+}
+
 /// A table under construction.
 #[derive(Debug)]
 pub(crate) struct TableText {
-    columns: Vec<Column>,
+    columns: Vec<Shown>,
     fit: Fit,
     rows: Vec<Vec<String>>,
 }
@@ -50,9 +67,14 @@ pub(crate) struct TableText {
 impl TableText {
     /// An empty table with these columns.
     pub(crate) fn new(columns: Columns, fit: Fit) -> Self {
-        let columns: Vec<Column> =
-            COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column)).collect();
-        Self { columns, fit, rows: Vec::new() }
+        let columns = COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column));
+        Self { columns: columns.map(Shown::Of).collect(), fit, rows: Vec::new() }
+    }
+
+    /// The table with a column for the reasons why records could not be decoded.
+    pub(crate) fn with_errors(mut self) -> Self {
+        self.columns.push(Shown::Error);
+        self
     }
 
     /// Adds every row of `batch`.
@@ -60,7 +82,7 @@ impl TableText {
         let rows = Rows::new(batch)?;
         for row in 0..rows.len {
             let cells = self.columns.iter().map(|column| self.cell(&rows, *column, row));
-            let cells = cells.collect();
+            let cells = cells.collect::<Result<_, Failure>>()?;
             self.rows.push(cells);
         }
         Ok(())
@@ -96,7 +118,7 @@ impl TableText {
         table.add_rows(self.rows.into_iter().map(Row::from));
         for (column, cells) in self.columns.iter().zip(table.column_iter_mut()) {
             cells.set_padding((0, 2));
-            if matches!(column, Column::Partition | Column::Offset) {
+            if matches!(column, Shown::Of(Column::Partition | Column::Offset)) {
                 cells.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -145,7 +167,11 @@ impl TableText {
         }
     }
 
-    fn cell(&self, rows: &Rows<'_>, column: Column, row: usize) -> String {
+    fn cell(&self, rows: &Rows<'_>, column: Shown, row: usize) -> Result<String, Failure> {
+        let Shown::Of(column) = column else {
+            let error = rows.error.filter(|errors| errors.is_valid(row));
+            return Ok(bytes(error.map(|errors| errors.value(row).as_bytes()), self.max_width()));
+        };
         let text = match column {
             Column::Topic => rows.topic.as_ref().map(|topics| topics.name(row).to_owned()),
             Column::Partition => rows.partition.map(|array| array.value(row).to_string()),
@@ -158,8 +184,8 @@ impl TableText {
                 1 => "append".to_owned(),
                 other => other.to_string(),
             }),
-            Column::Key => rows.key.map(|array| bytes(at(array, row), self.max_width())),
-            Column::Value => rows.value.map(|array| bytes(at(array, row), self.max_width())),
+            Column::Key => self.bytes(rows.key.as_ref(), row)?,
+            Column::Value => self.bytes(rows.value.as_ref(), row)?,
             Column::Headers => rows.headers.as_ref().map(|headers| {
                 let each = headers.of(row).map(|(key, value)| {
                     format!("{}={}", escaped(key), bytes(value, self.max_width()))
@@ -168,17 +194,23 @@ impl TableText {
             }),
             _ => None,
         };
-        text.unwrap_or_default()
+        Ok(text.unwrap_or_default())
+    }
+
+    fn bytes(&self, cells: Option<&Cells<'_>>, row: usize) -> Result<Option<String>, Failure> {
+        let Some(cells) = cells else { return Ok(None) };
+        Ok(Some(bytes(cells.bytes(row)?.as_deref(), self.max_width())))
     }
 }
 
 /// Whether texts of this column may be cut; the others are short.
-const fn may_be_cut(column: Column) -> bool {
-    matches!(column, Column::Topic | Column::Key | Column::Value | Column::Headers)
-}
-
-fn at(array: &BinaryViewArray, row: usize) -> Option<&[u8]> {
-    (!array.is_null(row)).then(|| array.value(row))
+const fn may_be_cut(column: Shown) -> bool {
+    match column {
+        Shown::Of(column) => {
+            matches!(column, Column::Topic | Column::Key | Column::Value | Column::Headers)
+        }
+        Shown::Error => true,
+    }
 }
 
 fn time(millis: i64) -> String {

@@ -5,8 +5,9 @@
 
 use kafka_direct::{
     BatchContext, BoxError, Columns, RangeSummary, RangeWriter, Sink, TaskReceipt, WriteTask,
-    arrow::array::RecordBatch,
+    arrow::{array::RecordBatch, schema::Schema},
 };
+use kafka_direct_sinks::format::ERROR_COLUMN;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -21,11 +22,19 @@ const ROWS: usize = 20;
 #[derive(Debug)]
 pub(super) struct ConsoleSink {
     columns: Columns,
+    /// Whether the column of reasons is shown.
+    has_errors: bool,
 }
 
 impl ConsoleSink {
-    pub(super) const fn new(columns: Columns) -> Self {
-        Self { columns }
+    /// Shows these columns of batches with this schema, and the column of reasons if it has one.
+    pub(super) fn new(columns: Columns, schema: &Schema) -> Self {
+        Self { columns, has_errors: schema.column_with_name(ERROR_COLUMN).is_some() }
+    }
+
+    fn table(&self) -> TableText {
+        let table = TableText::new(self.columns, fit());
+        if self.has_errors { table.with_errors() } else { table }
     }
 }
 
@@ -40,6 +49,7 @@ pub(super) struct Shown {
 #[derive(Debug)]
 pub(super) struct ConsoleWriter {
     table: TableText,
+    records: u64,
 }
 
 impl Sink for ConsoleSink {
@@ -47,7 +57,7 @@ impl Sink for ConsoleSink {
     type Writer = ConsoleWriter;
 
     async fn writer(&self, _: &WriteTask) -> Result<ConsoleWriter, BoxError> {
-        Ok(ConsoleWriter { table: TableText::new(self.columns, fit()) })
+        Ok(ConsoleWriter { table: self.table(), records: 0 })
     }
 
     async fn commit(
@@ -56,7 +66,7 @@ impl Sink for ConsoleSink {
         receipts: &[TaskReceipt<Shown>],
     ) -> Result<(), BoxError> {
         let records: u64 = receipts.iter().map(|one| one.receipt.records).sum();
-        let mut table = TableText::new(self.columns, fit());
+        let mut table = self.table();
         let rows = receipts.iter().flat_map(|one| one.receipt.rows.iter().cloned());
         table.extend(rows.take(ROWS));
         let number = batch.stream.map_or(0, |stream| stream.batch.get());
@@ -75,6 +85,8 @@ impl RangeWriter for ConsoleWriter {
     type Receipt = Shown;
 
     async fn write(&mut self, batch: RecordBatch) -> Result<(), BoxError> {
+        let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
+        self.records = self.records.saturating_add(rows);
         let room = ROWS.saturating_sub(self.table.len());
         if room > 0 {
             self.table.push(&batch.slice(0, batch.num_rows().min(room)))?;
@@ -82,9 +94,8 @@ impl RangeWriter for ConsoleWriter {
         Ok(())
     }
 
-    async fn finish(self, ranges: &[RangeSummary]) -> Result<Shown, BoxError> {
-        let records = ranges.iter().map(|range| range.records).sum();
-        Ok(Shown { rows: self.table.into_rows(), records })
+    async fn finish(self, _: &[RangeSummary]) -> Result<Shown, BoxError> {
+        Ok(Shown { rows: self.table.into_rows(), records: self.records })
     }
 }
 

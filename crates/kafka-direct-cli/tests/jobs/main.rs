@@ -9,6 +9,7 @@
 )]
 
 mod chain;
+mod decoding;
 mod demo;
 mod docs;
 mod full_disk;

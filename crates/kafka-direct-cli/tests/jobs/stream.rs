@@ -28,6 +28,15 @@ async fn ended(child: Child) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
+/// Runs `stream` with these flags to its end; returns exit code, stdout and stderr.
+pub(crate) async fn ended_stream(
+    broker: &Broker,
+    root: &Path,
+    args: &[&str],
+) -> (Option<i32>, String, String) {
+    ended(command(broker, root, args).spawn().unwrap()).await
+}
+
 /// How often each record is in the files that a pattern `*.jsonl` finds, by partition and offset.
 fn visible(root: &Path) -> BTreeMap<(i64, i64), usize> {
     let mut seen = BTreeMap::new();

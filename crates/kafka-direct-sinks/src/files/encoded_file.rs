@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use kafka_direct::{Columns, arrow::array::RecordBatch};
+use kafka_direct::arrow::{array::RecordBatch, schema::SchemaRef};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -22,17 +22,17 @@ const SMALL_BYTES: usize = 8 * 1024;
 const MAX_WORK: u32 = 1 << 20;
 
 /// How the files are written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Output {
     pub(crate) format: Format,
-    pub(crate) columns: Columns,
+    pub(crate) schema: SchemaRef,
     pub(crate) arrow_types: ArrowTypes,
 }
 
 impl Output {
     /// An encoder of one file.
     pub(crate) fn encoder(&self) -> Result<Encoder, Error> {
-        Encoder::new(self.format, self.columns, self.arrow_types)
+        Encoder::of_schema(self.format, &self.schema, self.arrow_types)
     }
 }
 

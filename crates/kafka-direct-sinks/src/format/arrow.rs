@@ -5,7 +5,7 @@
 //! lists.
 
 use arrow_ipc::writer::{FileWriter, StreamWriter};
-use kafka_direct::{Columns, arrow::array::RecordBatch};
+use kafka_direct::arrow::{array::RecordBatch, schema::SchemaRef};
 
 use super::{ArrowTypes, plain::Layout};
 use crate::Error;
@@ -29,17 +29,17 @@ impl std::fmt::Debug for Ipc {
 
 impl Ipc {
     /// A file. A dictionary cannot be replaced in a file, so it has none.
-    pub(super) fn file(columns: Columns, types: ArrowTypes) -> Result<Self, Error> {
-        let layout = Layout::without_dictionary(columns, types);
+    pub(super) fn file(schema: &SchemaRef, types: ArrowTypes) -> Result<Self, Error> {
+        let layout = Layout::without_dictionary(schema, types);
         let writer = FileWriter::try_new(Vec::new(), layout.schema()).map_err(failed)?;
         Ok(Self { layout, writer: Writer::File(writer) })
     }
 
     /// A stream. With views, its topics are a dictionary that is replaced when it changes.
-    pub(super) fn stream(columns: Columns, types: ArrowTypes) -> Result<Self, Error> {
+    pub(super) fn stream(schema: &SchemaRef, types: ArrowTypes) -> Result<Self, Error> {
         let layout = match types {
-            ArrowTypes::View => Layout::as_built(columns),
-            ArrowTypes::Plain => Layout::without_dictionary(columns, types),
+            ArrowTypes::View => Layout::as_built(schema),
+            ArrowTypes::Plain => Layout::without_dictionary(schema, types),
         };
         let writer = StreamWriter::try_new(Vec::new(), layout.schema()).map_err(failed)?;
         Ok(Self { layout, writer: Writer::Stream(writer) })

@@ -4,21 +4,31 @@
 //! text (`""`), and Kafka's tombstones and empty values are different things.
 
 use kafka_direct::{
-    Column, Columns,
-    arrow::array::{Array as _, BinaryViewArray, RecordBatch},
+    Column,
+    arrow::{
+        array::{Array as _, RecordBatch},
+        schema::Schema,
+    },
 };
 
 use super::{
-    is_full, jsonl,
-    rows::{COLUMN_ORDER, Rows},
+    Cells, cells, is_full, jsonl,
+    rows::{COLUMN_ORDER, ERROR_COLUMN, Rows},
 };
 use crate::Error;
 
 /// Refuses columns that CSV cannot carry: most readers skip an empty line, and a null alone in its
-/// line is one.
-pub(super) fn check(columns: Columns) -> Result<(), Error> {
+/// line is one. Structs have no form in CSV.
+pub(super) fn check(schema: &Schema) -> Result<(), Error> {
     let nullable = [Column::Timestamp, Column::Key, Column::Value];
-    let mut chosen = COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column));
+    let object = schema.fields().iter().find(|field| cells::is_object(field.data_type()));
+    if let Some(field) = object {
+        return Err(Error::invalid(format!(
+            "CSV cannot carry the fields of the column `{}`; write JSON lines, Parquet or Arrow, or leave the schema out",
+            field.name()
+        )));
+    }
+    let mut chosen = columns(schema);
     match (chosen.next(), chosen.next()) {
         (None, _) => Err(Error::invalid("CSV needs at least one column")),
         (Some(only), None) if nullable.contains(&only) => Err(Error::invalid(format!(
@@ -28,14 +38,20 @@ pub(super) fn check(columns: Columns) -> Result<(), Error> {
     }
 }
 
+/// The columns of `schema` in the order of the fields.
+fn columns(schema: &Schema) -> impl Iterator<Item = Column> {
+    let is_chosen = |column: &Column| schema.column_with_name(column.as_str()).is_some();
+    COLUMN_ORDER.into_iter().filter(is_chosen)
+}
+
 /// Appends the header line.
-pub(super) fn header(columns: Columns, out: &mut Vec<u8>) {
-    let names = COLUMN_ORDER.into_iter().filter(|column| columns.contains(*column));
-    for (index, column) in names.enumerate() {
+pub(super) fn header(schema: &Schema, out: &mut Vec<u8>) {
+    let error = schema.column_with_name(ERROR_COLUMN).map(|_| ERROR_COLUMN);
+    for (index, name) in columns(schema).map(Column::as_str).chain(error).enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(column.as_str().as_bytes());
+        out.extend_from_slice(name.as_bytes());
     }
     out.push(b'\n');
 }
@@ -68,15 +84,21 @@ pub(super) fn encode(batch: &RecordBatch, from: usize, out: &mut Vec<u8>) -> Res
             line.field().extend_from_slice(numbers.format(kind.value(row)).as_bytes());
         }
         if let Some(keys) = rows.key {
-            bytes(keys, row, line.field()).map_err(|()| not_text(&rows, row, "key"))?;
+            bytes(&keys, row, line.field())?.map_err(|()| not_text(&rows, row, "key"))?;
         }
         if let Some(values) = rows.value {
-            bytes(values, row, line.field()).map_err(|()| not_text(&rows, row, "value"))?;
+            bytes(&values, row, line.field())?.map_err(|()| not_text(&rows, row, "value"))?;
         }
         if let Some(headers) = &rows.headers {
             json.clear();
             jsonl::headers(headers, row, &mut json);
             text(&json, line.field());
+        }
+        if let Some(errors) = rows.error {
+            let field = line.field();
+            if errors.is_valid(row) {
+                text(errors.value(row).as_bytes(), field);
+            }
         }
         out.push(b'\n');
         if is_full(out) {
@@ -102,14 +124,14 @@ impl Line<'_> {
     }
 }
 
-fn bytes(array: &BinaryViewArray, row: usize, out: &mut Vec<u8>) -> Result<(), ()> {
-    if array.is_null(row) {
-        return Ok(());
+/// Appends a key or value; `Ok(Err)` if it is no text.
+fn bytes(cells: &Cells<'_>, row: usize, out: &mut Vec<u8>) -> Result<Result<(), ()>, Error> {
+    let Some(bytes) = cells.bytes(row)? else { return Ok(Ok(())) };
+    if std::str::from_utf8(&bytes).is_err() {
+        return Ok(Err(()));
     }
-    let bytes = array.value(row);
-    std::str::from_utf8(bytes).map_err(drop)?;
-    text(bytes, out);
-    Ok(())
+    text(&bytes, out);
+    Ok(Ok(()))
 }
 
 /// Appends a text as a field, quoted if it is empty or has a separator, a quote or a line break.

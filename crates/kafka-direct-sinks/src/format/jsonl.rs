@@ -1,13 +1,14 @@
 //! One JSON object per record and line.
 //!
 //! Fields have a fixed order and exist only for columns that were read: topic, partition, offset,
-//! timestamp, timestamp_type, key, value, headers. Bytes that are not UTF-8 make their field null,
-//! and the next field, `<field>_base64`, carries them. Values that are JSON are embedded on request.
+//! timestamp, timestamp_type, key, value, headers, _error. Bytes that are not UTF-8 make their field
+//! null, and the next field, `<field>_base64`, carries them. Values that are JSON are embedded on
+//! request, and keys and values that were decoded as JSON always. Structs are objects.
 
-use kafka_direct::arrow::array::{Array as _, BinaryViewArray, RecordBatch};
+use kafka_direct::arrow::array::{Array as _, RecordBatch};
 
 use super::{
-    is_full, json_text, json_values,
+    Cells, is_full, json_object, json_text, json_values,
     rows::{Headers, Rows},
 };
 use crate::Error;
@@ -48,17 +49,17 @@ pub(super) fn encode(
             line.field(b"\"timestamp_type\":").extend_from_slice(number.as_bytes());
         }
         if let Some(keys) = rows.key {
-            bytes(line.field(b"\"key\":"), "key", at(keys, row));
+            cell(line.field(b"\"key\":"), "key", &keys, row, false)?;
         }
         if let Some(values) = rows.value {
-            let (out, value) = (line.field(b"\"value\":"), at(values, row));
-            let embedded = embeds_values && value.is_some_and(|json| json_values::embed(json, out));
-            if !embedded {
-                bytes(out, "value", value);
-            }
+            cell(line.field(b"\"value\":"), "value", &values, row, embeds_values)?;
         }
         if let Some(headers) = &rows.headers {
             self::headers(headers, row, line.field(b"\"headers\":"));
+        }
+        if let Some(errors) = rows.error {
+            let error = errors.is_valid(row).then(|| errors.value(row).as_bytes());
+            bytes(line.field(b"\"_error\":"), "_error", error);
         }
         line.end();
         if is_full(out) {
@@ -81,8 +82,24 @@ pub(super) fn headers(headers: &Headers<'_>, row: usize, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-fn at(array: &BinaryViewArray, row: usize) -> Option<&[u8]> {
-    (!array.is_null(row)).then(|| array.value(row))
+/// Appends a key or value: an object, JSON that is embedded, or text.
+fn cell(
+    out: &mut Vec<u8>,
+    name: &str,
+    cells: &Cells<'_>,
+    row: usize,
+    embeds: bool,
+) -> Result<(), Error> {
+    if let Cells::Objects(array) = cells {
+        return json_object::write(*array, row, out);
+    }
+    let value = cells.bytes(row)?;
+    let embeds = embeds || matches!(cells, Cells::Json(_));
+    let embedded = embeds && value.as_deref().is_some_and(|json| json_values::embed(json, out));
+    if !embedded {
+        bytes(out, name, value.as_deref());
+    }
+    Ok(())
 }
 
 /// Appends the value of a field: text, or null and a base64 field after it if it is not UTF-8.

@@ -8,7 +8,9 @@
 mod arrow;
 mod arrow_types;
 mod buffers;
+mod cells;
 mod csv;
+mod json_object;
 mod json_text;
 mod json_values;
 mod jsonl;
@@ -19,14 +21,18 @@ mod plain;
 mod raw;
 mod rows;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
-use kafka_direct::{Column, Columns, arrow::array::RecordBatch};
+use kafka_direct::{
+    Column, Columns,
+    arrow::{array::RecordBatch, schema::SchemaRef},
+};
 
 pub use self::{
     arrow_types::ArrowTypes,
     buffers::Buffers,
-    rows::{COLUMN_ORDER, Headers, Rows, Topics},
+    cells::Cells,
+    rows::{COLUMN_ORDER, ERROR_COLUMN, Headers, Rows, Topics},
 };
 use crate::Error;
 
@@ -142,7 +148,7 @@ enum Inner {
     JsonLines {
         embeds_values: bool,
     },
-    Csv(Columns),
+    Csv(SchemaRef),
     Raw,
     #[cfg(feature = "arrow-ipc")]
     Arrow(Box<arrow::Ipc>),
@@ -158,28 +164,36 @@ impl Encoder {
     /// [`Error::Invalid`] for a format that this build leaves out, or for columns that the format
     /// cannot carry.
     pub fn new(format: Format, columns: Columns, types: ArrowTypes) -> Result<Self, Error> {
+        Self::of_schema(format, &kafka_direct::schema(columns), types)
+    }
+
+    /// An encoder of batches whose keys and values may be decoded: `schema` is that of some columns of the
+    /// engine, of which `key` and `value` may be `Utf8View` or `Struct`, and the column
+    /// [`ERROR_COLUMN`] may follow.
+    ///
+    /// # Errors
+    /// As [`Encoder::new`]; [`Error::Invalid`] also for a struct in CSV or raw.
+    pub fn of_schema(format: Format, schema: &SchemaRef, types: ArrowTypes) -> Result<Self, Error> {
         let inner = match format {
             Format::JsonLines => Inner::JsonLines { embeds_values: false },
             Format::JsonValues => Inner::JsonLines { embeds_values: true },
             Format::Csv => {
-                csv::check(columns)?;
-                Inner::Csv(columns)
+                csv::check(schema)?;
+                Inner::Csv(Arc::clone(schema))
             }
-            Format::Raw if columns.contains(Column::Value) => Inner::Raw,
             Format::Raw => {
-                return Err(Error::invalid(
-                    "the format raw writes values: leave `value` among the columns",
-                ));
+                raw::check(schema)?;
+                Inner::Raw
             }
             #[cfg(feature = "arrow-ipc")]
-            Format::Arrow => Inner::Arrow(Box::new(arrow::Ipc::file(columns, types)?)),
+            Format::Arrow => Inner::Arrow(Box::new(arrow::Ipc::file(schema, types)?)),
             #[cfg(feature = "arrow-ipc")]
-            Format::ArrowStream => Inner::Arrow(Box::new(arrow::Ipc::stream(columns, types)?)),
-            Format::Parquet if columns == Columns::none() => {
+            Format::ArrowStream => Inner::Arrow(Box::new(arrow::Ipc::stream(schema, types)?)),
+            Format::Parquet if schema.fields().is_empty() => {
                 return Err(Error::invalid("Parquet needs at least one column"));
             }
             #[cfg(feature = "parquet")]
-            Format::Parquet => Inner::Parquet(Box::new(parquet::File::new(columns)?)),
+            Format::Parquet => Inner::Parquet(Box::new(parquet::File::new(schema)?)),
             #[cfg(not(all(feature = "arrow-ipc", feature = "parquet")))]
             Format::Arrow | Format::ArrowStream | Format::Parquet => {
                 let _ = types;
@@ -211,7 +225,7 @@ impl Encoder {
     pub fn start(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         match &mut self.0 {
             Inner::JsonLines { .. } | Inner::Raw => {}
-            Inner::Csv(columns) => csv::header(*columns, out),
+            Inner::Csv(schema) => csv::header(schema, out),
             #[cfg(feature = "arrow-ipc")]
             Inner::Arrow(ipc) => ipc.start(out),
             #[cfg(feature = "parquet")]

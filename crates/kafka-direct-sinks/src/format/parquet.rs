@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use kafka_direct::{Columns, arrow::array::RecordBatch};
+use kafka_direct::arrow::{array::RecordBatch, schema::SchemaRef};
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
@@ -32,7 +32,7 @@ impl std::fmt::Debug for File {
 }
 
 impl File {
-    pub(super) fn new(columns: Columns) -> Result<Self, Error> {
+    pub(super) fn new(schema: &SchemaRef) -> Result<Self, Error> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
@@ -40,8 +40,7 @@ impl File {
             .build();
         let options =
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let schema = Arc::clone(&kafka_direct::schema(columns));
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options);
         Ok(Self { writer: writer.map_err(failed)? })
     }
 

@@ -6,19 +6,15 @@
 
 use std::sync::Arc;
 
-use kafka_direct::{
-    Columns,
-    arrow::{
-        array::{
-            Array as _, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StringArray,
-            StructArray,
-            builder::{BinaryBuilder, StringBuilder},
-            cast::AsArray as _,
-            types::Int32Type,
-        },
-        buffer::OffsetBuffer,
-        schema::{DataType, Field, FieldRef, Schema, SchemaRef},
+use kafka_direct::arrow::{
+    array::{
+        Array as _, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+        builder::{BinaryBuilder, StringBuilder},
+        cast::AsArray as _,
+        types::Int32Type,
     },
+    buffer::OffsetBuffer,
+    schema::{DataType, Field, FieldRef, Schema, SchemaRef},
 };
 
 use super::{ArrowTypes, Rows, arrow::failed};
@@ -45,17 +41,16 @@ struct Change {
 
 impl Layout {
     /// Batches with the types that the engine builds: for streams, which may replace a dictionary.
-    pub(super) fn as_built(columns: Columns) -> Self {
+    pub(super) fn as_built(schema: &SchemaRef) -> Self {
         let change =
             Change { types: ArrowTypes::View, keeps_dictionary: true, piece_bytes: PIECE_BYTES };
-        Self { schema: kafka_direct::schema(columns), change }
+        Self { schema: Arc::clone(schema), change }
     }
 
     /// Batches whose topics are Utf8, with text and bytes of these types.
-    pub(super) fn without_dictionary(columns: Columns, types: ArrowTypes) -> Self {
+    pub(super) fn without_dictionary(schema: &SchemaRef, types: ArrowTypes) -> Self {
         let change = Change { types, keeps_dictionary: false, piece_bytes: PIECE_BYTES };
-        let built = kafka_direct::schema(columns);
-        let fields = built.fields().iter().map(|field| change.field(field));
+        let fields = schema.fields().iter().map(|field| change.field(field));
         Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), change }
     }
 
@@ -181,7 +176,8 @@ fn row_bytes(rows: &Rows<'_>, row: usize) -> usize {
     let headers =
         headers.map(|(key, value)| key.len().saturating_add(value.map_or(0, <[u8]>::len)));
     let topic = rows.topic.as_ref().map_or(0, |topics| topics.name(row).len());
-    let bytes = [rows.key, rows.value].into_iter().flatten().map(|column| column.value(row).len());
+    let bytes = [rows.key, rows.value].into_iter().flatten().map(|cells| cells.byte_count(row));
+    let topic = topic.saturating_add(rows.error.map_or(0, |errors| errors.value(row).len()));
     headers.chain(bytes).fold(topic, usize::saturating_add)
 }
 
@@ -206,7 +202,7 @@ fn fitting(bytes: u64) -> Result<usize, Error> {
 #[cfg(test)]
 mod tests {
     use kafka_direct::{
-        Column,
+        Column, Columns,
         arrow::{array::BinaryViewArray, buffer::Buffer},
     };
 

@@ -4,9 +4,10 @@ use kafka_direct::Column;
 use kafka_direct::arrow::array::{
     Array, ArrayRef, BinaryViewArray, DictionaryArray, Int8Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, StringViewArray, StructArray, TimestampMillisecondArray,
-    types::Int32Type,
+    cast::AsArray as _, types::Int32Type,
 };
 
+use super::Cells;
 use crate::Error;
 
 /// The order of columns where people read them: narrow columns first.
@@ -20,6 +21,9 @@ pub const COLUMN_ORDER: [Column; 8] = [
     Column::Value,
     Column::Headers,
 ];
+
+/// The column that says why a key or value could not be decoded, as a text or null. It follows the others.
+pub const ERROR_COLUMN: &str = "_error";
 
 /// The columns of one batch; those that were not read are `None`.
 #[derive(Debug)]
@@ -38,11 +42,14 @@ pub struct Rows<'a> {
     /// 0: set by the producer, 1: by the broker.
     pub timestamp_type: Option<&'a Int8Array>,
     /// Keys.
-    pub key: Option<&'a BinaryViewArray>,
+    pub key: Option<Cells<'a>>,
     /// Values.
-    pub value: Option<&'a BinaryViewArray>,
+    pub value: Option<Cells<'a>>,
     /// Headers.
     pub headers: Option<Headers<'a>>,
+    /// Why the key or value of a row is null although the record has one, from the column
+    /// [`ERROR_COLUMN`].
+    pub error: Option<&'a StringViewArray>,
 }
 
 /// Topic names by index into a dictionary.
@@ -65,7 +72,8 @@ impl<'a> Rows<'a> {
     /// The columns of `batch`.
     ///
     /// # Errors
-    /// [`Error::Internal`] for a column of another type than the engine builds.
+    /// [`Error::Internal`] for a column of another type than the engine builds, or of a key or value that
+    /// is neither bytes nor text nor a struct.
     pub fn new(batch: &'a RecordBatch) -> Result<Self, Error> {
         Ok(Self {
             len: batch.num_rows(),
@@ -74,9 +82,10 @@ impl<'a> Rows<'a> {
             offset: typed(batch, Column::Offset)?,
             timestamp: typed(batch, Column::Timestamp)?,
             timestamp_type: typed(batch, Column::TimestampType)?,
-            key: typed(batch, Column::Key)?,
-            value: typed(batch, Column::Value)?,
+            key: cells(batch, Column::Key)?,
+            value: cells(batch, Column::Value)?,
             headers: column(batch, Column::Headers).map(Headers::new).transpose()?,
+            error: batch.column_by_name(ERROR_COLUMN).and_then(|array| array.as_string_view_opt()),
         })
     }
 }
@@ -125,6 +134,13 @@ fn column(batch: &RecordBatch, column: Column) -> Option<&ArrayRef> {
 
 fn typed<A: Array + 'static>(batch: &RecordBatch, which: Column) -> Result<Option<&A>, Error> {
     column(batch, which).map(|array| downcast(array, which)).transpose()
+}
+
+fn cells(batch: &RecordBatch, which: Column) -> Result<Option<Cells<'_>>, Error> {
+    let Some((index, field)) = batch.schema_ref().column_with_name(which.as_str()) else {
+        return Ok(None);
+    };
+    Cells::new(field, batch.column(index)).map(Some).ok_or_else(|| unexpected(which))
 }
 
 fn downcast<A: Array + 'static>(array: &ArrayRef, column: Column) -> Result<&A, Error> {

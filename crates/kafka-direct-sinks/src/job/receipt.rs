@@ -87,7 +87,7 @@ impl Receipt {
     pub(crate) fn new(
         plan: &BatchPlan,
         plan_text: &str,
-        output: Output,
+        output: &Output,
         ranges: Vec<RangeReceipt>,
     ) -> Self {
         let mut content = Content::new();

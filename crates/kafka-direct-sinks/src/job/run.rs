@@ -109,8 +109,8 @@ impl BatchJob {
         Fut: Future<Output = Result<KafkaRddBuilder, E>> + Send,
     {
         // A format that cannot be written is refused before anything is made.
-        let output =
-            Output { format: self.format, columns: self.columns, arrow_types: self.arrow_types };
+        let schema = kafka_direct::schema(self.columns);
+        let output = Output { format: self.format, schema, arrow_types: self.arrow_types };
         output.encoder()?;
         let mut lazy = Lazy { connect: Some(connect), builder: None };
         let settings = self.settings();

@@ -90,7 +90,7 @@ impl Sink for FolderSink {
             ranges.iter().map(receipt).collect::<Vec<_>>()
         });
         let (plan, text) = (&batch.plan, &self.plan_text);
-        let receipt = Receipt::new(plan, text, self.output, ranges.collect());
+        let receipt = Receipt::new(plan, text, &self.output, ranges.collect());
         let (folder, finished) = (Arc::clone(&self.folder), receipt.clone());
         self.work.run(move || folder.finish(&finished)).await??;
         drop(self.receipt.set(receipt));

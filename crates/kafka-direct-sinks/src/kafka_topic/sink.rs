@@ -4,7 +4,7 @@
 //! are visible then, before the commit. So an attempt that failed, and a batch that runs again, leave
 //! records twice.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use kafka_direct::{
     BatchContext, BoxError, Column, Columns, RangeSummary, RangeWriter, Sink, TaskReceipt,
@@ -34,7 +34,8 @@ pub enum Partitioning {
     AsSource,
 }
 
-/// Writes every record of a stream to a topic: key, value, headers and timestamp. At-least-once.
+/// Writes every record of a stream to a topic: key, value, headers and timestamp. At-least-once. A value
+/// that was decoded to a struct is written as a JSON object.
 ///
 /// The records of one key stay in order while their range is one piece: with `min_partitions`, pieces of
 /// a partition are written at the same time. [`KafkaTopicSink::columns`] are the columns to read. Clones
@@ -139,8 +140,8 @@ impl KafkaTopicWriter {
         let headers = rows.headers.as_ref();
         let headers = headers.map(|headers| self.altered.map(headers.of(row), &origin));
         let record = ProducerRecord {
-            key: keys.is_valid(row).then(|| keys.value(row).to_vec()),
-            value: values.is_valid(row).then(|| values.value(row).to_vec()),
+            key: keys.bytes(row)?.map(Cow::into_owned),
+            value: values.bytes(row)?.map(Cow::into_owned),
             headers: headers.unwrap_or_default(),
             timestamp_millis: timestamps.is_valid(row).then(|| timestamps.value(row)),
         };

@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
 };
 
-use kafka_direct::Columns;
+use kafka_direct::{Columns, arrow::schema::SchemaRef};
 
 use self::partition_by::Levels;
 use self::store::Store;
@@ -65,6 +65,7 @@ use crate::{
 pub struct StreamFolder {
     output: Output,
     levels: Levels,
+    columns: Columns,
     store: Arc<Store>,
     work: Arc<FileWork>,
 }
@@ -76,6 +77,7 @@ impl StreamFolder {
             folder: folder.into(),
             format,
             columns: format.default_columns(),
+            schema: None,
             arrow_types: ArrowTypes::Plain,
             append: false,
             levels: Levels::default(),
@@ -89,10 +91,11 @@ impl StreamFolder {
         &self.store.root
     }
 
-    /// The columns that it writes: the stream must read these.
+    /// The columns that it writes: the stream must read these. With [`StreamFolderBuilder::schema`] the
+    /// batches have the columns of that schema instead.
     #[must_use]
     pub const fn columns(&self) -> Columns {
-        self.output.columns
+        self.columns
     }
 }
 
@@ -103,6 +106,7 @@ pub struct StreamFolderBuilder {
     folder: PathBuf,
     format: Format,
     columns: Columns,
+    schema: Option<SchemaRef>,
     arrow_types: ArrowTypes,
     append: bool,
     levels: Levels,
@@ -113,6 +117,13 @@ impl StreamFolderBuilder {
     /// The columns to write. Default: those of [`Format::default_columns`].
     pub const fn columns(mut self, columns: Columns) -> Self {
         self.columns = columns;
+        self
+    }
+
+    /// The schema of the batches, where keys or values are decoded before they are written, see
+    /// [`Encoder::of_schema`](crate::format::Encoder::of_schema). Default: that of the columns.
+    pub fn schema(mut self, schema: SchemaRef) -> Self {
+        self.schema = Some(schema);
         self
     }
 
@@ -149,12 +160,13 @@ impl StreamFolderBuilder {
     /// that a level of folders needs, for a path that is no folder, and for the folder of a batch job. [`Error::Io`] if the folder cannot be
     /// listed.
     pub fn build(self) -> Result<StreamFolder, Error> {
-        let Self { folder, format, columns, arrow_types, append, levels, crash } = self;
-        let output = Output { format, columns, arrow_types };
+        let Self { folder, format, columns, schema, arrow_types, append, levels, crash } = self;
+        let schema = schema.unwrap_or_else(|| kafka_direct::schema(columns));
+        let output = Output { format, schema, arrow_types };
         output.encoder()?;
         levels.check(columns)?;
         claim::refuse_job(&folder, append)?;
         let store = Arc::new(Store::new(folder, append, crash));
-        Ok(StreamFolder { output, levels, store, work: Arc::new(FileWork::new()) })
+        Ok(StreamFolder { output, columns, levels, store, work: Arc::new(FileWork::new()) })
     }
 }

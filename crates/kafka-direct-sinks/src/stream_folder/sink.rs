@@ -41,7 +41,7 @@ impl Sink for StreamFolder {
             prefix: attempt_prefix(task, batch),
             store: Arc::clone(&self.store),
             work: Arc::clone(&self.work),
-            output: self.output,
+            output: self.output.clone(),
             levels: self.levels.clone(),
         }))
     }

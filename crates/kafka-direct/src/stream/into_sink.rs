@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::{
     direct::{DirectStream, millis_now},
     run::{BatchWork, FIRST_PAUSE, LONGEST_PAUSE},
-    streamed_batch::{Ended, StreamedBatch, Times},
+    streamed_batch::{Ended, InRanges, StreamedBatch},
 };
 use crate::{
     BoxError, Error, RangeSummary, Sink, SinkCommit, TaskReceipt, WriteTask,
-    checkpoint::CommitDraft, time_limit::within, write::Written,
+    checkpoint::CommitDraft,
+    time_limit::within,
+    write::{Written, WrittenRanges},
 };
 
 /// Writes batches into a sink.
@@ -41,7 +43,7 @@ impl<S: Sink> BatchWork for IntoSink<S> {
         let began = Instant::now();
         let (context, handle) = (batch.context(), batch.stream.handle());
         let mut pause = FIRST_PAUSE;
-        let (written, writing) = loop {
+        let WrittenRanges { written, in_sink, poison } = loop {
             let stopped = handle.stopped_now();
             match batch.rdd().write_ranges(&self.0, &context, stopped).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable && !is_of_sink(&error) => {
@@ -56,7 +58,7 @@ impl<S: Sink> BatchWork for IntoSink<S> {
         };
         let receipts: Vec<_> =
             written.into_iter().map(|(receipt, _): Written<_>| receipt).collect();
-        let times = Times { reading: began.elapsed(), writing };
+        let in_ranges = InRanges { reading: began.elapsed(), writing: in_sink, poison };
         let limit = batch.stream.sink_timeout;
         let (receipts, late) = without_pieces_after_a_short_one(receipts);
         for index in late {
@@ -72,7 +74,7 @@ impl<S: Sink> BatchWork for IntoSink<S> {
         let committed = within(limit, "commit", self.0.commit(&context, &receipts)).await;
         committed.map_err(|source| Error::Commit { source })?;
         let committed = self.committed_by_another(batch).await?;
-        Ok(Some(Ended { summaries: committed.unwrap_or(summaries), draft: None, times }))
+        Ok(Some(Ended { summaries: committed.unwrap_or(summaries), draft: None, in_ranges }))
     }
 }
 

@@ -22,6 +22,9 @@ pub struct BatchProgress {
     pub lag: u64,
     /// How many times offsets were lost and skipped, while planning and while reading.
     pub resets: usize,
+    /// How many records the sink could not decode, see
+    /// [`RangeWriter::poison`](crate::RangeWriter::poison); 0 of ranges that an earlier run has finished.
+    pub poison: u64,
     /// From the start of planning until the plan was durable.
     #[serde(rename = "planning_ms", serialize_with = "millis")]
     pub planning: Duration,
@@ -116,6 +119,7 @@ mod tests {
             bytes: 5,
             lag: 3,
             resets: 0,
+            poison: 4,
             planning: Duration::from_micros(1234),
             reading: Duration::from_millis(2),
             writing: Duration::from_nanos(1_500),
@@ -123,7 +127,7 @@ mod tests {
             total: Duration::from_secs(3),
             scheduling_delay: Duration::ZERO,
         };
-        let expected = r#"{"batch":7,"ranges":2,"span":100,"records":98,"bytes":5,"lag":3,"resets":0,"planning_ms":1.234,"reading_ms":2.0,"writing_ms":0.002,"commit_ms":0.0,"total_ms":3000.0,"scheduling_delay_ms":0.0}"#;
+        let expected = r#"{"batch":7,"ranges":2,"span":100,"records":98,"bytes":5,"lag":3,"resets":0,"poison":4,"planning_ms":1.234,"reading_ms":2.0,"writing_ms":0.002,"commit_ms":0.0,"total_ms":3000.0,"scheduling_delay_ms":0.0}"#;
         assert_eq!(serde_json::to_string(&progress).unwrap(), expected);
     }
 }

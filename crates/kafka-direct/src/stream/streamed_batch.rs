@@ -97,7 +97,7 @@ impl<'a> StreamedBatch<'a> {
         Ended {
             summaries: self.in_plan_order(),
             draft: None,
-            times: Times { reading, writing: Duration::ZERO },
+            in_ranges: InRanges { reading, writing: Duration::ZERO, poison: 0 },
         }
     }
 
@@ -105,7 +105,7 @@ impl<'a> StreamedBatch<'a> {
     pub(super) async fn finish(self, ended: Ended) -> Result<BatchProgress, Error> {
         let Self { stream, batch, timing } = self;
         let Timing { lag, planning, began, scheduling_delay } = timing;
-        let Ended { summaries, draft, times } = ended;
+        let Ended { summaries, draft, in_ranges } = ended;
         let plan = &batch.planned.plan;
         let draft = draft.unwrap_or_else(|| CommitDraft::new(plan, &summaries, millis_now()));
         stream.log_commit(draft).await?;
@@ -130,10 +130,11 @@ impl<'a> StreamedBatch<'a> {
             bytes: summaries.iter().map(|summary| summary.value_bytes).sum(),
             lag,
             resets: resets.sum::<usize>().saturating_add(plan.resets().len()),
+            poison: in_ranges.poison,
             planning,
-            reading: times.reading,
-            writing: times.writing,
-            commit: total.saturating_sub(planning).saturating_sub(times.reading),
+            reading: in_ranges.reading,
+            writing: in_ranges.writing,
+            commit: total.saturating_sub(planning).saturating_sub(in_ranges.reading),
             total,
             scheduling_delay,
         };
@@ -155,12 +156,13 @@ pub(super) struct Ended {
     pub(super) summaries: Vec<RangeSummary>,
     /// What the log is to say, if it is not what the summaries say.
     pub(super) draft: Option<CommitDraft>,
-    pub(super) times: Times,
+    pub(super) in_ranges: InRanges,
 }
 
-/// How long the parts of a batch took.
+/// What the ranges of a batch took, and what a sink could not decode of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct InRanges {
     pub(super) reading: Duration,
     pub(super) writing: Duration,
+    pub(super) poison: u64,
 }
