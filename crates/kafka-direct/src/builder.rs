@@ -311,6 +311,7 @@ impl KafkaRddBuilder {
             attempts: self.attempts,
             resets: std::sync::Arc::default(),
             observer: self.observer.clone(),
+            carry_over: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use kafka_direct_core::{BatchPlan, PlannedRange, Reset};
-use kafka_direct_wire::Cluster;
+use kafka_direct_wire::{CarryOver, Cluster};
 use kafka_direct_worker::{Columns, DecodeOptions, scan};
 use parking_lot::Mutex;
 
@@ -37,9 +37,35 @@ pub(crate) struct Settings {
     /// Skips over lost offsets that reading the whole batch made.
     pub(crate) resets: Arc<Mutex<Vec<Reset>>>,
     pub(crate) observer: Observer,
+    /// What the batches of a stream fetch beyond their ends; `None` for a batch of its own.
+    pub(crate) carry_over: Option<CarryOver>,
+}
+
+/// Releases kept bytes on drop, unless the run has succeeded: a batch that runs again after a fault
+/// fetches all its bytes anew.
+struct ClearUnlessDone<'a>(Option<&'a CarryOver>);
+
+impl Drop for ClearUnlessDone<'_> {
+    fn drop(&mut self) {
+        if let Some(store) = self.0 {
+            store.clear();
+        }
+    }
 }
 
 impl Settings {
+    /// Reads one range of the batch: attempt `attempt`, from 1.
+    pub(crate) fn read_range(
+        &self,
+        cluster: &Cluster,
+        planned: PlannedRange,
+        attempt: u32,
+    ) -> Batches {
+        read_range(cluster, planned, &self.read)
+            .observed_by(self.observer.clone())
+            .carry_over(self.carry_over.as_ref(), attempt)
+    }
+
     pub(crate) fn add_resets(&self, resets: &[Reset]) {
         self.resets.lock().extend_from_slice(resets);
     }
@@ -129,8 +155,7 @@ impl KafkaRdd {
     #[must_use]
     pub fn read_partition(&self, index: usize) -> Option<Batches> {
         let planned = self.partitions().get(index)?.clone();
-        let batches = read_range(&self.cluster, planned, &self.settings.read);
-        Some(batches.observed_by(self.settings.observer.clone()))
+        Some(self.settings.read_range(&self.cluster, planned, 1))
     }
 
     /// Runs `closure` once for every partition, each on a task of its own and at most
@@ -154,12 +179,11 @@ impl KafkaRdd {
     {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let closure = Arc::new(closure);
-        self.runner()
-            .run(|_, planned| {
-                let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
-                all_attempts(Arc::clone(&closure), planned, cluster, settings)
-            })
-            .await
+        self.run(|_, planned| {
+            let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+            all_attempts(Arc::clone(&closure), planned, cluster, settings)
+        })
+        .await
     }
 
     /// The same for a closure without a result.
@@ -213,7 +237,7 @@ impl KafkaRdd {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), batch.clone(), cluster, settings));
-        let running = self.runner().run(|index, planned| Arc::clone(&writer).run(index, planned));
+        let running = self.run(|index, planned| Arc::clone(&writer).run(index, planned));
         let written = running.await;
         if written.is_err() {
             writer.abort_open().await;
@@ -222,12 +246,21 @@ impl KafkaRdd {
         Ok((written?, in_sink))
     }
 
-    fn runner(&self) -> Runner<'_> {
-        Runner {
+    async fn run<T, W, Fut>(&self, work: W) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        W: Fn(usize, PlannedRange) -> Fut + Send,
+        Fut: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let mut guard = ClearUnlessDone(self.settings.carry_over.as_ref());
+        let runner = Runner {
             ranges: self.partitions(),
             concurrency: self.settings.concurrency,
             runtime: self.cluster.runtime(),
-        }
+        };
+        let results = runner.run(work).await?;
+        guard.0 = None;
+        Ok(results)
     }
 
     /// The exact number of records, on compacted and transactional topics too. It reads batch headers
@@ -239,7 +272,7 @@ impl KafkaRdd {
     /// # Cancel safety
     /// Dropping the future stops all tasks.
     pub async fn count(&self) -> Result<u64, Error> {
-        let counts = self.runner().run(|_, planned| {
+        let counts = self.run(|_, planned| {
             let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
             count_range(planned, cluster, settings)
         });
@@ -364,6 +397,9 @@ async fn count_range(
     settings: Settings,
 ) -> Result<u64, Error> {
     let mut fetch = cluster.fetch(planned.clone(), settings.read.fetch());
+    if let Some(store) = &settings.carry_over {
+        fetch = fetch.continue_from(store);
+    }
     let (mut count, mut asked_again_at) = (0u64, None);
     while let Some(fetched) = fetch.next().await? {
         match scan(&planned, &fetched, &settings.read.decode) {
@@ -399,8 +435,8 @@ where
     loop {
         observer.report(&RunEvent::Started { range, attempt: number });
         let failed = Arc::new(AtomicBool::new(false));
-        let batches = read_range(&cluster, planned.clone(), &settings.read)
-            .observed_by(observer.clone())
+        let batches = settings
+            .read_range(&cluster, planned.clone(), number)
             .with_attempt(number, Arc::clone(&failed));
         let source = match closure(planned.clone(), batches).await {
             Ok(value) => {

@@ -21,7 +21,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     BatchEnd, BoxError, Error, RangeWriter as _, RunEvent, Sink, TaskReceipt, WriteTask,
-    rdd::Settings, read_range, runner::cores, sink::BatchContext,
+    rdd::Settings, runner::cores, sink::BatchContext,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
@@ -140,8 +140,7 @@ impl<S: Sink> BatchWriter<S> {
 
     async fn attempt(&self, task: &WriteTask) -> Result<TaskReceipt<S::Receipt>, AttemptError> {
         let mut writer = self.sink.writer(task).await.map_err(AttemptError::Sink)?;
-        let mut batches = read_range(&self.cluster, task.range.clone(), &self.settings.read)
-            .observed_by(self.settings.observer.clone());
+        let mut batches = self.settings.read_range(&self.cluster, task.range.clone(), task.attempt);
         while batches.ready().await? {
             let _permit = self.decode_permits.acquire().await;
             while let Some(batch) = batches.next_buffered()? {

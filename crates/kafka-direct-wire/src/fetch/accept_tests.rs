@@ -50,7 +50,7 @@ fn accepted((position, until): (i64, i64), response: PartitionResponse) -> Accep
     let range = OffsetRange::new(TopicPartition::new("t", 0), 0, until).unwrap();
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
     let position = Offset::new(position);
-    let cursor = PartitionCursor::new(&planned, position, None, None, FetchPriority::Normal);
+    let cursor = PartitionCursor::new(&planned, position, None, None, FetchPriority::Normal, false);
     accept(&cursor, position, &Arc::from("h:1"), response)
 }
 

@@ -81,11 +81,12 @@ impl<'a> ResponseHandler<'a> {
             response.last_stable.min(response.high_watermark)
         };
         match accept(&listed.cursor, listed.position, self.address, response) {
-            Accepted::Fetched { fetched, largest_batch } => {
+            Accepted::Fetched { fetched, largest_batch, rest } => {
                 // A hole keeps no bytes.
-                let held = if fetched.records.is_empty() { aborted } else { held };
+                let is_hole = fetched.records.is_empty() && rest.is_none();
+                let held = if is_hole { aborted } else { held };
                 let lease = grant.lease(held);
-                listed.cursor.push(fetched, largest_batch, lease, self.number);
+                listed.cursor.push(fetched, largest_batch, lease, rest, self.number);
                 self.largest_batch = self.largest_batch.max(largest_batch);
             }
             Accepted::Stop(stop) => listed.cursor.stop_after(self.before, stop),
@@ -153,7 +154,7 @@ mod tests {
         [0, 1].map(|partition| {
             let range = OffsetRange::new(TopicPartition::new("t", partition), 0, 10).unwrap();
             let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
-            PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::Normal)
+            PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::Normal, false)
         })
     }
 

@@ -43,6 +43,10 @@ pub struct StreamedBatch<'a> {
 impl<'a> StreamedBatch<'a> {
     pub(super) fn new(stream: &'a mut DirectStream, planned: Planned) -> Self {
         let mut settings = stream.selection.settings(None);
+        if planned.is_repeated {
+            stream.carry_over.clear();
+        }
+        settings.carry_over = Some(stream.carry_over.clone());
         let summaries = Arc::<Mutex<Vec<RangeSummary>>>::default();
         let (seen, outer) = (Arc::clone(&summaries), settings.observer);
         settings.observer = Observer::new(move |event| {

@@ -6,6 +6,7 @@
     reason = "an unexpected result is a failed test"
 )]
 
+mod carried;
 mod memory_sink;
 mod recovery;
 mod running;
