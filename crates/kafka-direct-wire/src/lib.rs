@@ -53,7 +53,8 @@
 //! - `fetch/loss.rs`: lost offsets, and the data-loss policy
 //! - `fetch/fault_counters.rs`: counts the consecutive faults of a range
 //! - `fetch/budget.rs`: the memory budget, grants and leases
-//! - `fetch/carry_over.rs`: what a stream's ranges fetched beyond their ends, for the next batch
+//! - `fetch/carry_over.rs`, `fetch/carry_over_tests.rs`: what a stream's ranges fetched beyond
+//!   their ends, for the next batch; its tests
 //! - `fetch/metrics.rs`: counters
 //! - `testing.rs`, `tests/*`: a scripted cluster, and the tests that run on it
 

@@ -16,6 +16,8 @@ mod accept;
 mod accept_tests;
 mod budget;
 mod carry_over;
+#[cfg(test)]
+mod carry_over_tests;
 mod examine;
 mod fault_counters;
 mod frame;
