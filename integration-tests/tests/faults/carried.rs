@@ -31,8 +31,8 @@ fn write_log(random: &mut Random, broker: &Broker) -> (i64, usize) {
         } else {
             let count = 1 + random.below(30) as i64;
             let mut batch = batch;
-            if random.chance(30) {
-                let producer = random.below(3) as i64;
+            if random.chance(60) {
+                let producer = random.below(2) as i64;
                 batch = batch.transaction(producer, 0);
                 if !open.contains(&producer) {
                     open.push(producer);
@@ -99,7 +99,7 @@ async fn any_consecutive_ranges_have_the_records_of_one_read_and_fetch_the_log_o
         let mut random = Random(seed);
         let broker = in_memory().await;
         let (end, largest) = write_log(&mut random, &broker);
-        let partition_bytes = 500 + random.below(8000) as usize;
+        let partition_bytes = 500 + random.below(40_000) as usize;
         for isolation in [IsolationLevel::ReadCommitted, IsolationLevel::ReadUncommitted] {
             let cluster = connect(&broker, |c| c.partition_max_bytes(partition_bytes)).await;
             let one = planned(&broker, 0, end, isolation);
