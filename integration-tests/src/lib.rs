@@ -47,6 +47,7 @@ macro_rules! guarantees {
             plans::a_plan_of_another_cluster_is_refused,
             plans::a_plan_of_a_recreated_topic_is_refused,
             streams::a_stream_publishes_where_it_ended_to_a_group,
+            streams::batches_below_the_size_of_a_kafka_batch_fetch_it_once,
             tasks::a_closure_that_fails_is_run_again_from_the_start,
             tasks::a_closure_that_panics_ends_the_batch,
             tasks::at_most_the_set_number_of_ranges_run_at_once,

@@ -171,7 +171,7 @@ impl CarryOver {
     /// Releases the bytes of the partitions for which `keeps` is false.
     ///
     /// It gets the partition, the offset at which a range may continue, and the topic id and leader
-    /// epoch under which the bytes were fetched.
+    /// epoch under which the bytes were fetched. It must not use a store itself.
     pub fn retain(&self, keeps: impl Fn(&TopicPartition, Offset, TopicId, i32) -> bool) {
         self.0.remove_if(|tp, carried| {
             !keeps(tp, carried.until, carried.topic_id, carried.leader_epoch)
