@@ -25,7 +25,7 @@ pub(super) enum TopicKey {
 }
 
 /// The part of a response for one partition.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct PartitionResponse {
     pub(super) partition: i32,
     pub(super) code: i16,

@@ -82,9 +82,13 @@ impl<'a> ResponseHandler<'a> {
         };
         match accept(&listed.cursor, listed.position, self.address, response) {
             Accepted::Fetched { fetched, largest_batch, rest } => {
-                // A hole keeps no bytes.
-                let is_hole = fetched.records.is_empty() && rest.is_none();
-                let held = if is_hole { aborted } else { held };
+                let held = match &rest {
+                    // The rest has a list of its own.
+                    Some(_) => held.saturating_add(aborted),
+                    // A hole keeps no bytes.
+                    None if fetched.records.is_empty() => aborted,
+                    None => held,
+                };
                 let lease = grant.lease(held);
                 listed.cursor.push(fetched, largest_batch, lease, rest, self.number);
                 self.largest_batch = self.largest_batch.max(largest_batch);
