@@ -50,6 +50,7 @@ macro_rules! guarantees {
             streams::a_stream_publishes_where_it_ended_to_a_group,
             streams::a_slow_stream_does_not_stop_another_one_on_its_cluster,
             decoding::a_stream_decodes_json_and_sends_poison_away_before_its_commit,
+            streams::batches_below_the_size_of_a_kafka_batch_fetch_it_once,
             tasks::a_closure_that_fails_is_run_again_from_the_start,
             tasks::a_closure_that_panics_ends_the_batch,
             tasks::at_most_the_set_number_of_ranges_run_at_once,

@@ -17,7 +17,7 @@ use crate::{
     Attempt, ClusterConfig, WireError,
     address::host_and_port,
     code,
-    fetch::{FetchMetrics, FetchOptions, Lanes, RangeFetch},
+    fetch::{CarryOver, FetchMetrics, FetchOptions, Lanes, RangeFetch},
     pool::{BrokerResponse, Pool},
     queries::{ListOffset, PartitionQueries, Query},
     response::Response,
@@ -104,6 +104,15 @@ impl Cluster {
     pub fn fetch(&self, planned: PlannedRange, options: FetchOptions) -> RangeFetch {
         let queries = Arc::new(self.clone());
         RangeFetch::new(queries, Arc::clone(&self.inner.lanes), planned, options)
+    }
+
+    /// Creates an empty store for what the ranges of one stream fetch beyond their ends.
+    ///
+    /// All stores of a cluster hold at most a third of the memory budget. Their bytes are released
+    /// at once when a range that is read needs the memory.
+    #[must_use]
+    pub fn carry_over(&self) -> CarryOver {
+        self.inner.lanes.carry_over()
     }
 
     /// Counters of all fetches of this cluster so far.

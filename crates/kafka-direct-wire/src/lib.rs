@@ -53,6 +53,8 @@
 //! - `fetch/loss.rs`: lost offsets, and the data-loss policy
 //! - `fetch/fault_counters.rs`: counts the consecutive faults of a range
 //! - `fetch/budget.rs`: the memory budget, grants and leases
+//! - `fetch/carry_over.rs`, `fetch/carry_over_tests.rs`: what a stream's ranges fetched beyond
+//!   their ends, for the next batch; its tests
 //! - `fetch/metrics.rs`: counters
 //! - `testing.rs`, `tests/*`: a scripted cluster, and the tests that run on it
 
@@ -87,7 +89,7 @@ mod tests;
 pub use cluster::Cluster;
 pub use config::ClusterConfig;
 pub use error::{Attempt, WireError};
-pub use fetch::{FetchMetrics, FetchOptions, Latency, RangeFetch};
+pub use fetch::{CarryOver, FetchMetrics, FetchOptions, Latency, RangeFetch};
 pub use offsets::LogBounds;
 pub use topology::{PartitionMetadata, TopicMetadata};
 pub use transport::{Connecting, TcpTransport, Transport, TransportStream};

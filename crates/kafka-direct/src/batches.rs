@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use futures::{Stream, stream};
 use kafka_direct_core::{DataLossPolicy, Offset, OffsetRange, PlannedRange, Reset};
-use kafka_direct_wire::{Cluster, FetchOptions, RangeFetch};
+use kafka_direct_wire::{CarryOver, Cluster, FetchOptions, RangeFetch};
 use kafka_direct_worker::{Columns, Counts, DecodeOptions, RangeDecoder, WorkerError};
 use tokio::time::Instant;
 
@@ -117,6 +117,18 @@ pub struct Batches {
 impl Batches {
     pub(crate) fn observed_by(mut self, observer: Observer) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// Continues with what the batch before in a stream has fetched, and keeps the rest for the next
+    /// one. A further attempt fetches all bytes anew.
+    pub(crate) fn carry_over(mut self, store: Option<&CarryOver>, attempt: u32) -> Self {
+        if let Some(store) = store {
+            self.fetch = match attempt {
+                1 => self.fetch.continue_from(store),
+                _ => self.fetch.start_anew(store),
+            };
+        }
         self
     }
 

@@ -331,6 +331,7 @@ impl KafkaRddBuilder {
             resets: std::sync::Arc::default(),
             observer: self.observer.clone(),
             sink_timeout: None,
+            carry_over: None,
         }
     }
 }

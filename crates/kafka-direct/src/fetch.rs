@@ -6,5 +6,5 @@
 
 pub use bytes::Bytes;
 pub use kafka_direct_core::{AbortedTransaction, BufferPool, Fetched};
-pub use kafka_direct_wire::{FetchOptions, RangeFetch};
+pub use kafka_direct_wire::{CarryOver, FetchOptions, RangeFetch};
 pub use kafka_direct_worker::RangeDecoder;

@@ -13,7 +13,7 @@ use std::{
 use arrow_array::RecordBatch;
 use kafka_direct_core::{BatchPlan, PlannedRange, Reset};
 use kafka_direct_driver::group_ranges;
-use kafka_direct_wire::Cluster;
+use kafka_direct_wire::{CarryOver, Cluster};
 use kafka_direct_worker::{Columns, DecodeOptions, scan};
 use parking_lot::Mutex;
 
@@ -45,9 +45,35 @@ pub(crate) struct Settings {
     pub(crate) observer: Observer,
     /// How long one call of a sink may take.
     pub(crate) sink_timeout: Option<Duration>,
+    /// What the batches of a stream fetch beyond their ends; `None` for a batch of its own.
+    pub(crate) carry_over: Option<CarryOver>,
+}
+
+/// Releases kept bytes on drop, unless the run has succeeded: a batch that runs again after a fault
+/// fetches all its bytes anew.
+struct ClearUnlessDone<'a>(Option<&'a CarryOver>);
+
+impl Drop for ClearUnlessDone<'_> {
+    fn drop(&mut self) {
+        if let Some(store) = self.0 {
+            store.clear();
+        }
+    }
 }
 
 impl Settings {
+    /// Reads one range of the batch: attempt `attempt`, from 1.
+    pub(crate) fn read_range(
+        &self,
+        cluster: &Cluster,
+        planned: PlannedRange,
+        attempt: u32,
+    ) -> Batches {
+        read_range(cluster, planned, &self.read)
+            .observed_by(self.observer.clone())
+            .carry_over(self.carry_over.as_ref(), attempt)
+    }
+
     pub(crate) fn add_resets(&self, resets: &[Reset]) {
         self.resets.lock().extend_from_slice(resets);
     }
@@ -137,8 +163,7 @@ impl KafkaRdd {
     #[must_use]
     pub fn read_partition(&self, index: usize) -> Option<Batches> {
         let planned = self.partitions().get(index)?.clone();
-        let batches = read_range(&self.cluster, planned, &self.settings.read);
-        Some(batches.observed_by(self.settings.observer.clone()))
+        Some(self.settings.read_range(&self.cluster, planned, 1))
     }
 
     /// Runs `closure` once for every partition, each on a task of its own and at most
@@ -162,12 +187,11 @@ impl KafkaRdd {
     {
         self.settings.observer.report(&RunEvent::Planned { plan: &self.plan });
         let closure = Arc::new(closure);
-        self.runner()
-            .run(|_, planned| {
-                let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
-                all_attempts(Arc::clone(&closure), planned, cluster, settings)
-            })
-            .await
+        self.run(|_, planned| {
+            let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+            all_attempts(Arc::clone(&closure), planned, cluster, settings)
+        })
+        .await
     }
 
     /// The same for a closure without a result.
@@ -230,6 +254,7 @@ impl KafkaRdd {
         let firsts: Vec<PlannedRange> =
             tasks.iter().filter_map(|task| task.ranges.first().cloned()).collect();
         let writer = Arc::new(BatchWriter::new(Arc::clone(sink), cluster, settings));
+        let mut guard = ClearUnlessDone(self.settings.carry_over.as_ref());
         let runner = Runner { ranges: &firsts, ..self.runner() };
         let work = |index, first| {
             let (writer, task) = (Arc::clone(&writer), tasks.get(index).cloned());
@@ -241,7 +266,7 @@ impl KafkaRdd {
         };
         let written = runner.run_until(stopped, work).await;
         match &written {
-            Ok(Some(_)) => {}
+            Ok(Some(_)) => guard.0 = None,
             Err(_) => writer.abort_open().await,
             Ok(None) => {
                 // Who stops the stream does not wait for a sink that hangs.
@@ -256,6 +281,19 @@ impl KafkaRdd {
             in_sink: Duration::from_nanos(writer.sink_nanos.load(Ordering::Relaxed)),
             poison: writer.poison.load(Ordering::Relaxed),
         }))
+    }
+
+    /// Runs `work` for every range, given its index in the plan.
+    async fn run<T, W, Fut>(&self, work: W) -> Result<Vec<T>, Error>
+    where
+        T: Send + 'static,
+        W: Fn(usize, PlannedRange) -> Fut + Send,
+        Fut: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let mut guard = ClearUnlessDone(self.settings.carry_over.as_ref());
+        let results = self.runner().run(work).await?;
+        guard.0 = None;
+        Ok(results)
     }
 
     fn runner(&self) -> Runner<'_> {
@@ -275,7 +313,7 @@ impl KafkaRdd {
     /// # Cancel safety
     /// Dropping the future stops all tasks.
     pub async fn count(&self) -> Result<u64, Error> {
-        let counts = self.runner().run(|_, planned| {
+        let counts = self.run(|_, planned| {
             let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
             count_range(planned, cluster, settings)
         });
@@ -400,6 +438,9 @@ async fn count_range(
     settings: Settings,
 ) -> Result<u64, Error> {
     let mut fetch = cluster.fetch(planned.clone(), settings.read.fetch());
+    if let Some(store) = &settings.carry_over {
+        fetch = fetch.continue_from(store);
+    }
     let (mut count, mut asked_again_at) = (0u64, None);
     while let Some(fetched) = fetch.next().await? {
         match scan(&planned, &fetched, &settings.read.decode) {
@@ -435,8 +476,8 @@ where
     loop {
         observer.report(&RunEvent::Started { range, attempt: number });
         let failed = Arc::new(AtomicBool::new(false));
-        let batches = read_range(&cluster, planned.clone(), &settings.read)
-            .observed_by(observer.clone())
+        let batches = settings
+            .read_range(&cluster, planned.clone(), number)
             .with_attempt(number, Arc::clone(&failed));
         let source = match closure(planned.clone(), batches).await {
             Ok(value) => {

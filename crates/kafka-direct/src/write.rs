@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     BatchEnd, BoxError, Error, RangeSummary, RangeWriter as _, RunEvent, Sink, TaskReceipt,
-    WriteTask, rdd::Settings, read_range, runner::cores, time_limit::within,
+    WriteTask, rdd::Settings, runner::cores, time_limit::within,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
@@ -176,7 +176,7 @@ impl<S: Sink> BatchWriter<S> {
         let writer = AsyncMutex::new(writer);
         let partitions = task.ranges.chunk_by(|a, b| a.topic_partition() == b.topic_partition());
         let mut reading: FuturesUnordered<_> =
-            partitions.map(|pieces| self.write_partition(pieces, &writer)).collect();
+            partitions.map(|pieces| self.write_partition(pieces, task.attempt, &writer)).collect();
         let mut summaries: Vec<RangeSummary> = Vec::with_capacity(task.ranges.len());
         while let Some(written) = reading.next().await {
             summaries.extend(written?);
@@ -199,11 +199,12 @@ impl<S: Sink> BatchWriter<S> {
     async fn write_partition(
         &self,
         pieces: &[PlannedRange],
+        attempt: u32,
         writer: &AsyncMutex<S::Writer>,
     ) -> Result<Vec<RangeSummary>, AttemptError> {
         let mut summaries = Vec::with_capacity(pieces.len());
         for range in pieces {
-            let summary = self.write_range(range, writer).await?;
+            let summary = self.write_range(range, attempt, writer).await?;
             let is_short = summary.reached < summary.until;
             summaries.push(summary);
             if is_short {
@@ -216,10 +217,10 @@ impl<S: Sink> BatchWriter<S> {
     async fn write_range(
         &self,
         range: &PlannedRange,
+        attempt: u32,
         writer: &AsyncMutex<S::Writer>,
     ) -> Result<RangeSummary, AttemptError> {
-        let mut batches = read_range(&self.cluster, range.clone(), &self.settings.read)
-            .observed_by(self.settings.observer.clone());
+        let mut batches = self.settings.read_range(&self.cluster, range.clone(), attempt);
         while batches.ready().await? {
             let mut writer = writer.lock().await;
             let _permit = self.decode_permits.acquire().await;

@@ -1,4 +1,4 @@
-//! Streams: progress that other tools see, and several streams in one process.
+//! Streams: progress that other tools see, several streams in one process, and what batches fetch.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +9,14 @@ use std::{
 };
 
 use kafka_direct::{
-    BoxError, Cluster, DirectStream, Offset, TopicPartition, Trigger,
+    BoxError, Cluster, DirectStream, Offset, StreamLimits, TopicPartition, Trigger,
     stream::{BatchInHand, StreamProgress},
 };
+use rskafka::client::partition::Compression;
 use tokio::sync::watch;
 
 use super::memory::{MIB, large};
-use crate::cluster::{TestCluster, Writer, connect, connect_with, unique};
+use crate::cluster::{TestCluster, Writer, Written, connect, connect_with, unique};
 
 /// The last positions are in the group when the stream has ended, those of idle partitions too.
 pub async fn a_stream_publishes_where_it_ended_to_a_group(cluster: &impl TestCluster) {
@@ -99,4 +100,37 @@ async fn read(
         }
     });
     Ok(ranges.await?)
+}
+
+/// Batches of 100 offsets of Kafka batches of 2,000 records: 80 batches, and a few requests.
+pub async fn batches_below_the_size_of_a_kafka_batch_fetch_it_once(cluster: &impl TestCluster) {
+    let topic = unique("carried");
+    let writer = Writer::new(cluster).await;
+    writer.create(&topic, 2).await;
+    let records: Vec<Written> = (0..4000).map(Written::numbered).collect();
+    let batches: Vec<&[Written]> = records.chunks(2000).collect();
+    for (partition, codec) in [(0, Compression::NoCompression), (1, Compression::Lz4)] {
+        writer.write(&topic, partition, &batches, codec).await;
+    }
+    let connected = connect(cluster).await;
+    let mut stream = DirectStream::builder(&connected)
+        .topic(&topic)
+        .trigger(Trigger::AvailableNow)
+        .limits(StreamLimits::new().max_records_per_batch(100))
+        .build()
+        .await
+        .unwrap();
+    let (mut count, mut rows) = (0, Vec::new());
+    while let Some(batch) = stream.next().await.unwrap() {
+        rows.extend(crate::rows::rows(&batch.rdd().collect().await.unwrap()));
+        batch.done().await.unwrap();
+        count += 1;
+    }
+    assert_eq!((count, rows.len()), (80, 8000));
+    rows.sort();
+    for (row, number) in rows.iter().zip((0..4000).chain(0..4000)) {
+        assert!(row.offset == number && row.is(&Written::numbered(number)), "{row:?}");
+    }
+    let metrics = connected.fetch_metrics();
+    assert!(metrics.requests <= 10, "{metrics:?}");
 }

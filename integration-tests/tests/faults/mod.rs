@@ -3,6 +3,7 @@
 mod again;
 mod batches;
 mod budget;
+mod carried;
 mod fetch_connections;
 mod leaders;
 mod logs;

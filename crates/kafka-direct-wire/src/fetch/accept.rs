@@ -29,6 +29,8 @@ pub(super) enum Accepted {
         fetched: Fetched,
         /// The size of its largest batch, in bytes.
         largest_batch: usize,
+        /// The response from the range's end on, if the cursor keeps it and it has a whole batch.
+        rest: Option<Box<PartitionResponse>>,
     },
     /// No batch moves the fetch position.
     Empty,
@@ -90,6 +92,8 @@ pub(super) fn accept(
     if next <= position {
         return stop.map_or(Accepted::Empty, Accepted::Stop);
     }
+    let until = cursor.range().until();
+    let rest = if cursor.keeps_rest() && next >= until { rest_of(&response, until) } else { None };
     let PartitionResponse { high_watermark, last_stable, log_start, aborted, records, .. } =
         response;
     // Batches below the position are kept: they may hold the markers of aborted transactions.
@@ -104,7 +108,25 @@ pub(super) fn accept(
         log_start,
         leader_epoch,
     };
-    Accepted::Fetched { fetched, largest_batch }
+    Accepted::Fetched { fetched, largest_batch, rest }
+}
+
+/// Returns `response` without the batches that end at or below `until`; `None` if no whole batch is
+/// left. Copies no records.
+///
+/// All batches are kept if transactions were aborted: they may hold the markers.
+fn rest_of(response: &PartitionResponse, until: Offset) -> Option<Box<PartitionResponse>> {
+    let mut skipped_bytes = 0usize;
+    for item in walk(&response.records) {
+        let (header, _) = item.ok()?;
+        if header.next_offset() > until {
+            let first = if response.aborted.is_empty() { skipped_bytes } else { 0 };
+            let (records, aborted) = (response.records.slice(first..), response.aborted.clone());
+            return Some(Box::new(PartitionResponse { records, aborted, ..*response }));
+        }
+        skipped_bytes = skipped_bytes.saturating_add(header.total_bytes);
+    }
+    None
 }
 
 /// Walks the batch headers up to the range's end or to the first fault.

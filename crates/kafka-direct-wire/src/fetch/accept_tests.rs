@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_direct_core::{
-    Fetched, HeaderError, IsolationLevel, Offset, OffsetRange, PlannedRange, TopicPartition,
+    AbortedTransaction, Fetched, HeaderError, IsolationLevel, Offset, OffsetRange, PlannedRange,
+    TopicPartition,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -50,8 +51,20 @@ fn accepted((position, until): (i64, i64), response: PartitionResponse) -> Accep
     let range = OffsetRange::new(TopicPartition::new("t", 0), 0, until).unwrap();
     let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
     let position = Offset::new(position);
-    let cursor = PartitionCursor::new(&planned, position, None, None, FetchPriority::Normal);
+    let cursor = PartitionCursor::new(&planned, position, None, None, FetchPriority::Normal, false);
     accept(&cursor, position, &Arc::from("h:1"), response)
+}
+
+/// What `accept` keeps of `response` at position 0 of the range `[0, until)`: its bytes.
+fn rest(until: i64, response: PartitionResponse) -> Option<usize> {
+    let range = OffsetRange::new(TopicPartition::new("t", 0), 0, until).unwrap();
+    let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
+    let (start, normal) = (Offset::ZERO, FetchPriority::Normal);
+    let cursor = PartitionCursor::new(&planned, start, None, None, normal, true);
+    match accept(&cursor, start, &Arc::from("h:1"), response) {
+        Accepted::Fetched { rest, .. } => rest.map(|rest| rest.records.len()),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn fetched(accepted: Accepted) -> Fetched {
@@ -99,6 +112,37 @@ fn batches_at_and_after_the_end_of_the_range_are_cut_off() {
         let expected = (Offset::new(next), 70 * count);
         assert_eq!((delivered.next, delivered.records.len()), expected, "{until} {offsets:?}");
     }
+}
+
+#[test]
+fn the_batches_that_end_after_the_range_are_the_rest() {
+    for (until, offsets, count) in [
+        // The end of the range is inside a batch, or between two.
+        (7, &[(0, 5), (5, 8), (8, 9)][..], 2),
+        (5, &[(0, 5), (5, 8), (8, 9)], 2),
+        // A hole reaches up to the end of the range.
+        (7, &[(0, 5), (20, 30)], 1),
+        (7, &[(20, 30)], 1),
+        // The end of the range is the end of the response, or after it.
+        (9, &[(0, 5), (5, 9)], 0),
+        (50, &[(0, 5), (5, 9)], 0),
+    ] {
+        let expected = Some(70 * count).filter(|_| count > 0);
+        assert_eq!(rest(until, response(batches(offsets))), expected, "{until} {offsets:?}");
+    }
+    // A batch that is cut is fetched again.
+    let cut = [batches(&[(0, 5)]), batch(5, 20, 50)[..100].to_vec()].concat();
+    assert_eq!(rest(5, response(cut)), None);
+    // Without a range that continues, nothing is kept.
+    let accepted = accepted((0, 7), response(batches(&[(0, 5), (5, 8)])));
+    assert!(matches!(accepted, Accepted::Fetched { rest: None, .. }), "{accepted:?}");
+}
+
+#[test]
+fn with_aborted_transactions_the_rest_has_all_markers() {
+    let aborted = vec![AbortedTransaction { producer_id: 1, first_offset: Offset::ZERO }];
+    let response = PartitionResponse { aborted, ..response(batches(&[(0, 5), (5, 8), (8, 9)])) };
+    assert_eq!(rest(7, response), Some(210));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The byte budget of a cluster: it bounds fetches in flight and record sets in queues (INV-8).
 //!
 //! A lane takes a [`Grant`] before it sends a request. It splits the grant into one [`Lease`] for
-//! each record set that arrived and releases the rest. A lease ends when the caller gets its bytes.
+//! each record set that arrived and releases the rest. A lease ends when the caller gets its bytes,
+//! unless they are kept for a later range (see [`carry_over`](super::carry_over)).
 //! Delivered bytes are counted ([`FetchMetrics::held_bytes`](super::FetchMetrics)), but they block
 //! nothing. So a caller may keep every batch without stopping other readers.
 //!

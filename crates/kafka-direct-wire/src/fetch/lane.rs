@@ -17,6 +17,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{
     AllCursors,
     budget::{Budget, Grant},
+    carry_over::AllCarried,
     frame::FrameError,
     limits::{FetchLimits, GrantLimits, PartitionLimits},
     metrics::Metrics,
@@ -106,6 +107,8 @@ pub(super) struct LaneTask {
     metrics: Arc<Metrics>,
     /// The cursors of every lane of the cluster.
     all: Arc<AllCursors>,
+    /// The bytes that are kept for later ranges.
+    carried: Arc<AllCarried>,
     cursors: Vec<Arc<PartitionCursor>>,
     /// The number of requests so far.
     number: u64,
@@ -144,6 +147,7 @@ impl LaneTask {
         pool: BufferPool,
         metrics: Arc<Metrics>,
         all: Arc<AllCursors>,
+        carried: Arc<AllCarried>,
     ) -> Self {
         Self {
             lane,
@@ -152,6 +156,7 @@ impl LaneTask {
             pool,
             metrics,
             all,
+            carried,
             cursors: Vec::new(),
             number: 0,
             largest_batch: 0,
@@ -187,9 +192,7 @@ impl LaneTask {
             }
             let partition = limits.partition(self.all.count());
             let wanted = limits.grant(partition, selection.largest_batches());
-            let Self { lane, budget, all, stalled, .. } = &mut self;
-            let grant = Self::take_budget(lane, budget, all, stalled, &selection, wanted).await;
-            let Some(grant) = grant else { continue };
+            let Some(grant) = self.take_budget(&selection, wanted).await else { continue };
             if let Err(stop) = self.fetch(&selection, grant, limits, partition).await {
                 self.connection = None;
                 if !self.takes_fewer(&stop, selection.listed.len()) {
@@ -270,16 +273,15 @@ impl LaneTask {
     /// Takes budget for a selection. Returns `None` after a wait, because the selection may have
     /// changed meanwhile.
     ///
-    /// If a reader is blocked on the budget and nothing is released for [`STALL`], the queues that
-    /// hold the budget are not being read. The largest of them is evicted.
+    /// Bytes that are kept for later ranges are evicted first, at once. If a reader is blocked on the
+    /// budget and nothing is released for [`STALL`], the queues that hold the budget are not being
+    /// read. The largest of them is evicted.
     async fn take_budget(
-        lane: &Lane,
-        budget: &Arc<Budget>,
-        all: &AllCursors,
-        stalled: &mut Option<Instant>,
+        &mut self,
         selection: &FetchSelection,
         wanted: GrantLimits,
     ) -> Option<Grant> {
+        let Self { lane, budget, all, carried, stalled, .. } = self;
         if budget.is_waited_for() {
             // So that other lanes can take the budget that this lane has just released.
             reschedule().await;
@@ -287,14 +289,18 @@ impl LaneTask {
         let freed = budget.freed();
         tokio::pin!(freed);
         freed.as_mut().enable();
-        let grant = budget.try_grant(wanted.min, wanted.max);
+        let mut grant = budget.try_grant(wanted.min, wanted.max);
+        // Before the eviction, so that no bytes are kept from here to the end of the wait.
+        let _waiting = grant.is_none().then(|| budget.wait());
+        while grant.is_none() && carried.evict_largest() {
+            grant = budget.try_grant(wanted.min, wanted.max);
+        }
         if grant.is_some() || !selection.is_blocked_on_budget {
             *stalled = None;
         }
         if grant.is_none() {
             let since = stalled.unwrap_or_else(Instant::now);
             *stalled = selection.is_blocked_on_budget.then_some(since);
-            let _waiting = budget.wait();
             tokio::select! {
                 () = freed => *stalled = None,
                 () = lane.wake.notified() => {}

@@ -83,6 +83,7 @@ impl Metrics {
             throttled: Duration::from_millis(load(&self.throttled_ms)),
             queued_bytes: budget.used(),
             peak_queued_bytes: budget.peak_used(),
+            carried_bytes: 0,
             held_bytes: u64::try_from(pool.lent_bytes()).unwrap_or(u64::MAX),
             latency: Latency(self.latency.iter().map(load).collect()),
         }
@@ -105,10 +106,12 @@ pub struct FetchMetrics {
     pub recoveries: u64,
     /// Sum of the throttle times that brokers sent.
     pub throttled: Duration,
-    /// Bytes in flight and queued now. The memory budget bounds them.
+    /// Bytes in flight, queued, and kept for later ranges now. The memory budget bounds them.
     pub queued_bytes: i64,
-    /// The highest number of bytes that were in flight and queued at once.
+    /// The highest number of these bytes at once.
     pub peak_queued_bytes: i64,
+    /// Bytes that are kept now for the next batch of a stream: at most a third of the memory budget.
+    pub carried_bytes: u64,
     /// Bytes of buffers that are in use now. Queues, readers that decode, and Arrow batches, whose
     /// values point into buffers, use them. The budget bounds only those in queues, so that kept
     /// batches block no reader. Not counted are buffers under 32 KiB and buffers that Arrow

@@ -4,6 +4,7 @@
 //!   the partition's leader and takes bytes from the cursor's queue.
 //! - A [`lane`] is one connection with one Fetch in flight for all its cursors that have room.
 //! - The [`budget`] bounds the bytes that are in flight and in queues.
+//! - [`carry_over`] keeps what a stream's range has fetched beyond its end for the next range.
 //! - An error or an unusual response stops the cursor ([`stop`]). The cursor's reader handles the
 //!   stop ([`recover`]), and the lane continues with the other cursors.
 //!
@@ -14,6 +15,9 @@ mod accept;
 #[cfg(test)]
 mod accept_tests;
 mod budget;
+mod carry_over;
+#[cfg(test)]
+mod carry_over_tests;
 mod examine;
 mod fault_counters;
 mod frame;
@@ -47,11 +51,13 @@ use parking_lot::Mutex;
 
 use self::{
     budget::Budget,
+    carry_over::AllCarried,
     lane::{Lane, LaneTask},
     metrics::Metrics,
     partition_cursor::PartitionCursor,
 };
 pub use self::{
+    carry_over::CarryOver,
     metrics::{FetchMetrics, Latency},
     range_fetch::{FetchOptions, RangeFetch},
 };
@@ -65,6 +71,7 @@ pub(crate) struct Lanes {
     pool: BufferPool,
     metrics: Arc<Metrics>,
     all: Arc<AllCursors>,
+    carried: Arc<AllCarried>,
     lanes: Mutex<HashMap<(i32, usize), Arc<Lane>>>,
 }
 
@@ -99,9 +106,12 @@ impl AllCursors {
 
 impl Lanes {
     pub(crate) fn new(config: ClusterConfig) -> Self {
+        let budget_bytes = config.get_memory_budget_bytes();
+        let budget = Budget::new(budget_bytes);
         Self {
-            budget: Budget::new(config.get_memory_budget_bytes()),
-            pool: BufferPool::new(config.get_memory_budget_bytes()),
+            carried: AllCarried::new(Arc::clone(&budget), budget_bytes),
+            budget,
+            pool: BufferPool::new(budget_bytes),
             metrics: Arc::new(Metrics::default()),
             all: Arc::default(),
             lanes: Mutex::new(HashMap::new()),
@@ -127,6 +137,7 @@ impl Lanes {
                 self.pool.clone(),
                 Arc::clone(&self.metrics),
                 Arc::clone(&self.all),
+                Arc::clone(&self.carried),
             );
             self.config.spawn(task.run());
             lane
@@ -141,7 +152,12 @@ impl Lanes {
     }
 
     pub(crate) fn metrics(&self) -> FetchMetrics {
-        self.metrics.read(&self.budget, &self.pool)
+        let carried_bytes = u64::try_from(self.carried.bytes()).unwrap_or(u64::MAX);
+        FetchMetrics { carried_bytes, ..self.metrics.read(&self.budget, &self.pool) }
+    }
+
+    pub(crate) fn carry_over(&self) -> CarryOver {
+        CarryOver::new(&self.carried)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{budget::Lease, stop::Stop};
+use super::{budget::Lease, carry_over::Carried, response::PartitionResponse, stop::Stop};
 
 /// The most record sets that a cursor queues. While one is decoded, one is ready and one is in
 /// flight.
@@ -40,6 +40,8 @@ pub(crate) enum FetchPriority {
 struct Queued {
     fetched: Fetched,
     lease: Lease,
+    /// The response from the range's end on, for the range that continues there.
+    rest: Option<Box<PartitionResponse>>,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,8 @@ pub(crate) struct PartitionCursor {
     isolation: i8,
     topic_id: Option<TopicId>,
     leader_epoch: Option<i32>,
+    /// Whether responses are kept that reach beyond the range's end.
+    keeps_rest: bool,
     registered: Instant,
     state: Mutex<State>,
     arrived: Notify,
@@ -94,12 +98,14 @@ impl PartitionCursor {
         topic_id: Option<TopicId>,
         leader_epoch: Option<i32>,
         priority: FetchPriority,
+        keeps_rest: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
             range: planned.range().clone(),
             isolation: planned.isolation().wire(),
             topic_id,
             leader_epoch,
+            keeps_rest,
             registered: Instant::now(),
             state: Mutex::new(State {
                 queue: VecDeque::with_capacity(QUEUE_LENGTH),
@@ -133,15 +139,28 @@ impl PartitionCursor {
         self.leader_epoch
     }
 
+    pub(super) const fn keeps_rest(&self) -> bool {
+        self.keeps_rest
+    }
+
     // Methods for the reader.
 
-    /// Removes the next record set from the queue; `None` if the queue is empty.
-    pub(crate) fn take(&self) -> Option<Fetched> {
+    /// Removes the next record set from the queue; `None` if the queue is empty. Also returns the
+    /// response if it reaches beyond the range's end, is kept, and topic id and epoch are known.
+    pub(super) fn take(&self) -> Option<(Fetched, Option<Carried>)> {
         let mut state = self.state.lock();
         let queued = state.queue.pop_front()?;
         state.blocked_on_budget = false;
         drop(state);
-        Some(queued.fetched)
+        let Queued { fetched, lease, rest } = queued;
+        let carried = match (rest, self.topic_id, self.leader_epoch) {
+            (Some(response), Some(topic_id), Some(leader_epoch)) => {
+                let (until, isolation) = (self.range.until(), self.isolation);
+                Some(Carried { until, isolation, topic_id, leader_epoch, response, lease })
+            }
+            _ => None,
+        };
+        Some((fetched, carried))
     }
 
     /// Returns why the lane stopped the cursor, once the queue is empty.
@@ -215,8 +234,16 @@ impl PartitionCursor {
     }
 
     /// Queues bytes and moves the fetch position. Stops the cursor if the position reaches the
-    /// range's end. `number` is the number of the lane's request that fetched the bytes.
-    pub(crate) fn push(&self, fetched: Fetched, largest_batch: usize, lease: Lease, number: u64) {
+    /// range's end. `rest` is the response from there on, if it is kept. `number` is the number of
+    /// the lane's request that fetched the bytes.
+    pub(super) fn push(
+        &self,
+        fetched: Fetched,
+        largest_batch: usize,
+        lease: Lease,
+        rest: Option<Box<PartitionResponse>>,
+        number: u64,
+    ) {
         let mut state = self.state.lock();
         state.served = number;
         if state.closed || state.stop.is_some() {
@@ -228,7 +255,7 @@ impl PartitionCursor {
         if state.position >= self.range.until() {
             state.stop = Some(Stop::Done);
         }
-        state.queue.push_back(Queued { fetched, lease });
+        state.queue.push_back(Queued { fetched, lease, rest });
         drop(state);
         self.arrived.notify_one();
     }

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use super::{
     Lanes,
+    accept::{Accepted, accept},
+    carry_over::{Carried, CarryOver},
     lane::{Lane, reschedule},
     partition_cursor::PartitionCursor,
     range_state::RangeState,
@@ -97,6 +99,10 @@ pub struct RangeFetch {
     attached: Option<Attached>,
     /// Bytes were taken since the last yield to the lane.
     has_taken: bool,
+    /// Where bytes beyond the range's end are kept; `None` if no range continues there.
+    carry_over: Option<CarryOver>,
+    /// Whether the first cursor may begin with kept bytes.
+    may_continue: bool,
 }
 
 impl RangeFetch {
@@ -116,7 +122,32 @@ impl RangeFetch {
             recovery: Recovery::new(policy, options.on_data_loss, metrics),
             attached: None,
             has_taken: false,
+            carry_over: None,
+            may_continue: false,
         }
+    }
+
+    /// Begins with the bytes that `store` has for this range, and keeps in it what is fetched beyond
+    /// the range's end.
+    ///
+    /// The bytes are used if a range that ended where this one starts has fetched them under the
+    /// isolation level, the topic id and the leader epoch of this plan, and the leader still has
+    /// that epoch. If an id or an epoch is unknown, they are not used.
+    #[must_use]
+    pub fn continue_from(mut self, store: &CarryOver) -> Self {
+        self.carry_over = Some(store.clone());
+        self.may_continue = true;
+        self
+    }
+
+    /// Fetches the whole range, also if `store` has bytes of it: those are released. Keeps in it what
+    /// is fetched beyond the range's end.
+    #[must_use]
+    pub fn start_anew(mut self, store: &CarryOver) -> Self {
+        store.forget(self.range.topic_partition());
+        self.carry_over = Some(store.clone());
+        self.may_continue = false;
+        self
     }
 
     /// The planned range.
@@ -151,6 +182,10 @@ impl RangeFetch {
         self.attached = None;
         self.recovery.seek();
         self.range.seek(position);
+        self.may_continue = false;
+        if let Some(store) = &self.carry_over {
+            store.forget(self.range.topic_partition());
+        }
     }
 
     /// Returns bytes that have already arrived, without waiting. Returns `None` if there are none
@@ -160,11 +195,16 @@ impl RangeFetch {
             return None;
         }
         let attached = self.attached.as_ref()?;
-        let fetched = attached.cursor.take()?;
+        let (fetched, carried) = attached.cursor.take()?;
         attached.lane.wake();
         self.range.advance(&fetched);
         self.recovery.progressed();
         self.has_taken = true;
+        if let (Some(store), Some(carried)) = (&self.carry_over, carried)
+            && self.range.resets().is_empty()
+        {
+            store.keep(self.range.topic_partition(), carried);
+        }
         Some(fetched)
     }
 
@@ -234,8 +274,12 @@ impl RangeFetch {
             if let Some(leader) = self.recovery.step(&mut self.range, &*self.queries).await? {
                 let rest = self.range.continue_under(&leader);
                 let (position, priority) = (self.range.position(), self.recovery.priority());
-                let cursor =
-                    PartitionCursor::new(&rest, position, leader.topic_id, leader.epoch, priority);
+                let keeps_rest = self.carry_over.is_some();
+                let (id, epoch) = (leader.topic_id, leader.epoch);
+                let cursor = PartitionCursor::new(&rest, position, id, epoch, priority, keeps_rest);
+                if std::mem::take(&mut self.may_continue) {
+                    self.push_carried(&cursor);
+                }
                 let lane = self.lanes.register(&leader, Arc::clone(&cursor));
                 self.attached = Some(Attached { cursor, lane });
             }
@@ -257,6 +301,25 @@ impl RangeFetch {
             if !self.ready().await? {
                 return Ok(None);
             }
+        }
+    }
+
+    /// Queues the kept bytes of the range in `cursor`, its first one.
+    fn push_carried(&self, cursor: &PartitionCursor) {
+        let Some(store) = &self.carry_over else { return };
+        let (planned, position) = (self.range.planned(), self.range.position());
+        let carried = store.take(self.range.topic_partition(), |carried| {
+            let Carried { until, isolation, topic_id, leader_epoch, .. } = carried;
+            (*until, *isolation) == (position, cursor.isolation())
+                && [planned.topic_id(), cursor.topic_id()] == [Some(*topic_id); 2]
+                && [planned.leader_epoch(), cursor.leader_epoch()] == [Some(*leader_epoch); 2]
+        });
+        let Some(Carried { response, lease, .. }) = carried else { return };
+        // A fault is not decided on: the batch is fetched, and the new response has the fault again.
+        if let Accepted::Fetched { fetched, largest_batch, rest } =
+            accept(cursor, position, &Arc::from("kept bytes"), *response)
+        {
+            cursor.push(fetched, largest_batch, lease, rest, 0);
         }
     }
 

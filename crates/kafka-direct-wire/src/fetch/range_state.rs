@@ -46,6 +46,10 @@ impl RangeState {
         self.planned.range()
     }
 
+    pub(super) const fn planned(&self) -> &PlannedRange {
+        &self.planned
+    }
+
     pub(super) const fn topic_partition(&self) -> &TopicPartition {
         self.planned.topic_partition()
     }

@@ -220,7 +220,7 @@ mod tests {
     fn cursor(partition: i32, from: i64) -> Arc<PartitionCursor> {
         let range = OffsetRange::new(TopicPartition::new("t", partition), from, from + 10).unwrap();
         let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
-        PartitionCursor::new(&planned, Offset::new(from), None, None, FetchPriority::Normal)
+        PartitionCursor::new(&planned, Offset::new(from), None, None, FetchPriority::Normal, false)
     }
 
     /// Returns the indexes in `cursors` of the selected cursors, in request order.
@@ -293,7 +293,7 @@ mod tests {
         let range = OffsetRange::new(TopicPartition::new("t", 1), 0, 10).unwrap();
         let planned = PlannedRange::new(range, IsolationLevel::ReadUncommitted);
         let other =
-            PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::First);
+            PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::First, false);
         let cursors = [cursor(0, 0), other];
         assert_eq!(order(&cursors, 9), [0]);
         // The other level is selected after the first was served.

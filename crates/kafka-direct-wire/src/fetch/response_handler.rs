@@ -81,11 +81,16 @@ impl<'a> ResponseHandler<'a> {
             response.last_stable.min(response.high_watermark)
         };
         match accept(&listed.cursor, listed.position, self.address, response) {
-            Accepted::Fetched { fetched, largest_batch } => {
-                // A hole keeps no bytes.
-                let held = if fetched.records.is_empty() { aborted } else { held };
+            Accepted::Fetched { fetched, largest_batch, rest } => {
+                let held = match &rest {
+                    // The rest has a list of its own.
+                    Some(_) => held.saturating_add(aborted),
+                    // A hole keeps no bytes.
+                    None if fetched.records.is_empty() => aborted,
+                    None => held,
+                };
                 let lease = grant.lease(held);
-                listed.cursor.push(fetched, largest_batch, lease, self.number);
+                listed.cursor.push(fetched, largest_batch, lease, rest, self.number);
                 self.largest_batch = self.largest_batch.max(largest_batch);
             }
             Accepted::Stop(stop) => listed.cursor.stop_after(self.before, stop),
@@ -153,7 +158,7 @@ mod tests {
         [0, 1].map(|partition| {
             let range = OffsetRange::new(TopicPartition::new("t", partition), 0, 10).unwrap();
             let planned = PlannedRange::new(range, IsolationLevel::ReadCommitted);
-            PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::Normal)
+            PartitionCursor::new(&planned, Offset::new(0), None, None, FetchPriority::Normal, false)
         })
     }
 

@@ -31,6 +31,10 @@ impl BatchInHand {
         let mut settings = stream.selection.settings(None);
         settings.sink_timeout = stream.sink_timeout;
         settings.coalesce = stream.coalesce;
+        if is_repeated {
+            stream.carry_over.clear();
+        }
+        settings.carry_over = Some(stream.carry_over.clone());
         let summaries = Arc::<Mutex<Vec<RangeSummary>>>::default();
         let (seen, outer) = (Arc::clone(&summaries), settings.observer);
         settings.observer = Observer::new(move |event| {

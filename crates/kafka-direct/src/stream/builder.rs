@@ -288,6 +288,7 @@ impl DirectStreamBuilder {
         let publisher = publish_to.map(|group| GroupPublisher::start(cluster.clone(), group));
         let stream = DirectStream {
             positions: positions_of(&log)?,
+            carry_over: cluster.carry_over(),
             selection,
             settings,
             pacing,

@@ -1,6 +1,7 @@
 //! [`DirectStream`] plans one batch after the other and logs each before it is read.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     num::NonZeroUsize,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -8,9 +9,10 @@ use std::{
 
 use kafka_direct_core::{BatchPlan, ErrorKind, Reset};
 use kafka_direct_driver::{
-    NextBatch, Pacing, Position, Positions, StreamSettings, TargetEnds, WaitReason, next_batch,
+    NextBatch, Pacing, PartitionState, Position, Positions, StreamSettings, TargetEnds, WaitReason,
+    next_batch,
 };
-use kafka_direct_wire::{Cluster, WireError};
+use kafka_direct_wire::{CarryOver, Cluster, WireError};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -59,6 +61,8 @@ pub struct DirectStream {
     pub(super) leaders: Leaders,
     pub(super) handle: StreamHandle,
     pub(super) began: Instant,
+    /// What a batch has fetched beyond its end, for the next one.
+    pub(super) carry_over: CarryOver,
     /// Gone once the stream has ended.
     pub(super) publisher: Option<GroupPublisher>,
     pub(super) sink_timeout: Option<Duration>,
@@ -107,6 +111,7 @@ impl DirectStream {
             if let Some(publisher) = publisher.filter(|_| !handle.is_stopped_now()) {
                 publisher.finish().await;
             }
+            self.carry_over.clear();
             self.handle.set_state(StreamState::Ended);
             return Ok(None);
         };
@@ -215,6 +220,7 @@ impl DirectStream {
                         self.targets = Some(TargetEnds::snapshot(&observed.states, isolation));
                     }
                     self.leaders = leaders;
+                    self.release_stale_bytes(&observed.states);
                     let next = next_batch(
                         &self.settings,
                         &self.positions,
@@ -247,6 +253,20 @@ impl DirectStream {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Releases the kept bytes of partitions that the next batch cannot continue: they are not followed
+    /// any more, or their topic, leader epoch or position has changed.
+    fn release_stale_bytes(&self, states: &[PartitionState]) {
+        let states: BTreeMap<_, _> =
+            states.iter().map(|state| (&state.topic_partition, state)).collect();
+        self.carry_over.retain(|tp, from, topic_id, leader_epoch| {
+            let is_position = self.positions.get(tp).is_some_and(|known| known.offset == from);
+            let is_log = states.get(tp).is_some_and(|state| {
+                (state.topic_id, state.leader_epoch) == (Some(topic_id), Some(leader_epoch))
+            });
+            is_position && is_log
+        });
     }
 
     /// Reports that the cluster is unavailable, and waits before the next attempt, or until `stopped`.

@@ -6,6 +6,7 @@
     reason = "an unexpected result is a failed test"
 )]
 
+mod carried;
 mod closures;
 mod groups;
 mod memory_sink;
