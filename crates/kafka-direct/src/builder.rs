@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::{
     BatchEnd, EndPosition, Error, KafkaRdd, ReadOptions, RunEvent, TopicPattern, event::Observer,
-    plan_check::check_plan, rdd::Settings,
+    plan_check::check_plan, settings::Settings,
 };
 
 /// Default number of attempts that a closure or a sink has at a range.

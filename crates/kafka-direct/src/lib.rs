@@ -60,6 +60,7 @@
 //! - `rdd.rs`: `KafkaRdd`, a plan bound to a cluster, and the ways to read it
 //! - `batches.rs`: `read_range` and `Batches`, one range as a stream of Arrow batches
 //! - `batch_end.rs`: `BatchEnd`, where a batch ended and the next one continues
+//! - `settings.rs`: how the ranges of a batch are read and written
 //! - `runner.rs`: `Runner`, one task per range, the only place where ranges become tasks
 //! - `sink.rs`: `Sink` and `RangeWriter`, where results go
 //! - `sink_conformance.rs`: checks of any sink, with the feature `testing`;
@@ -113,6 +114,7 @@ mod planning;
 mod rdd;
 mod records;
 mod runner;
+mod settings;
 mod sink;
 #[cfg(any(test, feature = "testing"))]
 pub mod sink_conformance;

@@ -5,7 +5,7 @@ use std::{fmt, vec};
 use crate::{
     Batches, Error, KafkaRdd,
     decode::{self, Decoded, Decoder, Record},
-    rdd::Settings,
+    settings::Settings,
 };
 
 /// Typed records, one at a time. Dropping it cancels the read.

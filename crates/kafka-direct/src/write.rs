@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     BatchEnd, BoxError, Error, RangeSummary, RangeWriter as _, RunEvent, Sink, TaskReceipt,
-    WriteTask, rdd::Settings, runner::cores, time_limit::within,
+    WriteTask, runner::cores, settings::Settings, time_limit::within,
 };
 
 /// What [`KafkaRdd::write_to`](crate::KafkaRdd::write_to) has written.
