@@ -44,6 +44,7 @@ pub fn group_ranges(ranges: &[PlannedRange], groups: Option<NonZeroUsize>) -> Ve
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "numbers of tests are small")]
 mod tests {
     use kafka_direct_core::{IsolationLevel, OffsetRange, TopicPartition};
     use proptest::prelude::*;

@@ -130,14 +130,11 @@ impl Levels {
         let time = millis.and_then(DateTime::from_timestamp_millis);
         let mut path = String::new();
         for level in &self.0 {
-            let value = match level {
-                PartitionBy::Topic => topic.to_owned(),
-                PartitionBy::Date => {
-                    time.map_or(NO_VALUE.to_owned(), |at| at.date_naive().to_string())
-                }
-                PartitionBy::Hour => {
-                    time.map_or(NO_VALUE.to_owned(), |at| format!("{:02}", at.hour()))
-                }
+            let value = match (level, time) {
+                (PartitionBy::Topic, _) => topic.to_owned(),
+                (PartitionBy::Date, Some(at)) => at.date_naive().to_string(),
+                (PartitionBy::Hour, Some(at)) => format!("{:02}", at.hour()),
+                (PartitionBy::Date | PartitionBy::Hour, None) => NO_VALUE.to_owned(),
             };
             path.push_str(&format!("{level}={value}/"));
         }
@@ -179,24 +176,21 @@ mod tests {
         let nine = 1_764_493_200_000; // 2025-11-30T09:00:00Z
         let times =
             [Some(nine), Some(nine + HOUR_MILLIS - 1), Some(nine + HOUR_MILLIS), None, Some(nine)];
-        let split = levels("topic,date,hour").split(&batch(&times)).unwrap();
+        let split = |levels: Levels| -> Vec<(String, Vec<(usize, usize)>)> {
+            let split = levels.split(&batch(&times)).unwrap().into_iter();
+            split
+                .map(|(path, runs)| (path, runs.iter().map(|run| (run.start, run.end)).collect()))
+                .collect()
+        };
+        let none = "topic=t-1/date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__/";
         let expected = [
-            ("topic=t-1/date=2025-11-30/hour=09/", vec![0..2, 4..5]),
-            ("topic=t-1/date=2025-11-30/hour=10/", vec![2..3]),
-            (
-                "topic=t-1/date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__/",
-                vec![3..4],
-            ),
+            ("topic=t-1/date=2025-11-30/hour=09/".to_owned(), vec![(0, 2), (4, 5)]),
+            ("topic=t-1/date=2025-11-30/hour=10/".to_owned(), vec![(2, 3)]),
+            (none.to_owned(), vec![(3, 4)]),
         ];
-        assert_eq!(split, expected.map(|(path, rows)| (path.to_owned(), rows)).into());
-        assert_eq!(
-            levels("topic").split(&batch(&times)).unwrap(),
-            [("topic=t-1/".to_owned(), vec![0..5])].into()
-        );
-        assert_eq!(
-            Levels::default().split(&batch(&times)).unwrap(),
-            [(String::new(), vec![0..5])].into()
-        );
+        assert_eq!(split(levels("topic,date,hour")), expected);
+        assert_eq!(split(levels("topic")), [("topic=t-1/".to_owned(), vec![(0, 5)])]);
+        assert_eq!(split(Levels::default()), [(String::new(), vec![(0, 5)])]);
         assert!(levels("date").split(&batch(&[])).unwrap().is_empty());
     }
 
