@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # use kafka_direct::{Columns, sink_conformance::{Target, check}};
-//! # async fn example<T: Target>(target: T) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example<T: Target>(target: T) -> Result<(), kafka_direct::BoxError> {
 //! check(&target).await?;
 //! # Ok(())
 //! # }
