@@ -137,6 +137,12 @@ impl Cluster {
         self.inner.runtime.clone()
     }
 
+    /// How long passing faults are retried, see [`ClusterConfig::retry_timeout`].
+    #[must_use]
+    pub fn retry_timeout(&self) -> Duration {
+        self.inner().config.get_retry_policy().timeout
+    }
+
     /// The cluster's id, if its brokers report one.
     #[must_use]
     pub fn id(&self) -> Option<String> {

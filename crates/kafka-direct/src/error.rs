@@ -86,6 +86,14 @@ pub enum Error {
     /// The deadline passed before anything was read.
     #[error("the deadline passed while the batch was planned; raise it, or check the brokers")]
     PlanningDeadline,
+    /// A stream of what is available has waited too long for a partition without a leader.
+    #[error("{partition} has had no leader for {waited:.0?}; run the stream again once it has one")]
+    NoLeader {
+        /// The partition.
+        partition: TopicPartition,
+        /// How long the stream has waited.
+        waited: Duration,
+    },
     /// A caller's closure failed every attempt it had.
     #[error("{range}: the closure failed {attempts} times")]
     Closure {
@@ -250,9 +258,10 @@ impl Error {
             | Self::StoreBehind { .. }
             | Self::ForeignEntry { .. }
             | Self::SinkAhead { .. } => ErrorKind::Invalid,
-            Self::Withheld { .. } | Self::PlanningDeadline | Self::SinkTimeout { .. } => {
-                ErrorKind::Unavailable
-            }
+            Self::Withheld { .. }
+            | Self::PlanningDeadline
+            | Self::NoLeader { .. }
+            | Self::SinkTimeout { .. } => ErrorKind::Unavailable,
             Self::ForeignPlan { kind, .. } | Self::Checkpoint { kind, .. } => *kind,
             Self::Fenced { .. } => ErrorKind::Fenced,
             Self::Closure { source, .. }

@@ -114,8 +114,12 @@ impl Positions {
         }
     }
 
-    pub(crate) fn set_pending(&mut self, topic_partition: TopicPartition) {
-        self.pending.insert(topic_partition);
+    /// Marks a partition as one that follows the stream's own start once it has a leader. One that has a
+    /// position keeps it.
+    pub fn set_pending(&mut self, topic_partition: TopicPartition) {
+        if self.get(&topic_partition).is_none() {
+            self.pending.insert(topic_partition);
+        }
     }
 
     pub(crate) fn is_pending(&self, topic_partition: &TopicPartition) -> bool {

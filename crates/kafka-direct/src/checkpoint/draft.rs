@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kafka_direct_core::{BatchPlan, Reset};
+use kafka_direct_core::{BatchPlan, Reset, TopicPartition};
 
 use super::entry::OffsetsEntry;
 use crate::{BatchEnd, EndPosition, RangeSummary};
@@ -17,6 +17,8 @@ pub struct PlanDraft {
     pub plan: BatchPlan,
     /// The time now, in milliseconds since 1970-01-01 UTC.
     pub time_millis: i64,
+    /// Partitions that have no position and follow the stream's own start once they have a leader.
+    pub pending: Vec<TopicPartition>,
     /// What the stream has learnt about the rate of its sink, in its own words.
     pub rate: Option<serde_json::Value>,
     /// Where the records go, in the words of who runs the stream.
@@ -24,10 +26,17 @@ pub struct PlanDraft {
 }
 
 impl PlanDraft {
-    /// A draft of `plan`, without a learnt rate.
+    /// A draft of `plan`, without pending partitions and without a learnt rate.
     #[must_use]
     pub const fn new(plan: BatchPlan, time_millis: i64) -> Self {
-        Self { plan, time_millis, rate: None, sink: None }
+        Self { plan, time_millis, pending: Vec::new(), rate: None, sink: None }
+    }
+
+    /// Adds the partitions that have no position yet.
+    #[must_use]
+    pub fn with_pending(mut self, pending: Vec<TopicPartition>) -> Self {
+        self.pending = pending;
+        self
     }
 
     /// Adds what the stream has learnt about the rate of its sink.

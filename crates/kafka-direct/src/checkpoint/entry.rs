@@ -4,7 +4,7 @@
 //! of another stream or under a wrong name is refused and never misread. A field may be added within
 //! a version; a reader ignores fields that it does not know.
 
-use kafka_direct_core::{BatchPlan, Reset};
+use kafka_direct_core::{BatchPlan, Reset, TopicPartition};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
@@ -69,6 +69,9 @@ pub struct OffsetsEntry {
     /// Where every partition that the stream ever followed continues once all ranges are read to
     /// their planned ends, ordered by partition.
     pub positions: Vec<EndPosition>,
+    /// Partitions that have no position and follow the stream's own start once they have a leader.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<TopicPartition>,
     /// What the stream has learnt about the rate of its sink, in its own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<serde_json::Value>,

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use kafka_direct_core::{BatchPlan, ErrorKind, IsolationLevel};
+use kafka_direct_core::{BatchPlan, ErrorKind, IsolationLevel, TopicPartition};
 
 use super::{
     draft::{CommitDraft, LoggedPlan, PlanDraft},
@@ -36,6 +36,8 @@ pub struct StreamLog {
     pub(super) positions: Positions,
     pub(super) pending: Option<OffsetsEntry>,
     pub(super) batches: BTreeSet<BatchId>,
+    /// Of the newest entry.
+    pub(super) pending_starts: Vec<TopicPartition>,
 }
 
 impl StreamLog {
@@ -80,6 +82,12 @@ impl StreamLog {
         self.positions.values()
     }
 
+    /// Partitions that have no position and follow the stream's own start once they have a leader.
+    #[must_use]
+    pub fn pending_starts(&self) -> &[TopicPartition] {
+        &self.pending_starts
+    }
+
     /// Makes a plan durable under the next batch number, and checks the generation. The caller runs the
     /// batch that is returned.
     ///
@@ -121,6 +129,7 @@ impl StreamLog {
             time_millis: draft.time_millis,
             plan: draft.plan,
             positions: positions.into_values().collect(),
+            pending: draft.pending,
             rate: draft.rate,
             sink: draft.sink,
         };
@@ -133,6 +142,7 @@ impl StreamLog {
         let is_adopted = stored.is_some();
         let entry = stored.unwrap_or(entry);
         self.batches.insert(batch);
+        self.pending_starts.clone_from(&entry.pending);
         self.pending = Some(entry.clone());
         Ok(LoggedPlan { entry, is_adopted })
     }
@@ -166,7 +176,8 @@ impl StreamLog {
             let mut positions = starts.clone();
             positions.extend(self.positions.clone());
             let plan = self.empty_plan(isolation)?;
-            self.log_offsets(PlanDraft::new(plan, time_millis), positions).await?;
+            let draft = PlanDraft::new(plan, time_millis).with_pending(self.pending_starts.clone());
+            self.log_offsets(draft, positions).await?;
         }
     }
 

@@ -54,6 +54,12 @@ impl StreamLog {
             nonce,
             last: last.map(|batch| batch.batch()),
             positions: last.map(|batch| batch.continues_at()).unwrap_or_default(),
+            pending_starts: state
+                .pending
+                .as_ref()
+                .or(last.map(|batch| &batch.offsets))
+                .map(|entry| entry.pending.clone())
+                .unwrap_or_default(),
             pending: state.pending.clone(),
             batches: state.batches.clone(),
         };

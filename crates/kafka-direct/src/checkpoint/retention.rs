@@ -66,9 +66,11 @@ impl StreamLog {
         let positions = CommittedBatch { offsets, commit }.continues_at();
         if self.pending.is_none() {
             let draft = PlanDraft::new(self.empty_plan(isolation)?, time_millis)
+                .with_pending(self.pending_starts.clone())
                 .with_sink(sink)
                 .with_rate(rate);
-            self.log_offsets(draft, positions.clone()).await?;
+            // It keeps the positions: until the commit is there, nothing is rewound.
+            self.log_offsets(draft, self.positions.clone()).await?;
         }
         let positions = positions.into_values().collect();
         let rewind = Rewind { to_batch, positions };

@@ -289,6 +289,7 @@ impl DirectStreamBuilder {
         let stream = DirectStream {
             positions: positions_of(&log)?,
             carry_over: cluster.carry_over(),
+            leaderless: None,
             selection,
             settings,
             pacing,

@@ -1,13 +1,13 @@
 //! [`DirectStream`] plans one batch after the other and logs each before it is read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     num::NonZeroUsize,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use kafka_direct_core::{BatchPlan, ErrorKind, Reset};
+use kafka_direct_core::{BatchPlan, ErrorKind, Reset, TopicPartition};
 use kafka_direct_driver::{
     NextBatch, Pacing, PartitionState, Position, Positions, StreamSettings, TargetEnds, WaitReason,
     next_batch,
@@ -34,6 +34,10 @@ use crate::{
 /// The wait after the first failure of a cluster; it doubles with each further one.
 const FIRST_OUTAGE_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
+/// How long the cluster may take to answer before the stream shows that it waits.
+const SLOW: Duration = Duration::from_secs(3);
+/// How often partitions without a leader are named.
+const NAMED_AGAIN: Duration = Duration::from_secs(30);
 /// How often a topic that is gone is asked for before it is an error.
 const MAX_TRIES: u32 = 10;
 
@@ -61,6 +65,8 @@ pub struct DirectStream {
     pub(super) leaders: Leaders,
     pub(super) handle: StreamHandle,
     pub(super) began: Instant,
+    /// Since when partitions have no leader, and when they were named last.
+    pub(super) leaderless: Option<(Instant, Option<Instant>)>,
     /// What a batch has fetched beyond its end, for the next one.
     pub(super) carry_over: CarryOver,
     /// Gone once the stream has ended.
@@ -152,7 +158,7 @@ impl DirectStream {
             let NextBatch { plan, positions, must_be_stored, wait, backlog, .. } = next;
             if wait.is_some() && must_be_stored {
                 // The positions of new partitions, and resets, are durable before data is waited for.
-                let LoggedPlan { entry, is_adopted, .. } = self.log_plan(plan).await?;
+                let LoggedPlan { entry, is_adopted, .. } = self.log_plan(plan, &positions).await?;
                 self.positions = positions;
                 if self.only_records_positions(&entry) {
                     self.log_commit(CommitDraft::restored(vec![], vec![], millis_now())).await?;
@@ -165,7 +171,8 @@ impl DirectStream {
                 None => {
                     self.schedule.planned();
                     let span = u64::try_from(plan.span()).unwrap_or(0);
-                    let LoggedPlan { entry, is_adopted, .. } = self.log_plan(plan).await?;
+                    let LoggedPlan { entry, is_adopted, .. } =
+                        self.log_plan(plan, &positions).await?;
                     self.positions = positions;
                     return Ok(Some(planned(entry, is_adopted, backlog.saturating_sub(span))));
                 }
@@ -212,9 +219,20 @@ impl DirectStream {
     async fn observe_and_plan(&mut self) -> Result<Option<NextBatch>, Error> {
         let (mut pause, mut tries) = (FIRST_OUTAGE_PAUSE, 0_u32);
         loop {
-            let observed = observe(&self.selection, &mut self.metadata, &self.positions).await;
+            let handle = self.handle();
+            let observing = observe(&self.selection, &mut self.metadata, &self.positions);
+            let observed = tokio::select! {
+                biased;
+                () = handle.stopped() => return Ok(None),
+                observed = reported_if_slow(&handle, observing) => observed,
+            };
             match observed {
                 Ok((observed, leaders)) => {
+                    if !self.may_plan_without(&observed.leaderless)? {
+                        self.metadata.forget();
+                        tokio::time::sleep(FIRST_OUTAGE_PAUSE).await;
+                        continue;
+                    }
                     if self.trigger == Trigger::AvailableNow && self.targets.is_none() {
                         let isolation = self.settings.isolation;
                         self.targets = Some(TargetEnds::snapshot(&observed.states, isolation));
@@ -285,15 +303,55 @@ impl DirectStream {
         }
     }
 
+    /// Whether a batch may be planned without these partitions, which have no leader. They are named, and
+    /// again now and then.
+    ///
+    /// A stream of what is available waits for them before it takes its snapshot.
+    ///
+    /// # Errors
+    /// [`Error::NoLeader`] if such a stream has waited for the retry timeout.
+    fn may_plan_without(&mut self, leaderless: &BTreeSet<TopicPartition>) -> Result<bool, Error> {
+        let targets = self.targets.as_ref().filter(|_| self.trigger == Trigger::AvailableNow);
+        let open = targets.map(|targets| targets.unreached(&self.positions));
+        let is_needed = |tp: &&TopicPartition| open.as_ref().is_none_or(|open| open.contains(tp));
+        let Some(first) = leaderless.iter().find(is_needed) else {
+            self.leaderless = None;
+            return Ok(true);
+        };
+        let now = Instant::now();
+        let (since, named) = self.leaderless.unwrap_or((now, None));
+        let is_due = named.is_none_or(|at: Instant| now.duration_since(at) >= NAMED_AGAIN);
+        if is_due {
+            let count = leaderless.len();
+            tracing::warn!(partition = %first, count, "partitions have no leader, and are left out until they have one");
+        }
+        self.leaderless = Some((since, if is_due { Some(now) } else { named }));
+        if self.trigger != Trigger::AvailableNow {
+            return Ok(true);
+        }
+        let waited = now.duration_since(since);
+        if waited >= self.selection.cluster.retry_timeout() {
+            return Err(Error::NoLeader { partition: first.clone(), waited });
+        }
+        Ok(self.targets.is_some())
+    }
+
     fn has_reached_targets(&self) -> bool {
         let unreached = self.targets.as_ref().map(|targets| targets.unreached(&self.positions));
         unreached.is_some_and(|unreached| unreached.is_empty())
     }
 
-    async fn log_plan(&mut self, plan: BatchPlan) -> Result<LoggedPlan, Error> {
+    async fn log_plan(
+        &mut self,
+        plan: BatchPlan,
+        positions: &Positions,
+    ) -> Result<LoggedPlan, Error> {
         let rate = self.pacing.learnt().and_then(|rate| serde_json::to_value(rate).ok());
         let sink = self.sink_name.clone();
-        let draft = PlanDraft::new(plan, millis_now()).with_rate(rate).with_sink(sink);
+        let draft = PlanDraft::new(plan, millis_now())
+            .with_pending(positions.pending().cloned().collect())
+            .with_rate(rate)
+            .with_sink(sink);
         self.log.log_plan(draft).await
     }
 
@@ -317,6 +375,17 @@ impl DirectStream {
     }
 }
 
+/// The output of `work`, a question to the cluster. If it takes long, the stream shows that it waits.
+async fn reported_if_slow<T>(handle: &StreamHandle, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(output) = tokio::time::timeout(SLOW, &mut work).await {
+        return output;
+    }
+    tracing::warn!("the cluster has not answered for {SLOW:?}; the stream waits for it");
+    handle.set_state(StreamState::Unavailable(format!("no answer for {SLOW:?}").into()));
+    work.await
+}
+
 /// Names what a plan skips or leaves out.
 fn warn_of(next: &NextBatch) {
     for Reset { topic_partition, cause, from, to, .. } in next.plan.resets() {
@@ -336,6 +405,7 @@ pub(super) fn positions_of(log: &StreamLog) -> Result<Positions, Error> {
         let EndPosition { offset, topic_id, leader_epoch, .. } = *position;
         positions.insert(tp.clone(), Position { offset, topic_id, leader_epoch })?;
     }
+    log.pending_starts().iter().for_each(|tp| positions.set_pending(tp.clone()));
     Ok(positions)
 }
 

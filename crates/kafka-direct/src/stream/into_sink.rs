@@ -50,6 +50,11 @@ impl<S: Sink> BatchWork for IntoSink<S> {
                     batch.stream.wait_out(&error, pause, handle.stopped_now()).await;
                     pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
                 }
+                Err(error) if is_of_sink(&error) => {
+                    // A newer driver removes what older ones were writing.
+                    batch.stream.log.check_generation().await?;
+                    return Err(error);
+                }
                 written => match written? {
                     Some(written) => break written,
                     None => return Ok(None),
@@ -72,7 +77,10 @@ impl<S: Sink> BatchWork for IntoSink<S> {
             receipts.iter().flat_map(|receipt| receipt.ranges.clone()).collect();
         batch.stream.log.check_generation().await?;
         let committed = within(limit, "commit", self.0.commit(&context, &receipts)).await;
-        committed.map_err(|source| Error::Commit { source })?;
+        if let Err(source) = committed {
+            batch.stream.log.check_generation().await?;
+            return Err(Error::Commit { source });
+        }
         let committed = self.committed_by_another(batch).await?;
         Ok(Some(Ended { summaries: committed.unwrap_or(summaries), draft: None, in_ranges }))
     }

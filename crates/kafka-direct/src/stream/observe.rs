@@ -44,8 +44,11 @@ pub(super) async fn observe(
             }
         }
     }
-    if let Some(wanted) = wanted.filter(|_| positions.iter().next().is_none()) {
-        let exists = |index: &i32| led.keys().chain(&leaderless).any(|tp| tp.partition() == *index);
+    if let Some(wanted) = wanted {
+        let followed = positions.iter().map(|(tp, _)| tp);
+        let known = led.keys().chain(&leaderless).chain(followed);
+        let known: BTreeSet<i32> = known.map(TopicPartition::partition).collect();
+        let exists = |index: &i32| known.contains(index);
         let indices: Vec<i32> = wanted.iter().copied().filter(|index| !exists(index)).collect();
         if !indices.is_empty() {
             return Err(DriverError::NoSuchIndex { indices }.into());

@@ -6,7 +6,7 @@ use kafka_direct::{
     DataLossPolicy, DirectStream, ErrorKind, StartOffset, Trigger, checkpoint::MemoryCheckpoint,
     stream::StreamState,
 };
-use kafka_direct_broker::{ApiKey, ErrorCode, Fault};
+use kafka_direct_broker::{ApiKey, ErrorCode, Fault, Record};
 
 use crate::{append, available, broker, connect, expected, memory_sink::MemorySink};
 
@@ -88,7 +88,7 @@ async fn a_new_topic_of_a_pattern_is_followed() {
     };
     stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
     broker.create_topic("t-new", 1).unwrap();
-    broker.append("t-new", 0, [kafka_direct_broker::Record::new("new")]).unwrap();
+    broker.append("t-new", 0, [Record::new("new")]).unwrap();
     stream().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
     assert_eq!(sink.values(), ["0/0", "0/1", "1/0", "1/1", "new"]);
 }
@@ -98,7 +98,7 @@ async fn a_topic_that_the_stream_writes_to_is_not_matched_and_refused_by_name() 
     let broker = broker().await;
     append(&broker, 0, 2);
     broker.create_topic("out", 1).unwrap();
-    broker.append("out", 0, [kafka_direct_broker::Record::new("out")]).unwrap();
+    broker.append("out", 0, [Record::new("out")]).unwrap();
     let cluster = connect(&broker).await;
     let sink = Arc::new(MemorySink::default());
     let builder = || DirectStream::builder(&cluster).trigger(Trigger::AvailableNow);
@@ -221,7 +221,7 @@ async fn a_topic_that_is_deleted_while_a_stream_runs_follows_the_policy() {
             assert_eq!(error.kind(), ErrorKind::OffsetLost, "{error}");
             continue;
         }
-        broker.append("t-other", 0, [kafka_direct_broker::Record::new("other")]).unwrap();
+        broker.append("t-other", 0, [Record::new("other")]).unwrap();
         progress.wait_for(|progress| progress.records == 11).await.unwrap();
         handle.stop();
         running.await.unwrap().unwrap();
@@ -327,4 +327,53 @@ async fn a_refused_publication_never_holds_a_stream_up() {
     let stream = available(&cluster, &MemoryCheckpoint::default()).publish_to_group("lag");
     let progress = stream.build().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
     assert_eq!((sink.values(), progress.state), (expected(25), StreamState::Ended));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_available_is_not_complete_without_a_leader() {
+    let broker = broker().await;
+    append(&broker, 0, 5);
+    let cluster = connect(&broker).await;
+    let checkpoint = MemoryCheckpoint::default();
+    let sink = Arc::new(MemorySink::default());
+    broker.set_leader("t", 1, None).unwrap();
+    let stream = available(&cluster, &checkpoint).build().await.unwrap();
+    let error = stream.run(Arc::clone(&sink)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("t-1"), "{error}");
+    broker.set_leader("t", 1, Some(1)).unwrap();
+    let stream = available(&cluster, &checkpoint).build().await.unwrap();
+    stream.run(Arc::clone(&sink)).await.unwrap();
+    assert_eq!(sink.values(), expected(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_without_a_leader_keeps_the_start_of_the_stream() {
+    let broker = broker().await;
+    append(&broker, 0, 5);
+    let cluster = connect(&broker).await;
+    let checkpoint = MemoryCheckpoint::default();
+    let sink = Arc::new(MemorySink::default());
+    broker.set_leader("t", 1, None).unwrap();
+    let stream = DirectStream::builder(&cluster).topic("t").start(StartOffset::Latest);
+    let stream = stream.checkpoint(checkpoint.clone()).build().await.unwrap();
+    let handle = stream.handle();
+    let mut progress = handle.progress();
+    let running = tokio::spawn(stream.run(Arc::clone(&sink)));
+    // The start of the other partition is durable once a batch is done.
+    let mut number = 5;
+    while progress.borrow_and_update().records == 0 {
+        broker.append("t", 0, vec![Record::new(format!("0/{number}"))]).unwrap();
+        number += 1;
+        tokio::time::timeout(Duration::from_millis(200), progress.changed()).await.ok();
+    }
+    handle.stop();
+    running.await.unwrap().unwrap();
+    broker.set_leader("t", 1, Some(1)).unwrap();
+    let again = || available(&cluster, &checkpoint).start(StartOffset::Latest).build();
+    again().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    broker.append("t", 1, vec![Record::new("1/5")]).unwrap();
+    again().await.unwrap().run(Arc::clone(&sink)).await.unwrap();
+    let of_1: Vec<_> = sink.values().into_iter().filter(|value| value.starts_with("1/")).collect();
+    assert_eq!(of_1, ["1/5"]);
 }
