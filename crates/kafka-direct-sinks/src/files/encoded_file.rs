@@ -142,6 +142,26 @@ impl<F: AppendFile> EncodedFile<F> {
         Ok(())
     }
 
+    /// Bytes of memory that rows take which are not in the file yet.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.encoder.held_bytes()
+    }
+
+    /// Writes the rows that the encoder keeps.
+    pub(crate) async fn flush(&mut self) -> Result<(), Error> {
+        let mut block = std::mem::take(&mut self.pending);
+        self.encoder.flush(&mut block)?;
+        if block.is_empty() {
+            return Ok(());
+        }
+        let mut file = self.take_file()?;
+        let append = move || (file.append(&block), file);
+        let (appended, file) = self.work.run(append).await?;
+        appended?;
+        self.file = Some(file);
+        Ok(())
+    }
+
     /// Appends what is pending, and runs `end` on the file.
     pub(crate) async fn finish<T: Send + 'static>(
         mut self,

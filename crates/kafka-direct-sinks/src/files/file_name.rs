@@ -106,7 +106,7 @@ fn stream_tag(stream: StreamId) -> String {
 /// Whether `name` looks like a file of ranges of some job or stream.
 pub(crate) fn is_range_file(name: &str) -> bool {
     let Some((stem, extension)) = name.rsplit_once('.') else { return false };
-    if !extension.is_empty() && is_group(stem) {
+    if !extension.is_empty() && is_of_batch(stem) {
         return true;
     }
     let mut parts = stem.rsplitn(4, '-');
@@ -123,13 +123,13 @@ pub(crate) fn is_range_file(name: &str) -> bool {
         && parts.next().is_some_and(|topic| !topic.is_empty())
 }
 
-/// Whether this is the name of a file of several ranges, without its extension.
-fn is_group(stem: &str) -> bool {
+/// Whether this is the name of a stream's file, without its extension.
+fn is_of_batch(stem: &str) -> bool {
     let mut parts = stem.split('-');
     parts.next() == Some("batch")
         && parts.next().and_then(number_in).is_some()
         && parts.next().is_some_and(|tag| tag.len() == STREAM_TAG_BYTES)
-        && parts.next() == Some("group")
+        && parts.next().is_some_and(|rest| !rest.is_empty())
 }
 
 #[cfg(test)]

@@ -262,6 +262,32 @@ impl Encoder {
         Ok((next < batch.num_rows()).then_some(next))
     }
 
+    /// Bytes of memory that rows take which are encoded and not appended yet; 0 for formats that keep
+    /// none.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.0 {
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(file) => file.held_bytes(),
+            _ => 0,
+        }
+    }
+
+    /// Appends the rows that are kept: it ends the row group.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the format's library fails.
+    pub fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        match &mut self.0 {
+            #[cfg(feature = "parquet")]
+            Inner::Parquet(file) => file.flush(out),
+            _ => {
+                let _ = out;
+                Ok(())
+            }
+        }
+    }
+
     /// Appends what follows the last batch.
     ///
     /// # Errors

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use kafka_direct::arrow::{array::RecordBatch, schema::SchemaRef};
+use kafka_direct::arrow::{
+    array::RecordBatch,
+    schema::{DataType, Field, SchemaRef, TimeUnit},
+};
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
@@ -33,6 +36,11 @@ impl std::fmt::Debug for File {
 
 impl File {
     pub(super) fn new(schema: &SchemaRef) -> Result<Self, Error> {
+        if let Some(field) = schema.fields().iter().find_map(|field| seconds_in(field)) {
+            return Err(Error::invalid(format!(
+                "Parquet has no timestamps in seconds: give the field `{field}` the type Timestamp(ms)"
+            )));
+        }
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
@@ -57,6 +65,18 @@ impl File {
         Ok(())
     }
 
+    /// Bytes of memory that the open row group takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.writer.memory_size()
+    }
+
+    /// Ends the row group.
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.writer.flush().map_err(failed)?;
+        self.drain(out);
+        Ok(())
+    }
+
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         self.writer.finish().map_err(failed)?;
         self.drain(out);
@@ -66,6 +86,16 @@ impl File {
     /// Moves what the writer has written to `out`. The writer counts file offsets by itself.
     fn drain(&mut self, out: &mut Vec<u8>) {
         out.append(self.writer.inner_mut());
+    }
+}
+
+/// The first field inside this one that is a timestamp in seconds.
+fn seconds_in(field: &Field) -> Option<&str> {
+    match field.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => Some(field.name()),
+        DataType::Struct(fields) => fields.iter().find_map(|field| seconds_in(field)),
+        DataType::List(item) => seconds_in(item).map(|_| field.name().as_str()),
+        _ => None,
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Error,
-    files::{CrashPoint, STATE_FOLDER, durable, file_name, names_in, to_json},
+    files::{CrashPoint, STATE_FOLDER, durable, find_range_file, names_in, to_json},
 };
 
 /// The name of the plan in a job's folder.
@@ -134,12 +134,10 @@ impl JobFolder {
     /// would take it for a part of this job.
     pub(crate) fn refuse_foreign_ranges(&self, ours: &[String]) -> Result<(), Error> {
         let ours: HashSet<&String> = ours.iter().collect();
-        for name in names_in(&self.path)? {
-            if file_name::is_range_file(&name) && !ours.contains(&name) {
-                return Err(self.foreign(&format!("its file {name} is no range of the plan")));
-            }
+        match find_range_file(&self.path, |name| !ours.contains(&name.to_owned()))? {
+            Some(name) => Err(self.foreign(&format!("its file {name} is no range of the plan"))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn foreign(&self, difference: &str) -> Error {

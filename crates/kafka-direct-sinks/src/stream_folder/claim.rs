@@ -14,7 +14,7 @@ use kafka_direct::checkpoint::BatchId;
 use super::layout::{Layout, batch_of_manifest, streams_folder};
 use crate::{
     Error,
-    files::{CrashPoint, STATE_FOLDER, durable, file_name, names_in},
+    files::{CrashPoint, STATE_FOLDER, durable, find_range_file, names_in},
     job::{PLAN_FILE, RECEIPT_FILE, folder::SETTINGS_FILE},
 };
 
@@ -44,8 +44,7 @@ pub(super) fn refuse_others(layout: &Layout) -> Result<(), Error> {
         return Err(foreign(root, &format!("the batches of stream {id}")));
     }
     let files = || {
-        let names = list(root)?;
-        Ok::<_, Error>(names.into_iter().find(|name| file_name::is_range_file(name)))
+        if root.is_dir() { find_range_file(root, |_| true) } else { Ok(None) }
     };
     let found = match job_file(root) {
         Some(found) => Some(found),
@@ -64,7 +63,7 @@ fn job_file(root: &Path) -> Option<String> {
 
 fn foreign(root: &Path, found: &str) -> Error {
     Error::invalid(format!(
-        "{} holds {found}, which this stream did not write: choose another folder, or pass --append to write beside it",
+        "{} holds {found}, which this stream did not write: choose another folder, or pass --append to write beside it (a stream whose checkpoint was lost then reads everything again)",
         root.display()
     ))
 }

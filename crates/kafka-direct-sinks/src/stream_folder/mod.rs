@@ -65,6 +65,7 @@ use crate::{
 pub struct StreamFolder {
     output: Output,
     levels: Levels,
+    open_files: usize,
     columns: Columns,
     store: Arc<Store>,
     work: Arc<FileWork>,
@@ -81,6 +82,7 @@ impl StreamFolder {
             arrow_types: ArrowTypes::Plain,
             append: false,
             levels: Levels::default(),
+            open_files: writer::open_files(format),
             crash: CrashPoint::never(),
         }
     }
@@ -110,6 +112,7 @@ pub struct StreamFolderBuilder {
     arrow_types: ArrowTypes,
     append: bool,
     levels: Levels,
+    open_files: usize,
     crash: CrashPoint,
 }
 
@@ -138,7 +141,7 @@ impl StreamFolderBuilder {
     /// `date=2026-11-30/hour=09`. Default: none, all files are in the folder itself.
     ///
     /// A batch has a file in every folder that it has records for, and more where it has records for
-    /// more than 64 folders at a time (8 in [`Format::Parquet`], whose open files hold a row group).
+    /// more than 4096 folders, or 256 in [`Format::Parquet`], whose open files hold a row group.
     pub fn partition_by(mut self, levels: impl IntoIterator<Item = PartitionBy>) -> Self {
         self.levels = Levels::new(levels.into_iter().collect());
         self
@@ -160,13 +163,31 @@ impl StreamFolderBuilder {
     /// that a level of folders needs, for a path that is no folder, and for the folder of a batch job. [`Error::Io`] if the folder cannot be
     /// listed.
     pub fn build(self) -> Result<StreamFolder, Error> {
-        let Self { folder, format, columns, schema, arrow_types, append, levels, crash } = self;
+        let Self {
+            folder,
+            format,
+            columns,
+            schema,
+            arrow_types,
+            append,
+            levels,
+            open_files,
+            crash,
+        } = self;
         let schema = schema.unwrap_or_else(|| kafka_direct::schema(columns));
+        levels.check(columns)?;
+        let schema = levels.schema_of_files(&schema);
         let output = Output { format, schema, arrow_types };
         output.encoder()?;
-        levels.check(columns)?;
         claim::refuse_job(&folder, append)?;
         let store = Arc::new(Store::new(folder, append, crash));
-        Ok(StreamFolder { output, columns, levels, store, work: Arc::new(FileWork::new()) })
+        Ok(StreamFolder {
+            output,
+            columns,
+            levels,
+            open_files,
+            store,
+            work: Arc::new(FileWork::new()),
+        })
     }
 }

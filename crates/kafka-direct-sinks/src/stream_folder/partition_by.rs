@@ -3,12 +3,15 @@
 //! Contract: the folder of a record depends on its topic and its timestamp alone; times are UTC. The rows
 //! of a batch that go into one folder keep their order.
 
-use std::{collections::BTreeMap, fmt, ops::Range, str::FromStr};
+use std::{collections::BTreeMap, fmt, ops::Range, str::FromStr, sync::Arc};
 
 use chrono::{DateTime, Timelike as _};
 use kafka_direct::{
     Column, Columns,
-    arrow::array::{Array as _, RecordBatch},
+    arrow::{
+        array::{Array as _, RecordBatch},
+        schema::{Schema, SchemaRef},
+    },
 };
 
 use crate::{Error, format::Rows};
@@ -22,7 +25,7 @@ const HOUR_MILLIS: i64 = 3_600_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PartitionBy {
-    /// `topic=<name>`.
+    /// `topic=<name>`. The files do not have the column.
     Topic,
     /// `date=<year>-<month>-<day>` of the record's timestamp, in UTC.
     Date,
@@ -96,6 +99,31 @@ impl Levels {
         Ok(())
     }
 
+    /// The columns of files: the topic is not among them if it is a level, as in Hive. Readers get it from
+    /// the folder.
+    pub(super) fn schema_of_files(&self, schema: &SchemaRef) -> SchemaRef {
+        let kept = schema.fields().iter().filter(|field| !self.is_topic(field.name())).cloned();
+        Arc::new(Schema::new(kept.collect::<Vec<_>>()))
+    }
+
+    /// A batch with the columns of [`Levels::schema_of_files`].
+    pub(super) fn for_files(&self, batch: RecordBatch) -> Result<RecordBatch, Error> {
+        let schema = batch.schema();
+        let fields = schema.fields().iter().enumerate();
+        let kept: Vec<usize> = fields
+            .filter(|(_, field)| !self.is_topic(field.name()))
+            .map(|(index, _)| index)
+            .collect();
+        if kept.len() == schema.fields().len() {
+            return Ok(batch);
+        }
+        batch.project(&kept).map_err(|error| Error::Internal { message: error.to_string() })
+    }
+
+    fn is_topic(&self, column: &str) -> bool {
+        self.0.contains(&PartitionBy::Topic) && column == Column::Topic.as_str()
+    }
+
     /// The rows of `batch`, whose records have one topic, by folder: its path, with a `/` at its end, and
     /// the rows in it.
     pub(super) fn split(
@@ -144,8 +172,6 @@ impl Levels {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use kafka_direct::arrow::array::{
         DictionaryArray, Int32Array, StringArray, TimestampMillisecondArray,
     };
@@ -192,6 +218,10 @@ mod tests {
         assert_eq!(split(levels("topic")), [("topic=t-1/".to_owned(), vec![(0, 5)])]);
         assert_eq!(split(Levels::default()), [(String::new(), vec![(0, 5)])]);
         assert!(levels("date").split(&batch(&[])).unwrap().is_empty());
+        let files = levels("date,topic").for_files(batch(&times)).unwrap();
+        assert_eq!(files.schema(), levels("topic").schema_of_files(&batch(&times).schema()));
+        assert_eq!((files.num_columns(), files.num_rows()), (1, 5));
+        assert_eq!(levels("date").for_files(batch(&times)).unwrap().num_columns(), 2);
     }
 
     #[test]

@@ -43,6 +43,7 @@ impl Sink for StreamFolder {
             work: Arc::clone(&self.work),
             output: self.output.clone(),
             levels: self.levels.clone(),
+            open_files: self.open_files,
         }))
     }
 

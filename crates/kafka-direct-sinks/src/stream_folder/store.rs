@@ -41,6 +41,8 @@ use crate::{
     files::{CrashPoint, durable},
 };
 
+/// How often the folder of a file is created while a reader removes it.
+const MAX_LINK_TRIES: u32 = 100;
 /// Manifests that are kept, the newest among them.
 pub(super) const RETAINED_MANIFESTS: usize = 100;
 
@@ -184,11 +186,10 @@ impl Store {
         let mut folders = BTreeSet::new();
         for staged in &manifest.files {
             let path = final_path(&layout.root, &staged.file.name)?;
-            self.create_folders(&layout.root, &path, &mut folders)?;
             let temporary = file_in(&layout.temporaries, &staged.temporary)?;
             self.crash.step()?;
             // A link never replaces a file.
-            match fs::hard_link(&temporary, &path) {
+            match link(&layout.root, &temporary, &path) {
                 Ok(()) => {}
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && is_missing(&temporary)? => {}
@@ -205,28 +206,19 @@ impl Store {
                     return Err(durable::failed(action, &path)(error));
                 }
             }
+            let below = path.ancestors().skip(1).take_while(|folder| *folder != layout.root);
+            folders.extend(below.map(Path::to_owned));
         }
         self.crash.step()?;
         // Also those that existed: the process that created them may have been killed before this.
-        folders.iter().try_for_each(|folder| durable::sync_folder(folder))?;
-        durable::sync_folder(&layout.root)
-    }
-
-    /// Creates the folders of `path` below the root, and adds them to `folders`.
-    fn create_folders(
-        &self,
-        root: &Path,
-        path: &Path,
-        folders: &mut BTreeSet<PathBuf>,
-    ) -> Result<(), Error> {
-        let below = path.ancestors().skip(1).take_while(|folder| *folder != root);
-        let new: Vec<&Path> = below.filter(|folder| !folders.contains(*folder)).collect();
-        if let Some(folder) = new.first() {
-            self.crash.step()?;
-            fs::create_dir_all(folder).map_err(durable::failed("creating", folder))?;
+        for folder in &folders {
+            match durable::sync_folder(folder) {
+                // A reader has moved its files away, and removed it.
+                Err(_) if is_missing(folder)? => {}
+                synced => synced?,
+            }
         }
-        folders.extend(new.into_iter().map(Path::to_owned));
-        Ok(())
+        durable::sync_folder(&layout.root)
     }
 
     /// Notes that `batch` was carried out, and removes what is not needed any more.
@@ -286,6 +278,25 @@ impl Store {
                 Err(durable::failed("removing", path)(error))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Gives a temporary file its final name. A reader may remove the folders below `root` at any moment.
+fn link(root: &Path, temporary: &Path, path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| *folder != root);
+    let mut tries = 0_u32;
+    loop {
+        let linked = fs::hard_link(temporary, path);
+        let Some(folder) = folder else { return linked };
+        let is_absent = matches!(&linked, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        tries = tries.saturating_add(1);
+        if !is_absent || tries > MAX_LINK_TRIES || !temporary.try_exists()? {
+            return linked;
+        }
+        match fs::create_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
 }

@@ -275,31 +275,73 @@ async fn a_manifest_that_was_changed_is_refused() {
 async fn records_are_in_the_folder_of_their_hour_and_few_files_are_unfinished() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    let driver = Driver::with(by_hour(root), StreamId::random(), 1);
-    // 100 hours with three records each, and the first hours again.
-    let ranges = [(0, 0, 300)];
+    let mut builder = by_hour(root);
+    builder.open_files = 256;
+    let driver = Driver::with(builder, StreamId::random(), 1);
+    // 300 hours with three records each, and the first hours again.
+    let ranges = [(0, 0, 900)];
     let task = driver.task(0, &ranges, 0, 1);
     let columns = driver.sink.columns();
     let mut writer = driver.sink.writer(&task).await.unwrap();
-    for (from, until) in [(0, 150), (150, 300), (0, 9)] {
+    for (from, until) in [(0, 450), (450, 900), (0, 9)] {
         writer.write(rows(columns, 0, from, until)).await.unwrap();
     }
     // More than are unfinished at once were finished before the end, in their first use.
-    assert!(temporaries(root).len() > 30, "{}", temporaries(root).len());
+    assert!(temporaries(root).len() > 40, "{}", temporaries(root).len());
     let summaries = vec![RangeSummary::new(&task.ranges[0])];
     let receipt = writer.finish(&summaries).await.unwrap();
     let receipts = vec![TaskReceipt::new(summaries, receipt)];
     driver.commit(0, &ranges, &receipts).await.unwrap();
     let first = root.join("date=1970-01-01/hour=00");
     assert_eq!(below(&first).len(), 2, "{:?}", below(&first));
-    assert_eq!(below(&root.join("date=1970-01-05/hour=03")).len(), 1);
-    assert_eq!(visible_files(root, "jsonl").len(), 103);
+    assert_eq!(below(&root.join("date=1970-01-13/hour=03")).len(), 1);
+    assert_eq!(visible_files(root, "jsonl").len(), 303);
     let mut expected = lines(&ranges);
     expected.extend(lines(&[(0, 0, 9)]));
     assert_eq!(visible(root), sorted(expected));
     // A folder of its own stream is accepted again.
-    Driver::with(by_hour(root), driver.stream, 2).run(1, &[(0, 300, 310)]).await.unwrap();
-    assert_eq!(visible(root).len(), 319);
+    Driver::with(by_hour(root), driver.stream, 2).run(1, &[(0, 900, 910)]).await.unwrap();
+    assert_eq!(visible(root).len(), 919);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_may_take_files_and_folders_away_between_any_two_commits() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_owned();
+    let taken = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let (seen, reader) = (std::sync::Arc::clone(&taken), root.clone());
+    // Before every step of the driver, all visible files are read and their folders removed.
+    let crash = crate::files::CrashPoint::never().observed_by(move || {
+        let found = visible(&reader);
+        if !found.is_empty() {
+            seen.lock().extend(found);
+            for entry in fs::read_dir(&reader).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with("date=") {
+                    fs::remove_dir_all(entry.path()).unwrap();
+                }
+            }
+        }
+    });
+    let mut builder = by_hour(&root);
+    builder.crash = crash;
+    let driver = Driver::with(builder, StreamId::random(), 1);
+    for batch in 0..BATCHES {
+        driver.run(batch, &ranges(batch)).await.unwrap();
+    }
+    let mut all = taken.lock().clone();
+    all.extend(visible(&root));
+    assert_eq!(sorted(all), lines_up_to(Some(BATCHES - 1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_layout_are_found_by_a_stream_and_a_job_that_did_not_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    Driver::with(by_hour(root), StreamId::random(), 1).run(0, &ranges(0)).await.unwrap();
+    let found = crate::files::find_range_file(root, |_| true).unwrap().unwrap();
+    assert!(found.starts_with("date=1970-01-01/hour=0"), "{found}");
+    fs::remove_dir_all(root.join(".kafka-direct")).unwrap();
+    refused(&Driver::with(by_hour(root), StreamId::random(), 1), "date=1970").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

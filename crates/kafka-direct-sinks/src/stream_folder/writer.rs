@@ -1,21 +1,31 @@
 //! [`StreamFolderWriter`]: the files of one attempt at a group of ranges, one per folder.
 //!
 //! Contract: no file work runs on the runtime's threads; a file is closed between writes. At most
-//! [`OPEN_FILES`] files are unfinished, fewer in formats whose files hold a row group: before one more is
-//! begun, the one that was not written to for longest is finished, and its folder may get another.
+//! [`OPEN_FILES`] files are unfinished, or [`OPEN_ROW_GROUPS`]: before one more is begun, the one that was not written to for
+//! longest is finished, and its folder may get another. Row groups of all files together take about
+//! [`HELD_BYTES`] at most: the largest is ended early.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use kafka_direct::{BoxError, RangeSummary, RangeWriter, arrow::array::RecordBatch};
 
 use super::{layout::temporary_name, manifest::StagedFile, partition_by::Levels, store::Store};
 use crate::{
-    Error,
+    Error, Format,
     files::{AppendFile, EncodedFile, FileWork, Output, TemporaryFile},
 };
 
+/// How many files with row groups a writer has unfinished at once: the hours of ten days.
+const OPEN_ROW_GROUPS: usize = 256;
+/// The same for other formats, of which little is in memory.
+const OPEN_FILES: usize = 4096;
+/// Bytes of memory that the row groups of a writer's files take together.
+const HELD_BYTES: usize = 96 << 20;
+
 /// How many files of a writer are unfinished at once.
-const OPEN_FILES: usize = 64;
+pub(super) const fn open_files(format: Format) -> usize {
+    if format.files_at_once().is_some() { OPEN_ROW_GROUPS } else { OPEN_FILES }
+}
 
 /// Writes the ranges of a group into temporary files. Dropped, it removes those that are not finished.
 #[derive(Debug)]
@@ -37,6 +47,8 @@ pub(super) struct Place {
     pub(super) work: Arc<FileWork>,
     pub(super) output: Output,
     pub(super) levels: Levels,
+    /// How many files are unfinished at once.
+    pub(super) open_files: usize,
     /// The folder of temporary files, and what their names begin with.
     pub(super) temporaries: PathBuf,
     pub(super) prefix: String,
@@ -59,9 +71,7 @@ impl StreamFolderWriter {
 
     /// The unfinished file of a folder.
     async fn file(&mut self, folder: String) -> Result<&mut EncodedFile<TemporaryFile>, Error> {
-        let at_once =
-            self.place.output.format.files_at_once().map_or(OPEN_FILES, NonZeroUsize::get);
-        if !self.open.contains_key(&folder) && self.open.len() >= at_once {
+        if !self.open.contains_key(&folder) && self.open.len() >= self.place.open_files {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
             let oldest = oldest.map(|(folder, _)| folder.clone());
             if let Some(open) = oldest.and_then(|folder| self.open.remove(&folder)) {
@@ -81,6 +91,20 @@ impl StreamFolderWriter {
         };
         open.used = uses;
         Ok(&mut open.file)
+    }
+}
+
+impl StreamFolderWriter {
+    /// Ends the largest row group if all together take too much memory.
+    async fn bound_memory(&mut self) -> Result<(), Error> {
+        let held = self.open.values().map(|open| open.file.held_bytes());
+        if held.fold(0, usize::saturating_add) > HELD_BYTES {
+            let largest = self.open.values_mut().max_by_key(|open| open.file.held_bytes());
+            if let Some(largest) = largest {
+                largest.file.flush().await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -125,11 +149,14 @@ impl RangeWriter for StreamFolderWriter {
 
     async fn write(&mut self, batch: RecordBatch) -> Result<(), BoxError> {
         // A folder without a row is not named, and gets no file: small ones cost their readers much.
-        for (folder, runs) in self.place.levels.split(&batch)? {
+        let folders = self.place.levels.split(&batch)?;
+        let batch = self.place.levels.for_files(batch)?;
+        for (folder, runs) in folders {
             let file = self.file(folder).await?;
             for rows in runs {
                 file.write(&batch.slice(rows.start, rows.len())).await?;
             }
+            self.bound_memory().await?;
         }
         Ok(())
     }
