@@ -289,6 +289,8 @@ impl<'de> Visitor<'de> for &mut Column {
                 }
                 builder.append_value(nearest);
             }
+            // The only integer that serde_json reads as a float.
+            _ if value == 0.0 && value.is_sign_negative() => return self.visit_u64(0),
             _ => return Err(self.wrong_type(Unexpected::Float(value))),
         }
         Ok(())

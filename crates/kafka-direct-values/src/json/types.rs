@@ -14,6 +14,8 @@ use kafka_direct::arrow::{
     schema::{DataType, Field, TimeUnit},
 };
 
+/// Where the seconds of a time end in its text.
+const SECONDS_END: usize = 19;
 /// The time zone of all timestamps, as in the column `timestamp`.
 const ZONE: &str = "UTC";
 
@@ -62,15 +64,31 @@ pub(super) fn name(field: &Field) -> String {
 
 /// Days since 1970-01-01 of a text such as `2025-01-31`.
 pub(super) fn date(text: &str) -> Option<i32> {
-    text.parse::<NaiveDate>().ok().map(Date32Type::from_naive_date)
+    // Chrono takes blanks, signs and single digits too.
+    let date = has_shape(text, "0000-00-00").then(|| text.parse::<NaiveDate>());
+    date?.ok().map(Date32Type::from_naive_date)
 }
 
 /// The time of a text such as `2025-01-31T12:00:00.5Z`, in `unit` since 1970-01-01. Finer digits are cut
 /// off. Without a zone it is in UTC.
 pub(super) fn timestamp(text: &str, unit: TimeUnit) -> Option<i64> {
+    if !has_shape(text.get(..SECONDS_END)?, "0000-00-00T00:00:00") {
+        return None;
+    }
     let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let time = time.or_else(|_| text.parse::<NaiveDateTime>().map(|time| time.and_utc())).ok()?;
     in_unit(time, unit)
+}
+
+/// Whether `text` has digits where `shape` has a `0`, and the same characters elsewhere; a `T` may be a
+/// blank or small.
+fn has_shape(text: &str, shape: &str) -> bool {
+    text.len() == shape.len()
+        && text.bytes().zip(shape.bytes()).all(|(found, wanted)| match wanted {
+            b'0' => found.is_ascii_digit(),
+            b'T' => matches!(found, b'T' | b't' | b' '),
+            other => found == other,
+        })
 }
 
 fn in_unit(time: DateTime<Utc>, unit: TimeUnit) -> Option<i64> {
