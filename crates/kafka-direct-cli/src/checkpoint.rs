@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use kafka_direct::{
-    EndPosition,
+    EndPosition, Reset,
     checkpoint::{BatchId, CheckpointState, LocalCheckpoint, OffsetsEntry, StreamLog},
 };
 use serde::Serialize;
@@ -14,6 +14,9 @@ use crate::{
     exit::Failure,
     output::{self, Columns},
 };
+
+/// How many of the last batches are shown.
+const SHOWN_BATCHES: usize = 10;
 
 /// A checkpoint as JSON.
 #[derive(Debug, Serialize)]
@@ -27,6 +30,49 @@ struct Shown<'a> {
     /// The batch that runs again at the next start.
     pending: Option<u64>,
     positions: Vec<EndPosition>,
+    /// The last batches that are done, the newest first.
+    batches: Vec<ShownBatch>,
+}
+
+/// A batch that is done.
+#[derive(Debug, Serialize)]
+struct ShownBatch {
+    batch: u64,
+    time: Option<String>,
+    /// How many offsets it planned.
+    span: i64,
+    /// Offsets that planning and reading skipped.
+    skipped: i64,
+    /// The batch that a rewind went back to.
+    rewind_to: Option<u64>,
+}
+
+/// The last batches of the stream, the newest first. Those that a driver purges meanwhile are left out.
+async fn last_batches(state: &CheckpointState, folder: &Path) -> Result<Vec<ShownBatch>, Failure> {
+    let mut shown = Vec::new();
+    for batch in state.batches.iter().rev() {
+        let store = Arc::new(LocalCheckpoint::at(folder));
+        let (Some(offsets), Some(commit)) = state.read_batch(store, *batch).await? else {
+            continue;
+        };
+        let resets = offsets.plan.resets().iter().chain(&commit.resets);
+        shown.push(ShownBatch {
+            batch: batch.get(),
+            time: time(commit.time_millis),
+            span: offsets.plan.span(),
+            skipped: resets.map(Reset::skipped).fold(0, i64::saturating_add),
+            rewind_to: commit.rewind.map(|rewind| rewind.to_batch.get()),
+        });
+        if shown.len() >= SHOWN_BATCHES {
+            break;
+        }
+    }
+    Ok(shown)
+}
+
+fn time(millis: i64) -> Option<String> {
+    let time = DateTime::from_timestamp_millis(millis)?;
+    Some(time.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 /// Runs `checkpoint`.
@@ -51,10 +97,7 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
     let state = read(&args.folder).await?;
     let newest = state.pending.as_ref();
     let newest = newest.or_else(|| state.last.as_ref().map(|batch| &batch.offsets));
-    let time = state.last.as_ref().and_then(|last| {
-        let time = DateTime::from_timestamp_millis(last.commit.time_millis)?;
-        Some(time.to_rfc3339_opts(SecondsFormat::Millis, true))
-    });
+    let time = state.last.as_ref().and_then(|last| time(last.commit.time_millis));
     let shown = Shown {
         stream_id: state.meta.stream_id.to_string(),
         cluster: state.meta.cluster.as_deref(),
@@ -63,6 +106,7 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
         time,
         pending: state.pending.as_ref().map(|pending| pending.batch.get()),
         positions: state.positions(),
+        batches: last_batches(&state, &args.folder).await?,
     };
     if args.json {
         return output::json(&shown);
@@ -81,7 +125,7 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
     }
     if let Some(pending) = shown.pending {
         text.push_str(&format!(
-            "\nunfinished  batch {pending}, which runs again at the next start"
+            "\nin hand     batch {pending}; if no stream runs, it runs again at the next start"
         ));
     }
     text.push_str("\n\n");
@@ -90,6 +134,21 @@ async fn show(args: &ShowArgs) -> Result<(), Failure> {
         table.row([tp.topic().to_owned(), tp.partition().to_string(), offset.to_string()]);
     }
     text.push_str(&table.finish());
+    if !shown.batches.is_empty() {
+        text.push('\n');
+        let mut table = Columns::new(&["batch", "done", "offsets", "skipped", ""]);
+        for one in &shown.batches {
+            let rewind = one.rewind_to.map(|to| format!("rewind to the end of batch {to}"));
+            table.row([
+                one.batch.to_string(),
+                one.time.clone().unwrap_or_else(dash),
+                one.span.to_string(),
+                one.skipped.to_string(),
+                rewind.unwrap_or_default(),
+            ]);
+        }
+        text.push_str(&table.finish());
+    }
     output::data(&text)
 }
 
@@ -104,7 +163,18 @@ async fn rewind(args: &RewindArgs) -> Result<(), Failure> {
     let before = read(&args.folder).await?;
     // The sink may have committed the batch in hand, too.
     let pending = before.pending.map(|pending| pending.batch);
+    if let Some(pending) = pending {
+        return Err(Failure::usage(format!(
+            "batch {pending} is not done, and its sink may show it later: start the stream with --trigger available-now, and rewind then"
+        )));
+    }
     let last = pending.or_else(|| before.last.map(|last| last.batch())).map(BatchId::get);
+    if last == Some(args.to_batch) {
+        return Err(Failure::usage(format!(
+            "batch {} is the last one: there is nothing to rewind; `checkpoint show` lists the batches",
+            args.to_batch
+        )));
+    }
     let store = Arc::new(LocalCheckpoint::at(&args.folder));
     let now = Utc::now().timestamp_millis();
     let (mut log, _) = StreamLog::open(store, None, now).await?;
@@ -117,7 +187,7 @@ async fn rewind(args: &RewindArgs) -> Result<(), Failure> {
     if let Some(last) = last.filter(|last| *last > batch) {
         let first = batch.saturating_add(1);
         output::note(&format!(
-            "the sink may have the records of batches {first} to {last}; remove them, or they appear twice"
+            "the sink may have the records of batches {first} to {last}: remove them, or they appear twice; the names of their files begin with `batch-` and the number in 20 digits"
         ));
     }
     Ok(())

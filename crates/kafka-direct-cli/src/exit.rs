@@ -266,7 +266,9 @@ const fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::OffsetLost => Some(
             "`kafka-direct offsets` shows which offsets exist; `--on-data-loss resume` reads them and reports the skipped ones",
         ),
-        ErrorKind::Fenced => Some("another driver owns the checkpoint; do not retry"),
+        ErrorKind::Fenced => Some(
+            "another process has started on this checkpoint and goes on; a scheduler that may start a run before the last one has ended needs a lock, such as `flock`",
+        ),
         ErrorKind::Unauthorized => Some("check the user's credentials and ACLs"),
         ErrorKind::Corrupt => Some(
             "the stored or received bytes are corrupt; check the broker's disk and log, or exclude the offset with --from and --to",

@@ -15,11 +15,12 @@ use std::{
 };
 
 use kafka_direct::{
-    Backpressure, Columns, DirectStream, Sink, StreamLimits, Trigger,
+    Backpressure, Columns, DirectStream, Sink, StreamLimits, TopicPattern, Trigger,
     checkpoint::LocalCheckpoint,
-    stream::{DirectStreamBuilder, StreamProgress},
+    stream::{DirectStreamBuilder, StreamProgress, StreamState},
 };
 
+use indicatif::HumanCount;
 use kafka_direct_sinks::{NullSink, StreamFolder};
 use kafka_direct_values::{DeadLetters, DecodedSink, Decoding};
 
@@ -41,6 +42,12 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
     if sink.needs_checkpoint() && args.output.checkpoint.is_none() {
         return Err(Failure::usage(format!(
             "--sink {sink} needs a checkpoint, so that a stream that is started again continues: pass --checkpoint DIR"
+        )));
+    }
+    if let Some(checkpoint) = args.output.checkpoint.as_deref().filter(|path| is_url(path)) {
+        return Err(Failure::usage(format!(
+            "--checkpoint {} is a URL, and checkpoints are kept in local folders: name a folder",
+            checkpoint.display()
         )));
     }
     if let (SinkSpec::Files { folder, .. }, Some(checkpoint)) = (sink, &args.output.checkpoint)
@@ -70,6 +77,14 @@ pub(crate) async fn run(args: StreamArgs) -> Result<(), Failure> {
         return Err(Failure::usage(
             "--on-poison null would write tombstones into the topic; use skip or dead-letter:TOPIC",
         ));
+    }
+    if let (SinkSpec::Kafka { topic }, PoisonPolicy::DeadLetter { topic: dead }) =
+        (sink, &args.decoding.on_poison)
+        && topic == dead
+    {
+        return Err(Failure::usage(format!(
+            "--sink and --on-poison name the same topic `{topic}`; name two"
+        )));
     }
     let letters = match &args.decoding.on_poison {
         PoisonPolicy::DeadLetter { topic } => Some(topic::open_dead_letters(&args, topic).await?),
@@ -138,26 +153,70 @@ async fn into<S: Sink>(
             "the checkpoint has positions: --from is used only for topics that it does not have",
         );
     }
+    let unfollowed = unfollowed(args, &stream)?;
+    if !unfollowed.is_empty() {
+        output::note(&format!(
+            "the checkpoint has positions of topics that this stream does not follow: {}",
+            unfollowed.join(", ")
+        ));
+    }
     let handle = stream.handle();
     report.watch(handle.progress());
     signal::allow_cleanup(args.batches.shutdown_timeout);
+    let failed = Arc::clone(&report);
     let stopped = async {
-        signal::stopped().await;
+        tokio::select! {
+            _ = signal::stopped() => {}
+            // Nobody reads the reports any more, or they cannot be kept: the stream would go on unseen.
+            () = failed.failed() => {}
+        }
+        let is_running = handle.progress().borrow().state == StreamState::Running;
         handle.stop();
+        if is_running {
+            output::note("stopping after the batch in hand; a second signal stops at once");
+            tokio::select! {
+                _ = signal::stopped() => {}
+                () = tokio::time::sleep(args.batches.shutdown_timeout) => {}
+            }
+            output::note("the batch in hand is not done; it runs again at the next start");
+        }
         std::future::pending::<()>().await;
     };
     let ended = until_stopped(stream.run(sink), stopped).await;
     report.end();
     let progress = ended?;
     if !args.output.quiet {
-        let (batches, records) = (progress.batches, progress.records);
+        let (batches, records) = (progress.batches, HumanCount(progress.records));
         let batches =
             if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") };
-        let records =
-            if records == 1 { "1 record".to_owned() } else { format!("{records} records") };
-        output::note(&format!("{batches}, {records}"));
+        let records = if progress.records == 1 {
+            "1 record".to_owned()
+        } else {
+            format!("{records} records")
+        };
+        output::note(&format!("{batches}, {records}{}", report.poison()));
     }
     report.failure()
+}
+
+/// Topics that the checkpoint has and the flags do not select: they may be left out by mistake.
+fn unfollowed(args: &StreamArgs, stream: &DirectStream) -> Result<Vec<String>, Failure> {
+    let source = args.source.selection();
+    let pattern = source.topic_pattern.as_deref().map(TopicPattern::new).transpose()?;
+    let named = source.topics();
+    let is_followed = |topic: &str| match &pattern {
+        Some(pattern) => pattern.is_match(topic),
+        None => named.iter().any(|name| name == topic),
+    };
+    let mut topics: Vec<String> = stream
+        .log()
+        .positions()
+        .map(|position| position.topic_partition.topic())
+        .filter(|topic| !is_followed(topic))
+        .map(str::to_owned)
+        .collect();
+    topics.dedup();
+    Ok(topics)
 }
 
 async fn until_stopped(
@@ -249,6 +308,13 @@ fn sink_name(sink: &SinkSpec) -> String {
         SinkSpec::Files { folder, .. } => format!("folder {}", absolute(folder).display()),
         other => other.to_string(),
     }
+}
+
+/// Whether a path is meant for something else than a local folder.
+pub(crate) fn is_url(path: &Path) -> bool {
+    path.to_str().and_then(|text| text.split_once("://")).is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 fn absolute(folder: &Path) -> PathBuf {

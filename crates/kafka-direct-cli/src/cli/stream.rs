@@ -147,7 +147,8 @@ pub(crate) struct StreamOutputArgs {
     /// Write into a folder that has files of another stream or job
     #[arg(long)]
     pub(crate) append: bool,
-    /// Write at most this many files per batch, or `off` for one per range; a file takes one core
+    /// Write at most this many files per batch (in each folder of --partition-by), or `off` for one per
+    /// range; a file takes one core
     /// [default: 1 for files without --min-partitions, else off]
     #[arg(long, value_name = "N|off")]
     pub(crate) coalesce: Option<CoalesceSpec>,
@@ -171,7 +172,7 @@ pub(crate) struct StreamOutputArgs {
     /// Append one JSON object per batch to this file; `-` prints them on stdout
     #[arg(long, value_name = "FILE|-")]
     pub(crate) progress_json: Option<PathBuf>,
-    /// Print only errors on stderr: no line per batch
+    /// Print only warnings and errors on stderr: no line per batch
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

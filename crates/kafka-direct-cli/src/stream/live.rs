@@ -21,6 +21,7 @@ pub(super) struct Live {
     state: StreamState,
     batches: u64,
     records: u64,
+    poison: u64,
     last: Option<BatchProgress>,
     /// The last batches; before them, one that ended when the first began.
     recent: VecDeque<Done>,
@@ -41,6 +42,7 @@ impl Live {
             state: StreamState::Waiting,
             batches: 0,
             records: 0,
+            poison: 0,
             last: None,
             recent: VecDeque::from([Done { at: now, records: 0, bytes: 0, lag: 0 }]),
         }
@@ -55,6 +57,7 @@ impl Live {
     pub(super) fn batch(&mut self, batch: &BatchProgress, now: Instant) {
         self.batches = self.batches.saturating_add(1);
         self.records = self.records.saturating_add(batch.records);
+        self.poison = self.poison.saturating_add(batch.poison);
         self.last = Some(batch.clone());
         let BatchProgress { records, bytes, lag, .. } = *batch;
         self.recent.push_back(Done { at: now, records, bytes, lag });
@@ -86,8 +89,12 @@ impl Live {
         let mut lines = Vec::new();
         let Some(last) = &self.last else { return vec![cut(&state, width)] };
         let (records, bytes) = self.rates(now);
+        let poison = match self.poison {
+            0 => String::new(),
+            poison => format!(" ({} undecodable)", HumanCount(poison)),
+        };
         lines.push(format!(
-            "batch {}  {}/s  {}/s  {} records in {} batches  {state}",
+            "batch {}  {}/s  {}/s  {} records{poison} in {} batches  {state}",
             last.batch,
             HumanCount(records),
             HumanBytes(bytes),

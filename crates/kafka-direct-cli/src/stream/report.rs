@@ -4,7 +4,10 @@ use std::{
     fs::{File, OpenOptions},
     io::Write as _,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use kafka_direct::stream::{BatchProgress, StreamProgress};
 use parking_lot::Mutex;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, interval},
 };
 
@@ -29,6 +32,9 @@ pub(super) struct Report {
     /// The live view, if stderr is a terminal.
     view: Option<View>,
     quiet: bool,
+    /// Records that could not be decoded.
+    poison: AtomicU64,
+    has_failed: Notify,
     /// The first failure to write the JSON.
     failure: Mutex<Option<Failure>>,
 }
@@ -57,11 +63,19 @@ impl Report {
                 Some(Json::File(Mutex::new(file.map_err(failed)?)))
             }
         };
-        // A table on the same terminal would be mixed with the live view.
-        let is_shown = args.sink == SinkSpec::Console && output::stdout_is_terminal();
+        // A table or JSON on the same terminal would be mixed with the live view.
+        let is_data = args.sink == SinkSpec::Console || matches!(json, Some(Json::Stdout));
+        let is_shown = is_data && output::stdout_is_terminal();
         let draws = !args.quiet && !is_shown && output::stderr_is_terminal();
         let view = draws.then(View::new);
-        Ok(Self { json, view, quiet: args.quiet, failure: Mutex::new(None) })
+        Ok(Self {
+            json,
+            view,
+            quiet: args.quiet,
+            poison: AtomicU64::new(0),
+            has_failed: Notify::new(),
+            failure: Mutex::new(None),
+        })
     }
 
     /// Reports a batch that is done.
@@ -70,12 +84,19 @@ impl Report {
             && let Err(failure) = json.write(batch)
         {
             self.failure.lock().get_or_insert(failure);
+            self.has_failed.notify_one();
         }
+        self.poison.fetch_add(batch.poison, Ordering::Relaxed);
         match &self.view {
             Some(view) => view.live.lock().batch(batch, Instant::now()),
             None if self.quiet || matches!(self.json, Some(Json::Stdout)) => {}
             None => output::note(&sentence(batch)),
         }
+    }
+
+    /// Waits until the JSON could not be written.
+    pub(super) async fn failed(&self) {
+        self.has_failed.notified().await;
     }
 
     /// Draws the live view until [`Report::end`].
@@ -97,6 +118,11 @@ impl Report {
         if let Some(view) = &self.view {
             view.drawn.finish_and_clear();
         }
+    }
+
+    /// How many records could not be decoded, as the end of a sentence; empty if there are none.
+    pub(super) fn poison(&self) -> String {
+        undecodable(self.poison.load(Ordering::Relaxed))
     }
 
     /// The first failure to write the JSON, if there was one.
@@ -140,10 +166,20 @@ impl Json {
 }
 
 fn sentence(batch: &BatchProgress) -> String {
-    let BatchProgress { batch: number, records, lag, planning, reading, commit, .. } = batch;
+    let BatchProgress { batch: number, records, poison, lag, planning, reading, commit, .. } =
+        batch;
     format!(
-        "batch {number}: {} records, {} to read; plan {planning:.0?}, read {reading:.0?}, commit {commit:.0?}",
+        "batch {number}: {} records{}, {} to read; plan {planning:.0?}, read {reading:.0?}, commit {commit:.0?}",
         HumanCount(*records),
+        undecodable(*poison),
         HumanCount(*lag)
     )
+}
+
+fn undecodable(records: u64) -> String {
+    if records == 0 {
+        String::new()
+    } else {
+        format!(", {} of them undecodable", HumanCount(records))
+    }
 }

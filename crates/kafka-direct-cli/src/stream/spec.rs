@@ -1,6 +1,11 @@
 //! Parses SINK of `--sink SINK`, WHEN of `--trigger WHEN` and N of `--coalesce N`.
 
-use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use kafka_direct::{Column, Columns, Trigger, is_legal_topic_name};
 use kafka_direct_sinks::{Format, kafka_topic::KafkaTopicSink};
@@ -89,6 +94,9 @@ impl FromStr for SinkSpec {
         if folder.is_empty() {
             return Err(format!("`{text}` names no folder"));
         }
+        if super::is_url(Path::new(folder)) {
+            return Err(format!("`{folder}` is a URL, and files are written into local folders"));
+        }
         if !format.is_available() {
             return Err(format!(
                 "{} is not in this build; install it with `cargo install --path crates/kafka-direct-cli --features full`",
@@ -164,7 +172,17 @@ mod tests {
         for text in ["console", "null", "jsonl:out", "csv:/a/b", "raw:x:y", "kafka:a.b"] {
             assert_eq!(text.parse::<SinkSpec>().unwrap().to_string(), text);
         }
-        for text in ["", "json", "jsonl", "jsonl:", "xml:out", "Console", "kafka:", "kafka:a b"] {
+        for text in [
+            "",
+            "json",
+            "jsonl",
+            "jsonl:",
+            "xml:out",
+            "Console",
+            "csv:s3://b/x",
+            "kafka:",
+            "kafka:a b",
+        ] {
             assert!(text.parse::<SinkSpec>().is_err(), "{text}");
         }
     }
