@@ -220,7 +220,11 @@ async fn a_rewound_stream_reads_again_what_came_after_the_batch() {
     let (code, said, _) = checkpoint(&["verify", "checkpoint"]).await;
     assert!(code == Some(0) && said.starts_with("3 batches"), "{said}");
     let (code, _, said) = checkpoint(&["rewind", "checkpoint", "--to-batch", "0"]).await;
-    assert!(code == Some(0) && said.contains("batches 1 to 2;"), "{said}");
+    assert!(code == Some(0) && said.contains("batches 1 to 2:"), "{said}");
+    let (code, said, _) = checkpoint(&["show", "checkpoint"]).await;
+    assert!(code == Some(0) && said.contains("rewind to the end of batch 0"), "{said}");
+    let (code, _, said) = checkpoint(&["rewind", "checkpoint", "--to-batch", "3"]).await;
+    assert!(code == Some(2) && said.contains("nothing to rewind"), "{said}");
     for file in files(&root.join("out")).into_keys() {
         let name = file.to_string_lossy();
         if [1, 2].iter().any(|n| name.starts_with(&format!("batch-{n:0>20}-"))) {

