@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 
 use crate::{points::Coverage, world::World};
 
-const DEFAULT_SEEDS: u64 = 500;
+const DEFAULT_SEEDS: u64 = 300;
 
 fn run(seed: u64, coverage: &Arc<Coverage>) {
     let runtime = tokio::runtime::Builder::new_current_thread()

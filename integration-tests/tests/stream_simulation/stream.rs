@@ -96,6 +96,13 @@ impl Stream {
         positions.map(|end| end.topic_partition.topic().to_owned()).collect()
     }
 
+    /// Whether the newest plan is not done.
+    fn is_planned_only(&self) -> bool {
+        let history = self.history.lock();
+        let newest = history.offsets.keys().next_back();
+        newest.is_some_and(|batch| !history.commits.contains_key(batch))
+    }
+
     /// The partitions that the stream must have read.
     pub(crate) fn subscribed(&self, logs: &Logs) -> Vec<TopicPartition> {
         let mut partitions = logs.partitions();
@@ -222,7 +229,9 @@ impl Stream {
                 [ErrorKind::Unavailable, ErrorKind::Corrupt].contains(kind)
             }
             Error::Wire(kafka_direct::error::WireError::UnknownTopic { topic, .. }) => {
-                !self.followed().contains(&**topic)
+                // A driver that started before another one stored the first plan with the topic, which it
+                // would have adopted: the next start does.
+                !self.followed().contains(&**topic) || self.is_planned_only()
             }
             // A pattern that matches nothing.
             Error::Setting { .. } => self.followed().is_empty(),

@@ -57,7 +57,7 @@ impl StreamLog {
             pending_starts: state
                 .pending
                 .as_ref()
-                .or(last.map(|batch| &batch.offsets))
+                .or_else(|| last.map(|batch| &batch.offsets))
                 .map(|entry| entry.pending.clone())
                 .unwrap_or_default(),
             pending: state.pending.clone(),

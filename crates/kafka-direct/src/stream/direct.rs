@@ -268,7 +268,11 @@ impl DirectStream {
                     }
                     pause = pause.saturating_mul(2).min(LONGEST_OUTAGE_PAUSE);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What an older driver knows of the stream may be out of date.
+                    self.log.check_generation().await?;
+                    return Err(error);
+                }
             }
         }
     }
