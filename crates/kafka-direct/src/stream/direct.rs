@@ -221,6 +221,7 @@ impl DirectStream {
         loop {
             let handle = self.handle();
             let observing = observe(&self.selection, &mut self.metadata, &self.positions);
+            let observing = Box::pin(observing);
             let observed = tokio::select! {
                 biased;
                 () = handle.stopped() => return Ok(None),
