@@ -1,9 +1,9 @@
 //! [`StreamFolderWriter`]: the files of one attempt at a group of ranges, one per folder.
 //!
 //! Contract: no file work runs on the runtime's threads; a file is closed between writes. At most
-//! [`OPEN_FILES`] files are unfinished, or [`OPEN_ROW_GROUPS`]: before one more is begun, the one that was not written to for
-//! longest is finished, and its folder may get another. Row groups of all files together take about
-//! [`HELD_BYTES`] at most: the largest is ended early.
+//! [`OPEN_FILES`] files are unfinished, or [`OPEN_ROW_GROUPS`]: before one more is begun, the one that
+//! was not written to for longest is finished, and its folder may get another. Row groups of all files
+//! together take about [`HELD_BYTES`] at most: the largest is ended early.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -92,9 +92,7 @@ impl StreamFolderWriter {
         open.used = uses;
         Ok(&mut open.file)
     }
-}
 
-impl StreamFolderWriter {
     /// Ends the largest row group if all together take too much memory.
     async fn bound_memory(&mut self) -> Result<(), Error> {
         let held = self.open.values().map(|open| open.file.held_bytes());
